@@ -1,0 +1,51 @@
+/**
+ * The front door: environment → settings → telemetry → instrumentations → ends. Only here is process.env read, and
+ * nothing in here may fail the app: what goes wrong is said in one line, and the app runs untraced.
+ */
+import { createDiagnostics, describeProblem, showOpenTelemetryMessages } from './src/diagnostics.ts';
+import { flushAtEnd } from './src/exit.ts';
+import { endpoint, protocol } from './src/exporter.ts';
+import { activateOnLoad } from './src/instrumentations/activation.ts';
+import { selectInstrumentations } from './src/instrumentations/selection.ts';
+import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
+import { packageName, serviceNameOf } from './src/resource.ts';
+import { readSettings } from './src/settings.ts';
+import { isOff, startTelemetry } from './src/telemetry.ts';
+import { VERSION } from './src/version.ts';
+
+const LOADED = Symbol.for('milvus-otel.loaded');
+
+function register(): void {
+  // By two paths (NODE_OPTIONS and the command line, say), the first one counts.
+  if ((globalThis as Record<symbol, unknown>)[LOADED] !== undefined) return;
+  (globalThis as Record<symbol, unknown>)[LOADED] = VERSION;
+
+  const settings = readSettings(process.env);
+  if (settings.sdkDisabled) return;
+  const diagnostics = createDiagnostics(settings.logLevel);
+  try {
+    for (const problem of settings.problems) diagnostics.warn(describeProblem(problem));
+    const selection = selectInstrumentations(settings);
+    for (const warning of selection.warnings) diagnostics.warn(warning);
+
+    const serviceName = serviceNameOf(settings) ?? packageName(process.argv[1]) ?? 'milvus-client';
+    const telemetry = startTelemetry(settings, serviceName, diagnostics);
+    showOpenTelemetryMessages(settings.logLevel);
+
+    // Before the app loads the SDK: its constructors copy methods, later patches reach no client.
+    if (selection.milvus) telemetry.adopt(new MilvusInstrumentation(settings));
+    const surroundings = {
+      metricsOn: !isOff(settings.metricsExporter),
+      inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
+    };
+    activateOnLoad(selection.entries, surroundings, telemetry.adopt);
+    flushAtEnd(telemetry, settings.flushTimeoutMs, diagnostics);
+    diagnostics.info(
+      `${VERSION} traces the service ${serviceName} to ${endpoint(settings)} (${protocol(settings)}), sampler ${settings.sampler}.`,
+    );
+  } catch (error) {
+    diagnostics.warn(`the app runs untraced, because the start failed: ${(error as Error)?.stack ?? error}`);
+  }
+}
+
+register();

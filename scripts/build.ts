@@ -1,0 +1,179 @@
+/**
+ * `npm run build`: the published files, out of register.ts and src/. The preload and what it loads later are one
+ * tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
+ */
+
+import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'rolldown';
+import { CATALOG } from '../src/instrumentations/catalog.ts';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const dist = join(root, 'dist');
+
+/** Shared with the app, or needed as files of their own. */
+const EXTERNAL = ['@opentelemetry/api', '@grpc/grpc-js', /^import-in-the-middle/];
+
+/** Parts that are loaded only when they are needed: file name → what it exports. */
+const PARTS: Record<string, string> = {
+  ...Object.fromEntries(
+    CATALOG.map(({ name, className }) => [
+      `instrumentation-${name}`,
+      `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
+    ]),
+  ),
+  'detector-container': detectors('container', 'containerDetector'),
+  'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
+  'detector-aws': detectors(
+    'aws',
+    'awsEc2Detector',
+    'awsEcsDetector',
+    'awsEksDetector',
+    'awsBeanstalkDetector',
+    'awsLambdaDetector',
+  ),
+  'detector-azure': detectors(
+    'azure',
+    'azureAppServiceDetector',
+    'azureFunctionsDetector',
+    'azureVmDetector',
+  ),
+  'detector-gcp': detectors('gcp', 'gcpDetector'),
+};
+
+/** Packages that NodeSDK imports for signals and formats that are mostly off: each becomes a part. */
+const LAZY = [
+  '@opentelemetry/exporter-trace-otlp-grpc',
+  '@opentelemetry/exporter-trace-otlp-http',
+  '@opentelemetry/exporter-trace-otlp-proto',
+  '@opentelemetry/exporter-zipkin',
+  '@opentelemetry/exporter-metrics-otlp-grpc',
+  '@opentelemetry/exporter-metrics-otlp-http',
+  '@opentelemetry/exporter-metrics-otlp-proto',
+  '@opentelemetry/exporter-logs-otlp-grpc',
+  '@opentelemetry/exporter-logs-otlp-http',
+  '@opentelemetry/exporter-logs-otlp-proto',
+  '@opentelemetry/exporter-prometheus',
+  '@opentelemetry/propagator-b3',
+  '@opentelemetry/sdk-metrics',
+  '@opentelemetry/sdk-logs',
+];
+const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
+for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
+
+function detectors(name: string, ...exported: string[]): string {
+  return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
+export const detectors = [${exported.join(', ')}];`;
+}
+
+/** The entries that exist only here. */
+const parts: Plugin = {
+  name: 'parts',
+  resolveId: (id) => (id.startsWith('part:') ? `\0${id}` : undefined),
+  load: (id) =>
+    id.startsWith('\0part:') ? { code: PARTS[id.slice('\0part:'.length)] as string } : undefined,
+};
+
+/**
+ * In NodeSDK, the LAZY packages are stand-ins: classes that load their part when one is constructed. NodeSDK itself
+ * stays as it is.
+ */
+const lazyImports: Plugin = {
+  name: 'lazy-imports',
+  resolveId: (id, importer) =>
+    LAZY.includes(id) && importer?.includes('/@opentelemetry/sdk-node/') ? `\0lazy:${id}` : undefined,
+  async load(id) {
+    if (!id.startsWith('\0lazy:')) return undefined;
+    const packageName = id.slice('\0lazy:'.length);
+    const names = Object.keys(await import(packageName));
+    const stands = names.map(
+      (name) => `export const ${name} = /* @__PURE__ */ standIn('${partOf(packageName)}', '${name}');`,
+    );
+    return { code: [`import { standIn } from '${join(root, 'src/chunks.ts')}';`, ...stands].join('\n') };
+  },
+};
+
+/** `debug` is there for people who debug require-in-the-middle itself; it would be loaded in every app. */
+const withoutDebug: Plugin = {
+  name: 'without-debug',
+  resolveId: (id) => (id === 'debug' ? '\0debug' : undefined),
+  load: (id) => (id === '\0debug' ? { code: 'module.exports = () => () => {};' } : undefined),
+};
+
+export async function buildPackage(): Promise<void> {
+  const out = join(root, `.cache/dist-${process.pid}`);
+  await rm(out, { recursive: true, force: true });
+  const { output } = await build({
+    input: {
+      preload: join(root, 'register.ts'),
+      ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
+    },
+    cwd: root,
+    platform: 'node',
+    external: EXTERNAL,
+    plugins: [parts, lazyImports, withoutDebug],
+    resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
+    transform: { target: 'node22.15' },
+    output: {
+      dir: out,
+      format: 'cjs',
+      // Flat, so that a part is './name.cjs' wherever it is asked for.
+      entryFileNames: '[name].cjs',
+      chunkFileNames: 'shared-[hash].cjs',
+      sourcemap: true,
+      minify: false,
+      exports: 'named',
+    },
+    logLevel: 'warn',
+  });
+  await cp(join(root, 'src/door.cjs'), join(out, 'register.cjs'));
+  const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
+  await writeFile(join(out, 'LICENSES'), await licences(modules));
+  await rm(dist, { recursive: true, force: true });
+  await mkdir(dirname(dist), { recursive: true });
+  await rename(out, dist);
+}
+
+/** The licence texts of every package that a module of the bundle comes from. */
+async function licences(moduleIds: readonly string[]): Promise<string> {
+  const folders = new Set<string>();
+  for (const id of moduleIds) {
+    const folder = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(id)?.[1];
+    if (folder !== undefined && !folder.startsWith('\0')) folders.add(folder);
+  }
+  const texts = await Promise.all(
+    [...folders].sort().map(async (folder) => {
+      const { name, version, license } = createRequire(import.meta.url)(join(folder, 'package.json'));
+      const files = (await readdir(folder, { withFileTypes: true }))
+        .filter((file) => file.isFile() && /^(licen[cs]e|notice)/i.test(file.name))
+        .map(({ name }) => name)
+        .sort();
+      if (files.length === 0 && license === undefined)
+        throw new Error(`${name} is bundled but has no licence text`);
+      const contents = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
+      return `${name} ${version} (${license})\n\n${contents.join('\n')}`;
+    }),
+  );
+  const rule = `\n${'-'.repeat(80)}\n`;
+  return `The files beside this one contain the packages below.\n${rule}${texts.join(rule)}`;
+}
+
+/** Builds when dist/ is missing or older than a source. */
+export async function ensureBuilt(): Promise<void> {
+  const sources = ['package.json', 'package-lock.json', 'register.ts', 'scripts/build.ts'];
+  for (const entry of await readdir(join(root, 'src'), { recursive: true })) sources.push(join('src', entry));
+  const newest = Math.max(
+    ...(await Promise.all(sources.map(async (file) => (await stat(join(root, file))).mtimeMs))),
+  );
+  const built = await stat(join(dist, 'register.cjs')).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+  if (built > newest) return;
+  console.error('Building dist/ …');
+  await buildPackage();
+}
+
+if (process.argv[1] !== undefined && basename(process.argv[1]) === 'build.ts') await buildPackage();

@@ -1,0 +1,97 @@
+import { writeSync } from 'node:fs';
+import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
+import type { Problem, Settings } from './settings.ts';
+
+const PREFIX = 'milvus-otel: ';
+
+/**
+ * The only place that talks to the user. Lines go to stderr, synchronously and past process.stderr, so that the
+ * app's own stream, its buffering and its error events are left alone.
+ */
+export interface Diagnostics {
+  /** Something is wrong and has a cure. Each text is said once. */
+  warn(text: string): void;
+  /** A fact for who asked by OTEL_LOG_LEVEL=info or finer. */
+  info(text: string): void;
+}
+
+export function createDiagnostics(
+  level: Settings['logLevel'],
+  write: (line: string) => void = writeToStderr,
+): Diagnostics {
+  const said = new Set<string>();
+  const chosen = level === undefined ? DiagLogLevel.WARN : LEVELS[level];
+  return {
+    warn(text) {
+      if (chosen < DiagLogLevel.WARN || said.has(text)) return;
+      said.add(text);
+      write(`${PREFIX}${text}\n`);
+    },
+    info(text) {
+      if (chosen >= DiagLogLevel.INFO) write(`${PREFIX}${text}\n`);
+    },
+  };
+}
+
+/**
+ * Sends OpenTelemetry's own messages to stderr when OTEL_LOG_LEVEL asks for them. Its console logger would write
+ * to stdout, which belongs to the app.
+ */
+export function showOpenTelemetryMessages(
+  level: Settings['logLevel'],
+  write: (line: string) => void = writeToStderr,
+): void {
+  if (level === undefined || level === 'none') {
+    diag.disable();
+    return;
+  }
+  const line =
+    (name: string): DiagLogger['error'] =>
+    (message, ...details) => {
+      const rest = details
+        .map((detail) => (typeof detail === 'string' ? detail : safeJson(detail)))
+        .join(' ');
+      write(`${PREFIX}[${name}] ${message}${rest === '' ? '' : ` ${rest}`}\n`);
+    };
+  const logger: DiagLogger = {
+    error: line('error'),
+    warn: line('warn'),
+    info: line('info'),
+    debug: line('debug'),
+    verbose: line('verbose'),
+  };
+  diag.setLogger(logger, { logLevel: LEVELS[level], suppressOverrideMessage: true });
+}
+
+/** One line for a value that cannot be used: variable, value, what is expected, what is used instead. */
+export function describeProblem(problem: Problem): string {
+  const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
+  return `${problem.variable}=${problem.value} cannot be used (expected ${problem.expected}); ${instead}.`;
+}
+
+const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
+  none: DiagLogLevel.NONE,
+  error: DiagLogLevel.ERROR,
+  warn: DiagLogLevel.WARN,
+  info: DiagLogLevel.INFO,
+  debug: DiagLogLevel.DEBUG,
+  verbose: DiagLogLevel.VERBOSE,
+  all: DiagLogLevel.ALL,
+};
+
+function writeToStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // stderr may be closed or full: what we have to say is never worth an error in the app.
+  }
+}
+
+function safeJson(value: unknown): string {
+  if (value instanceof Error) return value.message;
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}

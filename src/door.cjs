@@ -1,0 +1,20 @@
+'use strict';
+
+// What `--import`, `--require` and NODE_OPTIONS load. It must be readable by any Node, since on one that is too old
+// it is the only file that runs: it says so in one line, and the app runs as if it were not there.
+const [major, minor] = process.versions.node.split('.').map(Number);
+
+if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true') {
+  if (major > 22 || (major === 22 && minor >= 15)) {
+    require('./preload.cjs');
+  } else {
+    try {
+      require('fs').writeSync(
+        2,
+        `milvus-otel: needs Node 22.15 or newer, this is ${process.versions.node}; the app runs untraced.\n`,
+      );
+    } catch (_) {
+      // stderr is closed: there is nobody to tell.
+    }
+  }
+}

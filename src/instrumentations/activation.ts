@@ -1,0 +1,155 @@
+/**
+ * Instrumentations are loaded when the app loads what they instrument: a resolve hook, which sees require and
+ * import alike, constructs them just before their module loads. What the app never loads costs nothing.
+ */
+
+import diagnosticsChannel from 'node:diagnostics_channel';
+import module, { createRequire, registerHooks, syncBuiltinESMExports } from 'node:module';
+import { pathToFileURL } from 'node:url';
+import { diag } from '@opentelemetry/api';
+import type { Instrumentation } from '@opentelemetry/instrumentation';
+import { loadChunk } from '../chunks.ts';
+import type { CatalogEntry } from './catalog.ts';
+
+declare const __filename: string;
+
+type InstrumentationClass = new (config?: object) => Instrumentation;
+
+/** What has happened outside the app's modules that some instrumentations wait for. */
+export interface Surroundings {
+  metricsOn: boolean;
+  inLambda: boolean;
+}
+
+/**
+ * Starts waiting. `activated` is told of each instrumentation that was made, so that the SDK's meter provider can
+ * be handed to it.
+ */
+export function activateOnLoad(
+  entries: readonly CatalogEntry[],
+  surroundings: Surroundings,
+  activated: (instrumentation: Instrumentation) => void,
+): void {
+  const waiting = new Map<string, CatalogEntry[]>();
+  const done = new Set<CatalogEntry>();
+
+  const activate = (entry: CatalogEntry): Instrumentation | undefined => {
+    if (done.has(entry)) return undefined;
+    done.add(entry);
+    try {
+      const { Instrumentation: Class } = loadChunk<{ Instrumentation: InstrumentationClass }>(
+        `instrumentation-${entry.name}`,
+      );
+      const instrumentation = new Class();
+      activated(instrumentation);
+      return instrumentation;
+    } catch (error) {
+      diag.error(`The instrumentation ${entry.name} could not be activated`, error);
+      return undefined;
+    }
+  };
+
+  for (const entry of entries) {
+    for (const name of entry.modules) waiting.set(name, [...(waiting.get(name) ?? []), entry]);
+    if (entry.when === 'fetch') activateOnFirstFetch(entry, activate);
+    if (entry.when === 'metrics' && surroundings.metricsOn) activate(entry);
+    if (entry.when === 'lambda' && surroundings.inLambda) activate(entry);
+  }
+
+  const imports = esmImports([...waiting.keys()]);
+  registerHooks({
+    resolve(specifier, context, nextResolve) {
+      const name = moduleName(specifier);
+      const due = name === undefined ? undefined : waiting.get(name);
+      if (name === undefined || due === undefined) return nextResolve(specifier, context);
+      due.forEach(activate);
+      if (!context.conditions.includes('import')) return nextResolve(specifier, context);
+      if (module.isBuiltin(name)) {
+        patchBuiltin(name);
+        return nextResolve(specifier, context);
+      }
+      return imports.resolve(specifier, context, nextResolve);
+    },
+  });
+}
+
+/** The package or built-in module in a specifier; undefined for paths and URLs. */
+function moduleName(specifier: string): string | undefined {
+  const first = specifier.charCodeAt(0);
+  if (first === 46 /* . */ || first === 47 /* / */) return undefined;
+  if (specifier.startsWith('node:')) return specifier.slice(5);
+  if (module.isBuiltin(specifier)) return specifier;
+  const slash = specifier.indexOf('/', first === 64 /* @ */ ? specifier.indexOf('/') + 1 : 0);
+  return slash === -1 ? specifier : specifier.slice(0, slash);
+}
+
+/** An import of a built-in module passes no require hook: require it once, then refresh its named exports. */
+function patchBuiltin(name: string): void {
+  createRequire(__filename)(name);
+  syncBuiltinESMExports();
+}
+
+interface FetchListener {
+  onRequestCreated?(message: unknown): void;
+}
+
+/**
+ * fetch is there from the start, so that there is no loading to wait for. Its first request activates the
+ * instrumentation, whose own subscription begins with the second: the first is handed over.
+ */
+function activateOnFirstFetch(
+  entry: CatalogEntry,
+  activate: (entry: CatalogEntry) => Instrumentation | undefined,
+): void {
+  const channel = 'undici:request:create';
+  const first = (message: unknown) => {
+    diagnosticsChannel.unsubscribe(channel, first);
+    const instrumentation = activate(entry) as (Instrumentation & FetchListener) | undefined;
+    instrumentation?.onRequestCreated?.(message);
+  };
+  diagnosticsChannel.subscribe(channel, first);
+}
+
+type Resolve = NonNullable<Parameters<typeof registerHooks>[0]['resolve']>;
+
+interface EsmHooks {
+  supportsSyncHooks(): boolean;
+  createHook(meta: { url: string }): {
+    applyOptions(options: { include: string[] }): void;
+    resolveSync: Resolve;
+    loadSync: NonNullable<Parameters<typeof registerHooks>[0]['load']>;
+  };
+}
+
+/**
+ * ES modules are patched by import-in-the-middle: in this thread from the first import that needs it, where Node
+ * can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which has to be there from the start.
+ */
+function esmImports(include: string[]): { resolve: Resolve } {
+  const unchanged: Resolve = (specifier, context, nextResolve) => nextResolve(specifier, context);
+  const require = createRequire(__filename);
+  const hookUrl = pathToFileURL(require.resolve('import-in-the-middle/hook.mjs')).href;
+  const { supportsSyncHooks } = require('import-in-the-middle/supports-sync-hooks.mjs') as EsmHooks;
+  if (!supportsSyncHooks()) {
+    module.register(hookUrl, { data: { include } });
+    return { resolve: unchanged };
+  }
+  let started = false;
+  return {
+    resolve(specifier, context, nextResolve) {
+      if (started) return nextResolve(specifier, context);
+      started = true;
+      try {
+        const { createHook } = require('import-in-the-middle/create-hook.mjs') as EsmHooks;
+        const hook = createHook({ url: hookUrl });
+        hook.applyOptions({ include });
+        registerHooks({ resolve: hook.resolveSync, load: hook.loadSync });
+        // Hooks registered now miss the resolution that is under way.
+        return hook.resolveSync(specifier, context, nextResolve);
+      } catch (error) {
+        diag.error('ES modules cannot be patched', error);
+        return nextResolve(specifier, context);
+      }
+    },
+  };
+}

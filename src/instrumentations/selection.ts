@@ -1,0 +1,42 @@
+import type { Settings } from '../settings.ts';
+import { CATALOG, type CatalogEntry, MILVUS } from './catalog.ts';
+
+export interface Selection {
+  milvus: boolean;
+  /** The instrumentations to activate once the app loads what they instrument. */
+  entries: CatalogEntry[];
+  /** One line each: names that this version does not know, and a list that leaves Milvus out. */
+  warnings: string[];
+}
+
+/**
+ * Which instrumentations are on. As upstream: a list of enabled ones means only these; a disabled one is off
+ * whatever else is said.
+ */
+export function selectInstrumentations(
+  settings: Pick<Settings, 'enabledInstrumentations' | 'disabledInstrumentations'>,
+): Selection {
+  const { enabledInstrumentations: enabled, disabledInstrumentations: disabled } = settings;
+  const known = [MILVUS, ...CATALOG.map(({ name }) => name)];
+  const warnings: string[] = [];
+  for (const [variable, names] of [
+    ['OTEL_NODE_ENABLED_INSTRUMENTATIONS', enabled ?? []],
+    ['OTEL_NODE_DISABLED_INSTRUMENTATIONS', disabled],
+  ] as const) {
+    const unknown = names.filter((name) => !known.includes(name));
+    if (unknown.length > 0) {
+      warnings.push(
+        `${variable} names ${unknown.join(', ')}, which is ignored; known are ${known.join(', ')}.`,
+      );
+    }
+  }
+  const isOn = (name: string, offByDefault = false) =>
+    !disabled.includes(name) && (enabled === undefined ? !offByDefault : enabled.includes(name));
+  const milvus = isOn(MILVUS);
+  if (!milvus && !disabled.includes(MILVUS)) {
+    warnings.push(
+      'OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out, so Milvus operations are not traced; add milvus to it.',
+    );
+  }
+  return { milvus, entries: CATALOG.filter((entry) => isOn(entry.name, entry.offByDefault)), warnings };
+}

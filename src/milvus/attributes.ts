@@ -1,0 +1,208 @@
+/**
+ * Requests and responses of the SDK, read into span attributes. Pure functions over values of any shape: what is
+ * not there or not of the expected type is left out. Nothing is copied or serialised out of vectors or rows, and
+ * only names, counts and levels are ever read.
+ */
+import type { Attributes } from '@opentelemetry/api';
+
+type Fields = Record<string, unknown>;
+
+export const ATTR = {
+  system: 'db.system.name',
+  operation: 'db.operation.name',
+  collection: 'db.collection.name',
+  namespace: 'db.namespace',
+  queryText: 'db.query.text',
+  returnedRows: 'db.response.returned_rows',
+  statusCode: 'db.response.status_code',
+  errorType: 'error.type',
+  serverAddress: 'server.address',
+  serverPort: 'server.port',
+  partitions: 'milvus.partition.names',
+  consistency: 'milvus.consistency_level',
+  annsField: 'milvus.anns_field',
+  searchNq: 'milvus.search.nq',
+  searchLimit: 'milvus.search.limit',
+  queryLimit: 'milvus.query.limit',
+  requestRows: 'milvus.request.rows',
+  insertCount: 'milvus.response.insert_count',
+  upsertCount: 'milvus.response.upsert_count',
+  deleteCount: 'milvus.response.delete_count',
+  cost: 'milvus.response.cost',
+  retries: 'milvus.request.retries',
+} as const;
+
+/** Milvus' consistency levels by number. Source: common.proto, ConsistencyLevel. */
+const CONSISTENCY_LEVELS = ['Strong', 'Session', 'Bounded', 'Eventually', 'Customized'];
+
+const fields = (value: unknown): Fields =>
+  typeof value === 'object' && value !== null ? (value as Fields) : {};
+
+const name = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : undefined;
+
+/** A count that the server sends as a number or, for 64 bits, as text. */
+function count(value: unknown): number | undefined {
+  if (typeof value !== 'number' && (typeof value !== 'string' || value === '')) return undefined;
+  const number = Number(value);
+  return Number.isFinite(number) ? number : undefined;
+}
+
+function put(attributes: Attributes, key: string, value: string | number | string[] | undefined): void {
+  if (value !== undefined) attributes[key] = value;
+}
+
+/**
+ * The collection that a request is about. Most requests say `collection_name`; segment and load-balance calls say
+ * `collectionName`; flush takes `collection_names`, which counts when it holds one. Source: SDK 3.0.6.
+ */
+export function collectionName(request: unknown): string | undefined {
+  const { collection_name, collectionName: camelCase, collection_names } = fields(request);
+  const only =
+    Array.isArray(collection_names) && collection_names.length === 1 ? collection_names[0] : undefined;
+  return name(collection_name) ?? name(camelCase) ?? name(only);
+}
+
+/** The database that a request names itself; most leave it to the client. */
+export function databaseName(request: unknown): string | undefined {
+  return name(fields(request).db_name);
+}
+
+/**
+ * Number of query vectors in one search: `data`, `vector` or `vectors` is one vector (number[], a sparse object,
+ * bytes, a text) or an array of them. For a hybrid search it is that of the first sub-search. An unknown shape
+ * gives undefined. Source: SearchReq, SearchSimpleReq, HybridSearchReq, SDK 2.3.5 to 3.0.6.
+ */
+export function queryVectors(request: unknown): number | undefined {
+  const { data, vector, vectors } = fields(request);
+  const given = data ?? vector ?? vectors;
+  if (isHybridSearch(request)) return queryVectors((data as unknown[])[0]);
+  if (typeof given === 'string' || ArrayBuffer.isView(given)) return 1;
+  if (!Array.isArray(given)) return typeof given === 'object' && given !== null ? 1 : undefined;
+  if (given.length === 0) return undefined;
+  const first = given[0];
+  if (typeof first === 'number' || typeof first === 'boolean' || first === undefined) return 1;
+  // A sparse vector in coordinate form is one vector: [{ index, value }, …].
+  if (typeof first === 'object' && first !== null && 'index' in first && 'value' in first) return 1;
+  return given.length;
+}
+
+/** A hybrid search carries sub-searches, each with its own `anns_field`, in `data`. Source: isHybridSearchRequest. */
+export function isHybridSearch(request: unknown): boolean {
+  const { data } = fields(request);
+  return Array.isArray(data) && Boolean(fields(data[0]).anns_field);
+}
+
+function vectorField(request: unknown): string | undefined {
+  if (!isHybridSearch(request)) return name(fields(request).anns_field);
+  const searches = fields(request).data as unknown[];
+  return searches.map((search) => name(fields(search).anns_field) ?? '?').join(',');
+}
+
+function partitions(request: unknown): string[] | undefined {
+  const { partition_names, partition_name } = fields(request);
+  if (Array.isArray(partition_names) && partition_names.length > 0) {
+    return partition_names.every((item) => typeof item === 'string') ? [...partition_names] : undefined;
+  }
+  const only = name(partition_name);
+  return only === undefined ? undefined : [only];
+}
+
+function consistencyLevel(request: unknown): string | undefined {
+  const { consistency_level } = fields(request);
+  return typeof consistency_level === 'number'
+    ? CONSISTENCY_LEVELS[consistency_level]
+    : name(consistency_level);
+}
+
+/** What every request may carry: partitions and consistency level. */
+export function readRequest(request: unknown, attributes: Attributes): void {
+  put(attributes, ATTR.partitions, partitions(request));
+  put(attributes, ATTR.consistency, consistencyLevel(request));
+}
+
+export function readSearchRequest(request: unknown, attributes: Attributes): void {
+  const { limit, topk } = fields(request);
+  put(attributes, ATTR.annsField, vectorField(request));
+  put(attributes, ATTR.searchNq, queryVectors(request));
+  put(attributes, ATTR.searchLimit, count(limit) ?? count(topk));
+}
+
+export function readQueryRequest(request: unknown, attributes: Attributes): void {
+  put(attributes, ATTR.queryLimit, count(fields(request).limit));
+}
+
+/** Rows of an insert or upsert, read before the call, since the SDK moves `data` to `fields_data`. */
+export function readRowsRequest(request: unknown, attributes: Attributes): void {
+  const { fields_data, data } = fields(request);
+  const rows = fields_data ?? data;
+  if (Array.isArray(rows)) attributes[ATTR.requestRows] = rows.length;
+}
+
+/** The filter expression of a request: `filter`, or `expr` as older code says. Sensitive. */
+export function filterText(request: unknown): string | undefined {
+  const { filter, expr } = fields(request);
+  return name(filter) ?? name(expr);
+}
+
+/** The cost that newer servers report: `status.extra_info.report_value`, in the server's own unit. */
+export function readCost(response: unknown, attributes: Attributes): void {
+  const { status, extra_info } = fields(response);
+  const info = fields(fields(status).extra_info ?? extra_info);
+  put(attributes, ATTR.cost, count(info.report_value));
+}
+
+/** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. */
+export function readSearchResponse(response: unknown, attributes: Attributes): void {
+  const { results } = fields(response);
+  if (!Array.isArray(results)) return;
+  let rows = 0;
+  for (const item of results) rows += Array.isArray(item) ? item.length : 1;
+  attributes[ATTR.returnedRows] = rows;
+}
+
+/** Rows of a query or get. */
+export function readQueryResponse(response: unknown, attributes: Attributes): void {
+  const { data } = fields(response);
+  if (Array.isArray(data)) attributes[ATTR.returnedRows] = data.length;
+}
+
+export function readInsertResponse(response: unknown, attributes: Attributes): void {
+  put(attributes, ATTR.insertCount, count(fields(response).insert_cnt));
+}
+
+export function readUpsertResponse(response: unknown, attributes: Attributes): void {
+  put(attributes, ATTR.upsertCount, count(fields(response).upsert_cnt));
+}
+
+export function readDeleteResponse(response: unknown, attributes: Attributes): void {
+  put(attributes, ATTR.deleteCount, count(fields(response).delete_cnt));
+}
+
+/** Host and port of a Milvus server, as attributes. */
+export interface ServerAddress {
+  address: string;
+  /** Undefined when it is Milvus' own default, 19530. */
+  port: number | undefined;
+}
+
+const MILVUS_PORT = 19530;
+/** What grpc-js connects to when an address names no port. */
+const GRPC_PORT = 443;
+
+/**
+ * A client's `config.address`, which may carry a scheme and credentials and may lack a port. Undefined when there
+ * is nothing to read.
+ */
+export function parseServerAddress(configAddress: unknown): ServerAddress | undefined {
+  if (typeof configAddress !== 'string') return undefined;
+  const bare = configAddress
+    .replace(/^[a-z]*:\/\//i, '')
+    .replace(/^[^@/]*@/, '')
+    .replace(/\/.*$/, '');
+  const match = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(bare);
+  const host = match?.[1]?.replace(/^\[|\]$/g, '');
+  if (!host) return undefined;
+  const port = match?.[2] === undefined ? GRPC_PORT : Number(match[2]);
+  return { address: host, port: port === MILVUS_PORT ? undefined : port };
+}

@@ -1,0 +1,209 @@
+/**
+ * The operations of the SDK, as data: method → how its request and response are read. A method that is not here
+ * makes no span of its own; the RPCs inside it then get one each, named after the RPC.
+ *
+ * Source: every public method of MilvusClient that makes RPCs, SDK 2.2.24 to 3.0.6. Aliases (hybridSearch, the
+ * RBAC aliases, …) are copies of these methods and carry their names.
+ */
+import type { Attributes } from '@opentelemetry/api';
+import {
+  readDeleteResponse,
+  readInsertResponse,
+  readQueryRequest,
+  readQueryResponse,
+  readRowsRequest,
+  readSearchRequest,
+  readSearchResponse,
+  readUpsertResponse,
+} from './attributes.ts';
+
+export interface Operation {
+  /** The name in `db.operation.name` when it is not the method's own. */
+  name?: string;
+  /** Attributes out of the request, read before the call. */
+  reads?: (request: unknown, attributes: Attributes) => void;
+  /** Attributes out of the response of a call that succeeded. */
+  answers?: (response: unknown, attributes: Attributes) => void;
+}
+
+const plain: Operation = {};
+
+/** Rows that share one shape, by name. */
+const same = <const Names extends string>(names: readonly Names[], operation: Operation = plain) =>
+  Object.fromEntries(names.map((name) => [name, operation])) as Record<Names, Operation>;
+
+export const OPERATIONS: Readonly<Record<string, Operation>> = {
+  // Data
+  search: { reads: readSearchRequest, answers: readSearchResponse },
+  query: { reads: readQueryRequest, answers: readQueryResponse },
+  get: { answers: readQueryResponse },
+  insert: { reads: readRowsRequest, answers: readInsertResponse },
+  upsert: { reads: readRowsRequest, answers: readUpsertResponse },
+  delete: { answers: readDeleteResponse },
+  deleteEntities: { answers: readDeleteResponse },
+  searchIterator: { reads: readSearchRequest },
+  queryIterator: { reads: readQueryRequest },
+  ...same([
+    'count',
+    'flush',
+    'flushSync',
+    'getMetric',
+    'getFlushState',
+    'flushAll',
+    'flushAllSync',
+    'getFlushAllState',
+    'loadBalance',
+    'getQuerySegmentInfo',
+    'getPersistentSegmentInfo',
+    'bulkInsert',
+    'listImportTasks',
+    'getImportState',
+  ]),
+  // Database
+  ...same([
+    'createDatabase',
+    'listDatabases',
+    'describeDatabase',
+    'dropDatabase',
+    'alterDatabase',
+    'dropDatabaseProperties',
+  ]),
+  // Collection
+  ...same([
+    'createCollection',
+    'addCollectionField',
+    'addCollectionFields',
+    'hasCollection',
+    'showCollections',
+    'alterCollection',
+    'alterCollectionProperties',
+    'dropCollectionProperties',
+    'alterCollectionFieldProperties',
+    'describeCollection',
+    'batchDescribeCollections',
+    'getCollectionStatistics',
+    'loadCollection',
+    'loadCollectionAsync',
+    'loadCollectionSync',
+    'refreshLoad',
+    'releaseCollection',
+    'renameCollection',
+    'dropCollection',
+    'truncateCollection',
+    'createAlias',
+    'describeAlias',
+    'listAliases',
+    'dropAlias',
+    'alterAlias',
+    'compact',
+    'getCompactionState',
+    'getCompactionStateWithPlans',
+    'getReplicas',
+    'getLoadingProgress',
+    'getLoadState',
+    'getPkFieldName',
+    'getPkFieldType',
+    'getPkField',
+    'alterCollectionSchema',
+    'addFunctionField',
+    'dropCollectionField',
+    'dropFunctionField',
+    'addCollectionFunction',
+    'alterCollectionFunction',
+    'dropCollectionFunction',
+    'refreshExternalCollection',
+    'getRefreshExternalCollectionProgress',
+    'listRefreshExternalCollectionJobs',
+    'createSnapshot',
+    'dropSnapshot',
+    'listSnapshots',
+    'describeSnapshot',
+    'restoreSnapshot',
+    'getRestoreSnapshotState',
+    'listRestoreSnapshotJobs',
+    'pinSnapshotData',
+    'unpinSnapshotData',
+  ]),
+  // Index
+  ...same([
+    'createIndex',
+    'describeIndex',
+    'listIndexes',
+    'getIndexState',
+    'getIndexBuildProgress',
+    'getIndexStatistics',
+    'dropIndex',
+    'alterIndex',
+    'alterIndexProperties',
+    'dropIndexProperties',
+  ]),
+  // Partition
+  ...same([
+    'createPartition',
+    'hasPartition',
+    'listPartitions',
+    'showPartitions',
+    'getPartitionStatistics',
+    'loadPartitions',
+    'loadPartitionsSync',
+    'releasePartitions',
+    'dropPartition',
+  ]),
+  // Resource
+  ...same([
+    'updateReplicateConfiguration',
+    'getReplicateConfiguration',
+    'createResourceGroup',
+    'listResourceGroups',
+    'describeResourceGroup',
+    'updateResourceGroups',
+    'dropResourceGroup',
+    'transferReplica',
+    'transferNode',
+    'dropAllResourceGroups',
+  ]),
+  // User
+  ...same([
+    'createUser',
+    'updateUser',
+    'deleteUser',
+    'listUsers',
+    'createRole',
+    'alterRole',
+    'dropRole',
+    'addUserToRole',
+    'removeUserFromRole',
+    'describeRole',
+    'listRoles',
+    'describeUser',
+    'selectRole',
+    'selectUser',
+    'grantRolePrivilege',
+    'revokeRolePrivilege',
+    'grantPrivilege',
+    'revokePrivilege',
+    'dropAllRoles',
+    'selectGrant',
+    'listGrants',
+    'hasRole',
+    'createPrivilegeGroup',
+    'dropPrivilegeGroup',
+    'listPrivilegeGroups',
+    'addPrivilegesToGroup',
+    'removePrivilegesFromGroup',
+    'grantPrivilegeV2',
+    'revokePrivilegeV2',
+    'backupRBAC',
+    'restoreRBAC',
+  ]),
+  // Server. `connect` itself returns before its RPC ends; _getServerInfo is where the connecting happens.
+  _getServerInfo: { name: 'connect' },
+  ...same([
+    'getVersion',
+    'checkHealth',
+    'runAnalyzer',
+    'addFileResource',
+    'removeFileResource',
+    'listFileResources',
+  ]),
+};

@@ -1,0 +1,118 @@
+/**
+ * Milvus' and gRPC's statuses, told apart and made into what a span says. Pure functions that never throw on
+ * plain data; a getter that throws is the caller's to catch.
+ */
+
+/** Why an operation failed, in the words of whoever refused it. */
+export interface Failure {
+  /** For `db.response.status_code`: Milvus' code as text, or the name of a gRPC status. Undefined: none was given. */
+  statusCode: string | undefined;
+  /** For `error.type`: Milvus' error_code, the name of a gRPC status, or the class of what was thrown. */
+  errorType: string;
+  /** The reason for the span's status; '' when there is none. */
+  reason: string;
+}
+
+/** Names of gRPC's status codes, by number. Source: grpc/doc/statuscodes. */
+const GRPC_STATUS = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+] as const;
+
+export const UNIMPLEMENTED = 12;
+
+type Fields = Record<string, unknown>;
+
+const fields = (value: unknown): Fields | undefined =>
+  typeof value === 'object' && value !== null ? (value as Fields) : undefined;
+
+/** Success is code 0 and error_code unset, 0 or 'Success'; '' is what the SDK fills in when nothing was asked. */
+const succeeded = (code: unknown, errorCode: unknown): boolean =>
+  (code === undefined || code === null || Number(code) === 0) &&
+  (errorCode === undefined ||
+    errorCode === null ||
+    errorCode === '' ||
+    errorCode === 0 ||
+    errorCode === '0' ||
+    errorCode === 'Success' ||
+    errorCode === 'SUCCESS');
+
+/** The failure in a Milvus status object `{ error_code, code, reason }`; undefined for success or another shape. */
+function failureOfStatus(status: unknown): Failure | undefined {
+  const { error_code: errorCode, code, reason } = fields(status) ?? {};
+  if ((errorCode === undefined && code === undefined) || succeeded(code, errorCode)) return undefined;
+  const known = typeof errorCode === 'string' && errorCode !== '' && !succeeded(undefined, errorCode);
+  // Servers of the 2.2 age send no code; newer ones may send a code beside error_code 'Success'.
+  const statusCode = Number(code) > 0 ? String(code) : String(errorCode);
+  return {
+    statusCode,
+    errorType: known ? errorCode : statusCode,
+    reason: typeof reason === 'string' ? reason : '',
+  };
+}
+
+/**
+ * The failure in what an RPC or an operation answered: a bad status inside a gRPC OK, as `response.status`, as
+ * the response itself, or as `response.alter_status`. Undefined for success. Source: SDK 3.0.6.
+ */
+export function failureOfResponse(response: unknown): Failure | undefined {
+  const answer = fields(response);
+  if (answer === undefined) return undefined;
+  return failureOfStatus(answer.status) ?? failureOfStatus(answer.alter_status) ?? failureOfStatus(answer);
+}
+
+/**
+ * The failure in what an operation threw. The SDK throws ServiceErrors of gRPC (`code` 1 to 16 and `details`),
+ * plain status objects, objects that carry `.status`, and Errors.
+ *
+ * @param rpcFailure the failure of the operation's last RPC, when that failed. It counts when the thrown value
+ *   hides it: a TypeError on a response that is empty, or an Error made of its reason.
+ */
+export function failureOfThrown(thrown: unknown, rpcFailure: Failure | undefined): Failure {
+  const error = fields(thrown);
+  const message = typeof error?.message === 'string' ? error.message : '';
+  const code = error?.code;
+  if (
+    typeof code === 'number' &&
+    error !== undefined &&
+    'details' in error &&
+    GRPC_STATUS[code] !== undefined
+  ) {
+    const details = typeof error.details === 'string' && error.details !== '' ? error.details : message;
+    return { statusCode: GRPC_STATUS[code], errorType: GRPC_STATUS[code], reason: details };
+  }
+  const own = thrown instanceof Error ? undefined : failureOfResponse(thrown);
+  if (own !== undefined) return own;
+  if (
+    rpcFailure !== undefined &&
+    (thrown instanceof TypeError || (rpcFailure.reason !== '' && message.includes(rpcFailure.reason)))
+  ) {
+    return rpcFailure;
+  }
+  return {
+    statusCode: undefined,
+    errorType: thrown instanceof Error ? thrown.constructor.name || thrown.name : '_OTHER',
+    reason: message,
+  };
+}
+
+/** The failure that a gRPC status code of a call stands for. */
+export function failureOfGrpc(code: number, details: string): Failure {
+  const name = GRPC_STATUS[code] ?? String(code);
+  return { statusCode: name, errorType: name, reason: details };
+}

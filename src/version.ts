@@ -1,0 +1,4 @@
+import manifest from '../package.json' with { type: 'json' };
+
+/** This package's version, as in its package.json. */
+export const VERSION: string = manifest.version;
