@@ -4,10 +4,10 @@
  */
 import { createDiagnostics, describeProblem, showOpenTelemetryMessages } from './src/diagnostics.ts';
 import { flushAtEnd } from './src/exit.ts';
-import { endpoint, protocol } from './src/exporter.ts';
 import { activateOnLoad } from './src/instrumentations/activation.ts';
 import { selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
+import { shownEndpoint, tracesProtocol } from './src/otlp-target.ts';
 import { packageName, serviceNameOf } from './src/resource.ts';
 import { readSettings } from './src/settings.ts';
 import { isOff, startTelemetry } from './src/telemetry.ts';
@@ -39,9 +39,9 @@ function register(): void {
       inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
     };
     activateOnLoad(selection.entries, surroundings, telemetry.adopt);
-    flushAtEnd(telemetry, settings.flushTimeoutMs, diagnostics);
+    flushAtEnd(telemetry, settings.flushTimeoutMs);
     diagnostics.info(
-      `${VERSION} traces the service ${serviceName} to ${endpoint(settings)} (${protocol(settings)}), sampler ${settings.sampler}.`,
+      `${VERSION} traces the service ${serviceName} to ${shownEndpoint(settings)} (${tracesProtocol(settings)}), sampler ${settings.sampler}.`,
     );
   } catch (error) {
     diagnostics.warn(`the app runs untraced, because the start failed: ${(error as Error)?.stack ?? error}`);

@@ -24,6 +24,7 @@ const PARTS: Record<string, string> = {
       `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
     ]),
   ),
+  'otlp-serializers': `export { JsonTraceSerializer, ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';`,
   'detector-container': detectors('container', 'containerDetector'),
   'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
   'detector-aws': detectors(
@@ -108,6 +109,7 @@ export async function buildPackage(): Promise<void> {
   const { output } = await build({
     input: {
       preload: join(root, 'register.ts'),
+      'last-sender': join(root, 'src/last-sender.ts'),
       ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
     },
     cwd: root,

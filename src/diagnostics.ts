@@ -11,7 +11,7 @@ const PREFIX = 'milvus-otel: ';
 export interface Diagnostics {
   /** Something is wrong and has a cure. Each text is said once. */
   warn(text: string): void;
-  /** A fact for who asked by OTEL_LOG_LEVEL=info or finer. */
+  /** A fact for who asked by OTEL_LOG_LEVEL=info or finer; each text is said once. */
   info(text: string): void;
 }
 
@@ -28,7 +28,9 @@ export function createDiagnostics(
       write(`${PREFIX}${text}\n`);
     },
     info(text) {
-      if (chosen >= DiagLogLevel.INFO) write(`${PREFIX}${text}\n`);
+      if (chosen < DiagLogLevel.INFO || said.has(text)) return;
+      said.add(text);
+      write(`${PREFIX}${text}\n`);
     },
   };
 }

@@ -9,6 +9,7 @@ if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true') {
     require('./preload.cjs');
   } else {
     try {
+      // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
       require('fs').writeSync(
         2,
         `milvus-otel: needs Node 22.15 or newer, this is ${process.versions.node}; the app runs untraced.\n`,

@@ -1,43 +1,48 @@
 /**
- * Every way a process ends → flush, bounded → the app's own ending.
+ * Every way a process ends → what is left is sent, bounded → the app's own ending.
  *
- * The rule: with a handler of the app's, the app decides; without one, the process ends as it would have ended.
+ * At the normal end, and at a signal that the app does not handle, there is time: the spans go the usual way and are
+ * awaited. Everything else (process.exit(), an uncaught exception, a rejection) is met in the exit event, where
+ * nothing can be awaited any more: a helper process sends what is left. The app's handlers are never touched.
  */
-import type { Diagnostics } from './diagnostics.ts';
 import type { Telemetry } from './telemetry.ts';
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 type EndingSignal = (typeof SIGNALS)[number];
 
-export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number, diagnostics: Diagnostics): void {
-  const flush = () => flushBounded(telemetry, flushTimeoutMs, diagnostics);
-  flushWhenIdle(telemetry, flush);
-  for (const signal of SIGNALS) flushOnSignal(signal, telemetry, flush);
+export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
+  let deadline = Number.POSITIVE_INFINITY;
+  const awaitFlush = async () => {
+    if (telemetry.unsent() === 0) return;
+    deadline = performance.now() + flushTimeoutMs;
+    await withinMs(flushTimeoutMs, telemetry.flush());
+  };
+  // What the awaited flush has used of the bound, the helper process does not get again.
+  const close = () =>
+    telemetry.close(Math.min(flushTimeoutMs, Math.max(0, Math.round(deadline - performance.now()))));
+
+  flushWhenIdle(telemetry, awaitFlush);
+  for (const signal of SIGNALS) {
+    flushOnSignal(signal, async () => {
+      await awaitFlush();
+      close();
+    });
+  }
+  process.on('exit', close);
 }
 
-/** Flushes, but not for longer than the bound; says how much was left when the bound was reached. */
-async function flushBounded(
-  telemetry: Telemetry,
-  flushTimeoutMs: number,
-  diagnostics: Diagnostics,
-): Promise<void> {
+async function withinMs(limitMs: number, work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const bound = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), flushTimeoutMs);
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs);
   });
-  const outcome = await Promise.race([telemetry.flush(), bound]);
+  await Promise.race([work, limit]);
   clearTimeout(timer);
-  if (outcome === 'late' && telemetry.unsent() > 0) {
-    diagnostics.warn(
-      `${telemetry.unsent()} spans were not sent before the end: the collector did not answer within ${flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT).`,
-    );
-  }
 }
 
 /**
  * The normal end. beforeExit says that nothing is left to do, unless a handler of the app's starts something: so a
- * turn later, when nothing was started, the process is at its end. It is then ended by process.exit(), which is what
- * Node would do next; going on would make beforeExit fire a second time for the app.
+ * turn later, when nothing was started, the process is at its end, and only the sending keeps it alive a little.
  */
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
   process.on('beforeExit', () => {
@@ -46,10 +51,43 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
       if (startedSince(idle, process.getActiveResourcesInfo())) return;
+      const handles = new Set(activeHandles());
       await flush();
-      process.exit();
+      hideNextBeforeExit();
+      if (telemetry.unsent() > 0) letGo(activeHandles().filter((handle) => !handles.has(handle)));
     });
   });
+}
+
+/** What we kept alive ends in a second beforeExit, which the app's handlers would not see without us. */
+function hideNextBeforeExit(): void {
+  const own = Object.getOwnPropertyDescriptor(process, 'emit');
+  const emit = process.emit;
+  const restore = () => {
+    if (own !== undefined) Object.defineProperty(process, 'emit', own);
+    else Reflect.deleteProperty(process, 'emit');
+  };
+  const filtered = function (this: NodeJS.Process, event: string, ...args: unknown[]): boolean {
+    if (event !== 'beforeExit') return Reflect.apply(emit, this, [event, ...args]);
+    restore();
+    return false;
+  };
+  Object.defineProperty(process, 'emit', { value: filtered, configurable: true, writable: true });
+}
+
+interface Handle {
+  unref?(): void;
+}
+
+// Undocumented but there since Node 0.x; without it, the process is ended by process.exit() below.
+const activeHandles = (): Handle[] =>
+  (process as { _getActiveHandles?: () => Handle[] })._getActiveHandles?.() ?? [];
+
+/** The collector does not answer: what waits for it must not keep the process alive any longer. */
+function letGo(handles: readonly Handle[]): void {
+  for (const handle of handles) handle.unref?.();
+  // Runs only if something else still does.
+  setTimeout(() => process.exit(), 20).unref();
 }
 
 /** Whether `now` lists anything that `before` did not, apart from the immediate that asks. */
@@ -62,10 +100,9 @@ function startedSince(before: readonly string[], now: readonly string[]): boolea
   });
 }
 
-function flushOnSignal(signal: EndingSignal, telemetry: Telemetry, flush: () => Promise<void>): void {
+function flushOnSignal(signal: EndingSignal, flush: () => Promise<void>): void {
   const onSignal = async () => {
-    if (telemetry.unsent() > 0) await flush();
-    // The app may have added a handler while we waited: then it has missed nothing but this one.
+    await flush();
     process.off(signal, onSignal);
     process.kill(process.pid, signal);
   };

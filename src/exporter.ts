@@ -1,126 +1,85 @@
-/**
- * The exporter behind the batches: made when the first batch is sent, counts what has not arrived, and says in one
- * line when the collector cannot be reached and when it can again.
- */
+/** The way from a batch of spans to the collector: made at the first batch, its answers told as outcomes. */
 import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
-import type { ReadableSpan, SpanExporter, SpanProcessor } from '@opentelemetry/sdk-trace';
+import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import { loadChunk } from './chunks.ts';
-import type { Diagnostics } from './diagnostics.ts';
-import { type Protocol, type Settings, withoutCredentials } from './settings.ts';
+import { tracesProtocol, tracesTarget } from './otlp-target.ts';
+import { type Settings, withoutCredentials } from './settings.ts';
+import type { Outcome, Send } from './span-queue.ts';
 
-export class ObservedExporter implements SpanExporter {
-  /** Spans that have ended and whose arrival is not confirmed, those in the queue included. */
-  unsent = 0;
-  /** Spans given up: dropped by a full queue or refused by the collector. */
-  lost = 0;
-  readonly #kind: 'otlp' | 'zipkin';
-  readonly #settings: Settings;
-  readonly #diagnostics: Diagnostics;
-  #exporter: SpanExporter | undefined;
-  #announced = false;
+export type ExporterName = 'otlp' | 'zipkin';
 
-  constructor(kind: 'otlp' | 'zipkin', settings: Settings, diagnostics: Diagnostics) {
-    this.#kind = kind;
-    this.#settings = settings;
-    this.#diagnostics = diagnostics;
-  }
-
-  export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    const finish = (result: ExportResult) => {
-      this.unsent = Math.max(0, this.unsent - spans.length);
-      this.#report(result, spans.length);
-      done(result);
-    };
-    try {
-      // Suppressed: whatever the exporter sets up (channels, sockets) is nobody's trace.
-      context.with(suppressTracing(context.active()), () => {
-        this.#exporter ??= createExporter(this.#kind, this.#settings);
-        this.#exporter.export(spans, finish);
-      });
-    } catch (error) {
-      finish({ code: ExportResultCode.FAILED, error: error as Error });
-    }
-  }
-
-  async forceFlush(): Promise<void> {
-    await this.#exporter?.forceFlush?.();
-  }
-
-  async shutdown(): Promise<void> {
-    await this.#exporter?.shutdown();
-  }
-
-  /** Counts the sampled spans that enter `processor`, whose queue ends in this exporter. */
-  counting(processor: SpanProcessor): SpanProcessor {
-    return {
-      onStart: (span, parent) => processor.onStart(span, parent),
-      onEnd: (span) => {
-        if ((span.spanContext().traceFlags & 1) === 1) {
-          if (this.unsent >= this.#settings.maxQueueSize + this.#settings.maxExportBatchSize) this.lost++;
-          else this.unsent++;
-        }
-        processor.onEnd(span);
-      },
-      forceFlush: () => processor.forceFlush(),
-      shutdown: () => processor.shutdown(),
-    };
-  }
-
-  #report(result: ExportResult, count: number): void {
-    const target = this.#kind === 'otlp' ? endpoint(this.#settings) : 'Zipkin';
-    if (result.code === ExportResultCode.SUCCESS) {
-      if (!this.#announced) this.#diagnostics.info(`the first spans were accepted by ${target}.`);
-      this.#announced = true;
-      return;
-    }
-    this.lost += count;
-    this.#diagnostics.warn(
-      `traces cannot be sent to ${target} (${reason(result.error)}). Is a collector listening there? OTEL_EXPORTER_OTLP_ENDPOINT says where to send.`,
-    );
-  }
+/** A sender on one of OpenTelemetry's exporters, which is loaded and made when the first batch is sent. */
+export function createSender(name: ExporterName, settings: Settings): Send {
+  let exporter: SpanExporter | undefined;
+  return async (spans) => {
+    const resource = spans[0]?.resource;
+    if (resource?.asyncAttributesPending) await resource.waitForAsyncAttributes?.();
+    return new Promise<Outcome>((resolve) => {
+      try {
+        // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
+        context.with(suppressTracing(context.active()), () => {
+          exporter ??= createExporter(name, settings);
+          exporter.export(spans, (result) => resolve(outcomeOf(result)));
+        });
+      } catch (error) {
+        resolve({ kind: 'refused', reason: shortReason(error) });
+      }
+    });
+  };
 }
-
-/** Where traces go, without credentials, for people to read. */
-export function endpoint(settings: Settings): string {
-  const fallback = protocol(settings) === 'grpc' ? 'http://localhost:4317' : 'http://localhost:4318';
-  return withoutCredentials(settings.tracesEndpoint ?? settings.endpoint ?? fallback);
-}
-
-export const protocol = (settings: Settings): Protocol => settings.tracesProtocol ?? settings.protocol;
 
 interface OtlpConfig {
   url?: string;
 }
 
-function createExporter(kind: 'otlp' | 'zipkin', settings: Settings): SpanExporter {
-  if (kind === 'zipkin') {
+function createExporter(name: ExporterName, settings: Settings): SpanExporter {
+  if (name === 'zipkin') {
     const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new () => SpanExporter }>('exporter-zipkin');
     return new ZipkinExporter();
   }
-  const chunk = { grpc: 'otlp-grpc', 'http/protobuf': 'otlp-proto', 'http/json': 'otlp-http' }[
-    protocol(settings)
-  ];
   const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: new (config: OtlpConfig) => SpanExporter }>(
-    `exporter-trace-${chunk}`,
+    `exporter-trace-otlp-${CHUNK[tracesProtocol(settings)]}`,
   );
-  // An endpoint that cannot be used has been reported; upstream would read it again from the environment.
-  const unusable = settings.problems.some(({ variable }) => ENDPOINT_VARIABLES.includes(variable));
-  return new OTLPTraceExporter(unusable ? { url: fallbackUrl(settings) } : {});
+  // Upstream reads its variables itself. Only where one was found unusable must it not read it again.
+  const reread = settings.problems.some(({ variable }) =>
+    /^OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT$/.test(variable),
+  );
+  return new OTLPTraceExporter(reread ? { url: tracesTarget(settings).url } : {});
 }
 
-const ENDPOINT_VARIABLES = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'];
+const CHUNK = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
 
-function fallbackUrl(settings: Settings): string {
-  if (settings.tracesEndpoint !== undefined) return settings.tracesEndpoint;
-  const base = endpoint(settings);
-  return protocol(settings) === 'grpc' ? base : `${base.replace(/\/$/, '')}/v1/traces`;
+/** gRPC codes that OTLP calls retryable, and RESOURCE_EXHAUSTED, which collectors send under memory pressure. */
+const RETRYABLE_GRPC = new Set([1, 4, 8, 10, 11, 14, 15]);
+const RETRYABLE_HTTP = new Set([429, 502, 503, 504]);
+
+function outcomeOf({ code, error }: ExportResult): Outcome {
+  if (code === ExportResultCode.SUCCESS) return { kind: 'accepted' };
+  const status = (error as { code?: unknown } | undefined)?.code;
+  // Without a number nobody answered: the connection failed.
+  const retryable =
+    typeof status !== 'number' || (status < 100 ? RETRYABLE_GRPC : RETRYABLE_HTTP).has(status);
+  return { kind: retryable ? 'later' : 'refused', reason: shortReason(error) };
 }
 
-/** Short and without the stack: gRPC's details, or the error's message on one line. */
-function reason(error: Error | undefined): string {
-  const details = (error as { details?: unknown } | undefined)?.details;
-  const text =
-    typeof details === 'string' && details !== '' ? details : (error?.message ?? 'no reason given');
-  return withoutCredentials(text.split('\n', 1)[0] ?? '').slice(0, 200);
+/** One line without a stack: gRPC's details, or the error's message. */
+export function shortReason(error: unknown): string {
+  const { details, message, code } = (error ?? {}) as {
+    details?: unknown;
+    message?: unknown;
+    code?: unknown;
+  };
+  const text = [details, message, code].find((part) => typeof part === 'string' && part !== '');
+  return withoutCredentials(String(text ?? 'no reason given').split('\n', 1)[0] ?? '').slice(0, 200);
+}
+
+/** Spans as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
+export function serializeBatches(batches: readonly ReadableSpan[][], settings: Settings): Uint8Array[] {
+  const { ProtobufTraceSerializer, JsonTraceSerializer } =
+    loadChunk<Record<string, { serializeRequest(spans: readonly ReadableSpan[]): Uint8Array | undefined }>>(
+      'otlp-serializers',
+    );
+  const serializer = tracesProtocol(settings) === 'http/json' ? JsonTraceSerializer : ProtobufTraceSerializer;
+  return batches.flatMap((batch) => serializer?.serializeRequest(batch) ?? []);
 }

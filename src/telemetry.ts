@@ -1,51 +1,49 @@
-/** Settings → a started NodeSDK, with a way to send what is left. */
-
+/** Settings → a started NodeSDK, with two ways to send what is left: one to wait for, one that waits itself. */
 import { metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
-import {
-  BatchSpanProcessor,
-  ConsoleSpanExporter,
-  SimpleSpanProcessor,
-  type SpanProcessor,
-} from '@opentelemetry/sdk-trace';
+import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Diagnostics } from './diagnostics.ts';
-import { ObservedExporter } from './exporter.ts';
+import { createSender, type ExporterName, serializeBatches, shortReason } from './exporter.ts';
+import { sendNow } from './last-flush.ts';
+import { shownEndpoint, tracesTarget } from './otlp-target.ts';
 import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
+import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
 
 export interface Telemetry {
-  /** Sends what has ended and is not sent yet. Settles when it is sent or given up; never rejects. */
-  flush(): Promise<void>;
   /** Spans that have ended and whose arrival is not confirmed. */
   unsent(): number;
+  /** One attempt to send what has ended. Settles when it is sent or could not be; never rejects. */
+  flush(): Promise<void>;
+  /** Sends what is left now, blocking for at most `timeoutMs`, and says what was lost. Nothing can be sent after it. */
+  close(timeoutMs: number): void;
   /** Hands the SDK's providers to an instrumentation that was made after the start. */
   adopt(instrumentation: Instrumentation): void;
 }
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
+  const queues = new Map<ExporterName, SpanQueue>();
   const processors: SpanProcessor[] = [];
-  const exporters: ObservedExporter[] = [];
-  for (const name of new Set(settings.tracesExporter)) {
-    if (name === 'none') continue;
-    if (name === 'console') {
-      processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }));
-      continue;
+  let ending = false;
+  if (!isOff(settings.tracesExporter)) {
+    for (const name of new Set(settings.tracesExporter)) {
+      if (name === 'console') {
+        processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }));
+      } else {
+        const report = (outcome: Outcome) => {
+          // At the end, close() says in one line what came of everything.
+          if (!ending) announce(outcome, settings, diagnostics);
+        };
+        const queue = new SpanQueue(
+          reporting(createSender(name as ExporterName, settings), report),
+          settings,
+        );
+        queues.set(name as ExporterName, queue);
+        processors.push(queue);
+      }
     }
-    const exporter = new ObservedExporter(name as 'otlp' | 'zipkin', settings, diagnostics);
-    exporters.push(exporter);
-    processors.push(
-      exporter.counting(
-        new BatchSpanProcessor({
-          exporter,
-          maxQueueSize: settings.maxQueueSize,
-          maxExportBatchSize: settings.maxExportBatchSize,
-          scheduledDelayMillis: settings.scheduleDelayMs,
-          exportTimeoutMillis: settings.batchTimeoutMs,
-        }),
-      ),
-    );
   }
 
   const sdk = new NodeSDK({
@@ -59,10 +57,30 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   sdk.start();
 
   return {
+    unsent: () => sum([...queues.values()].map(({ unsent }) => unsent)),
     async flush() {
+      ending = true;
       await Promise.allSettled(processors.map((processor) => processor.forceFlush()));
     },
-    unsent: () => exporters.reduce((sum, exporter) => sum + exporter.unsent, 0),
+    close(timeoutMs) {
+      for (const [name, queue] of queues) {
+        let left = queue.unsent;
+        try {
+          // Zipkin's format has no sender at the end: what could not be awaited is lost.
+          if (name === 'otlp' && left > 0 && timeoutMs > 0) left = sendLeftovers(queue, settings, timeoutMs);
+        } catch (error) {
+          queue.trouble = shortReason(error);
+        }
+        const lost = queue.lost + left;
+        if (lost > 0) {
+          diagnostics.warn(
+            `${lost} ${lost === 1 ? 'span was' : 'spans were'} lost on the way to ${shownEndpoint(settings)}: ${
+              queue.trouble ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`
+            }. Is a collector listening there?`,
+          );
+        }
+      }
+    },
     adopt(instrumentation) {
       instrumentation.setTracerProvider(trace.getTracerProvider());
       instrumentation.setMeterProvider(metrics.getMeterProvider());
@@ -71,6 +89,44 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
 }
 
 export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** Sends a queue's rest by the helper process. Gives the number of spans that did not arrive. */
+function sendLeftovers(queue: SpanQueue, settings: Settings, timeoutMs: number): number {
+  const batches = queue.takeUnsent();
+  const failures = sendNow(tracesTarget(settings), serializeBatches(batches, settings), timeoutMs);
+  return sum(
+    batches.map(({ length }, index) => {
+      const failure = failures[index];
+      if (failure === null) return 0;
+      queue.trouble = failure ?? queue.trouble;
+      return length;
+    }),
+  );
+}
+
+const reporting =
+  (send: Send, report: (outcome: Outcome) => void): Send =>
+  async (spans) => {
+    const outcome = await send(spans);
+    report(outcome);
+    return outcome;
+  };
+
+/** While the app runs: once that the collector cannot be reached, and for who asked, that it has accepted spans. */
+function announce(outcome: Outcome, settings: Settings, diagnostics: Diagnostics): void {
+  const endpoint = shownEndpoint(settings);
+  if (outcome.kind === 'accepted') {
+    diagnostics.info(`the first spans were accepted by ${endpoint}.`);
+  } else if (outcome.kind === 'later') {
+    diagnostics.warn(
+      `spans cannot be sent to ${endpoint} now; they are kept and tried again. Is a collector listening there? (${outcome.reason})`,
+    );
+  } else {
+    diagnostics.warn(`spans are refused by ${endpoint}: ${outcome.reason}`);
+  }
+}
 
 /** NodeSDK has no option for "no logs", and would take an unset OTEL_LOGS_EXPORTER for otlp. */
 function withoutLogs(sdk: NodeSDK): void {

@@ -1,0 +1,5 @@
+// An app that imports the Milvus SDK and ends.
+import '@zilliz/milvus2-sdk-node';
+import { reportAtExit } from './report.mjs';
+
+reportAtExit();

@@ -1,0 +1,151 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cp, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { measuredEnvironment } from './environment.ts';
+
+const execute = promisify(execFile);
+
+const root = path.join(import.meta.dirname, '..');
+const cache = path.join(root, '.cache', 'bench');
+
+const SDK = '@zilliz/milvus2-sdk-node';
+const STOCK = '@opentelemetry/auto-instrumentations-node';
+
+export type VariantName = 'none' | 'ours' | 'stock' | 'stock, its default detectors';
+
+/** One way to run the same app. */
+export interface Variant {
+  name: VariantName;
+  /** The folder it is installed in and runs in. */
+  folder: string;
+  /** What `--import` takes; none for the app as it is. */
+  preload?: string;
+  /** Variables on top of `telemetryEnvironment`. */
+  env: Record<string, string>;
+}
+
+export interface Installed {
+  variants: Record<VariantName, Variant>;
+  /** Versions of what is compared, as installed. */
+  versions: { sdk: string; ours: string; stock: string };
+}
+
+/** Same for all: traces over OTLP/gRPC and nothing else, so that nobody pays for a signal that the others leave out. */
+export function telemetryEnvironment(collector: string, serviceName: string): Record<string, string> {
+  return {
+    OTEL_SERVICE_NAME: serviceName,
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://${collector}`,
+    OTEL_TRACES_EXPORTER: 'otlp',
+    OTEL_METRICS_EXPORTER: 'none',
+    OTEL_LOGS_EXPORTER: 'none',
+  };
+}
+
+// The stock preload asks the metadata services of four clouds unless told otherwise.
+const LOCAL_DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
+
+/**
+ * Installs three apps below .cache/bench: the Milvus SDK alone, with the stock preload, and with this package as `npm
+ * pack` makes it. What is already there with the same versions stays; this package is packed anew each time.
+ */
+export async function installVariants(say: (line: string) => void, signal: AbortSignal): Promise<Installed> {
+  const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+  const sdk = { [SDK]: devDependencies[SDK] };
+  await mkdir(cache, { recursive: true });
+  const none = await installApp('none', sdk, say, signal);
+  const stock = await installApp('stock', { ...sdk, [STOCK]: devDependencies[STOCK] }, say, signal);
+  say('packing milvus-otel');
+  const tarball = await packOurs(signal);
+  const ours = await installApp('ours', { ...sdk, 'milvus-otel': `file:${tarball}` }, say, signal);
+  const stockPreload = `${STOCK}/register`;
+  return {
+    variants: {
+      none: { name: 'none', folder: none, env: {} },
+      ours: { name: 'ours', folder: ours, preload: 'milvus-otel/register', env: LOCAL_DETECTORS },
+      stock: { name: 'stock', folder: stock, preload: stockPreload, env: LOCAL_DETECTORS },
+      'stock, its default detectors': {
+        name: 'stock, its default detectors',
+        folder: stock,
+        preload: stockPreload,
+        env: {},
+      },
+    },
+    versions: {
+      sdk: await installedVersion(none, SDK),
+      ours: await installedVersion(ours, 'milvus-otel'),
+      stock: await installedVersion(stock, STOCK),
+    },
+  };
+}
+
+/** Bytes on disk of an app's node_modules, as `du` counts them: whole blocks, folders included. */
+export async function installedBytes(folder: string): Promise<number> {
+  const walk = async (entry: string): Promise<number> => {
+    const { blocks } = await lstat(entry);
+    const names = await readdir(entry, { withFileTypes: true }).catch(() => []);
+    const sizes = await Promise.all(
+      names.map(async (child) => {
+        const childPath = path.join(entry, child.name);
+        return child.isDirectory() ? walk(childPath) : (await lstat(childPath)).blocks * 512;
+      }),
+    );
+    return blocks * 512 + sizes.reduce((sum, size) => sum + size, 0);
+  };
+  return walk(path.join(folder, 'node_modules'));
+}
+
+async function installApp(
+  name: string,
+  dependencies: Record<string, string>,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<string> {
+  const folder = path.join(cache, name);
+  const stampFile = path.join(folder, 'installed.json');
+  const stamp = JSON.stringify(dependencies);
+  if ((await readFile(stampFile, 'utf8').catch(() => '')) !== stamp) {
+    say(`installing ${Object.keys(dependencies).join(' and ')} (npm)`);
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    await writeFile(
+      path.join(folder, 'package.json'),
+      JSON.stringify({ name: 'bench-app', version: '1.0.0', private: true, dependencies }),
+    );
+    // Install scripts are not part of what is compared, and none of these packages needs its own.
+    await npm(['install', '--no-audit', '--no-fund', '--ignore-scripts'], folder, signal);
+    await writeFile(stampFile, stamp);
+  }
+  await cp(path.join(import.meta.dirname, 'programs'), folder, { recursive: true });
+  return folder;
+}
+
+/** Packs this package and gives the tarball's path; the name carries its content, so that an unchanged one is known. */
+async function packOurs(signal: AbortSignal): Promise<string> {
+  const folder = path.join(cache, 'packed');
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  await npm(['pack', '--pack-destination', folder], root, signal);
+  const packed = (await readdir(folder)).find((name) => name.endsWith('.tgz'));
+  if (!packed) throw new Error(`npm pack left no tarball in ${folder}`);
+  const hash = createHash('sha256').update(await readFile(path.join(folder, packed)));
+  const kept = path.join(folder, `milvus-otel-${hash.digest('hex').slice(0, 16)}.tgz`);
+  await cp(path.join(folder, packed), kept);
+  await rm(path.join(folder, packed));
+  return kept;
+}
+
+async function npm(args: string[], cwd: string, signal: AbortSignal): Promise<void> {
+  try {
+    await execute('npm', args, { cwd, signal, env: measuredEnvironment(), maxBuffer: 64 * 2 ** 20 });
+  } catch (error) {
+    const { stderr = '', message } = error as { stderr?: string; message: string };
+    throw new Error(`npm ${args.join(' ')} failed in ${cwd}:\n${stderr.trim() || message}`);
+  }
+}
+
+async function installedVersion(folder: string, name: string): Promise<string> {
+  return JSON.parse(await readFile(path.join(folder, 'node_modules', name, 'package.json'), 'utf8')).version;
+}

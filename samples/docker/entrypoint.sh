@@ -1,0 +1,63 @@
+#!/bin/sh
+# Starts the command of an image with the preload in front of it:
+#   ENTRYPOINT ["milvus-otel-entrypoint"]
+#   CMD ["node", "server.js"]
+# All of its arguments are the command, so it has no options of its own. The environment sets it:
+#   OTEL_SDK_DISABLED=true   starts the command as it is
+#   OTEL_NODE_PRELOAD_DIR    the folder in which `npm install milvus-otel` was run; when unset, the working
+#                            directory, /app, /opt/milvus-otel and the global folder are looked through
+# The preload goes into NODE_OPTIONS, which reaches Node however the command starts it.
+
+# Gives the preload of the first folder that has one: in `door`, else fails.
+find_door() {
+  for folder; do
+    # Node takes a path that does not begin with / or . for the name of a package.
+    case $folder in
+      /*) ;;
+      *) folder=$PWD/$folder ;;
+    esac
+    door=${folder%/}/node_modules/milvus-otel/dist/register.cjs
+    [ -f "$door" ] && return 0
+  done
+  return 1
+}
+
+if [ $# -eq 0 ]; then
+  echo 'milvus-otel: no command to start: give the image a CMD, such as ["node", "server.js"]' >&2
+  exit 64
+fi
+
+# The specification takes any letter case for true.
+case ${OTEL_SDK_DISABLED-} in
+  [Tt][Rr][Uu][Ee]) exec "$@" ;;
+esac
+
+# Loaded already by the image or the command: a second copy, from another folder, would make each span twice.
+case "${NODE_OPTIONS-} $*" in
+  *milvus-otel/register* | *milvus-otel/dist/register.cjs*) exec "$@" ;;
+esac
+
+# The app's own install comes first: it is the version that the app was tested with.
+if [ -n "${OTEL_NODE_PRELOAD_DIR-}" ]; then
+  looked_in="OTEL_NODE_PRELOAD_DIR=$OTEL_NODE_PRELOAD_DIR"
+  find_door "$OTEL_NODE_PRELOAD_DIR" || door=
+else
+  looked_in="$PWD, /app, /opt/milvus-otel, /usr/local/lib"
+  find_door "$PWD" /app /opt/milvus-otel /usr/local/lib || door=
+fi
+
+if [ -z "$door" ]; then
+  echo "milvus-otel: no package in $looked_in; the app runs untraced." \
+    'Cure: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to where it is' >&2
+  exec "$@"
+fi
+
+# Node splits NODE_OPTIONS at spaces, but not inside double quotes, where a backslash escapes.
+case $door in
+  *[\\\"]*) door=$(printf '%s\n' "$door" | sed 's/[\\"]/\\&/g') ;;
+esac
+# --require, not --import: a Node that is too old for --import in NODE_OPTIONS would not start at all.
+export NODE_OPTIONS="${NODE_OPTIONS:+$NODE_OPTIONS }--require \"$door\""
+
+# exec: the app takes over this process, so signals reach it and its exit code is the container's.
+exec "$@"

@@ -1,0 +1,95 @@
+/**
+ * The receiver's own thread: mockotlpserver hands what it receives to process-wide diagnostics channels, so two servers
+ * in one thread would each report the spans of both. A thread has channels of its own. It also keeps answering while
+ * the main thread is busy or waits for a child process.
+ */
+import { createRequire } from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type ReceivedRequest, receivedSpans, type WireTraceRequest } from './received-span.ts';
+import type { FromWorker, WorkerOptions } from './receiver.ts';
+
+/** The part of mockotlpserver that is used here; the package ships no types. */
+interface MockOtlpServer {
+  start(): Promise<void>;
+  grpcUrl: URL | null;
+  httpUrl: URL | null;
+  uiUrl: URL | null;
+}
+interface RawRequest {
+  transport: 'grpc' | 'http';
+  path: string;
+  metadata?: { getMap(): Record<string, string | Buffer> };
+  headers?: Record<string, string | string[] | undefined>;
+}
+
+const host = '127.0.0.1';
+const require = createRequire(import.meta.url);
+const { MockOtlpServer } = require('@elastic/mockotlpserver') as {
+  MockOtlpServer: new (options: object) => MockOtlpServer;
+};
+
+const port = parentPort;
+if (port === null) throw new Error('receiver-worker.ts runs as a worker of receiver.ts');
+const post = (message: FromWorker) => port.postMessage(message);
+const { grpcPort, httpPort, ui, uiPort } = workerData as WorkerOptions;
+
+/** A request that came in over HTTP/protobuf is a message object whose unset fields read as defaults: make it plain. */
+function plainRequest(request: any): WireTraceRequest {
+  return typeof request.constructor.toObject === 'function' ? request.constructor.toObject(request) : request;
+}
+
+/**
+ * An empty array comes over gRPC without its `values`, on which the writer below fails and drops the whole request: gives
+ * every array its `values`, in place.
+ */
+function completeArrays(node: any): void {
+  if (typeof node !== 'object' || node === null || ArrayBuffer.isView(node)) return;
+  if (node.arrayValue) node.arrayValue.values ??= [];
+  for (const child of Object.values(node)) completeArrays(child);
+}
+
+function receivedRequest({ transport, path, metadata, headers }: RawRequest): ReceivedRequest {
+  const pairs = Object.entries(metadata?.getMap() ?? headers ?? {});
+  return {
+    transport,
+    path,
+    headers: Object.fromEntries(pairs.map(([name, value]) => [name, String(value)])),
+  };
+}
+
+const server = new MockOtlpServer({
+  logLevel: 'fatal',
+  services: ui ? ['grpc', 'http', 'ui'] : ['grpc', 'http'],
+  grpcHostname: host,
+  grpcPort,
+  httpHostname: host,
+  httpPort,
+  uiHostname: host,
+  uiPort,
+  onTrace(request: unknown) {
+    if (ui) completeArrays(request);
+    post({ type: 'spans', spans: receivedSpans(plainRequest(request)) });
+  },
+  onRequest: (request: RawRequest) => post({ type: 'request', request: receivedRequest(request) }),
+});
+
+if (ui) {
+  // The web page reads one file per trace from a folder inside its package; this class writes them. It subscribes after
+  // the server, so that it sees what onTrace has completed.
+  const { FilePrinter } = require('@elastic/mockotlpserver/lib/printers.js') as {
+    FilePrinter: new (log: Console) => { subscribe(): void };
+  };
+  new FilePrinter(console).subscribe();
+}
+
+try {
+  await server.start();
+  post({
+    type: 'listening',
+    grpcPort: Number(server.grpcUrl?.port),
+    httpPort: Number(server.httpUrl?.port),
+    uiUrl: server.uiUrl?.href,
+  });
+} catch (error) {
+  post({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+}

@@ -1,0 +1,59 @@
+/** npm run test:jaeger: the tests against a real Jaeger, which is built before them. */
+import { globSync } from 'node:fs';
+import path from 'node:path';
+import { ensureBuilt } from './build.ts';
+import { type GuardedChild, spawnGuarded } from './guarded-child.ts';
+import { ensureJaeger, goNeeded, jaegerVersion } from './jaeger-build.ts';
+
+const help = `npm run test:jaeger                  every test against a real Jaeger: a sample app under the preload, a real Milvus,
+                                     and the joined traces asked from Jaeger's query API
+npm run test:jaeger -- --OPTION …    handed to node --test, for instance --test-name-pattern=search
+
+Jaeger ${jaegerVersion} is built from its Go module on the first run, which needs Go ${goNeeded} or newer and takes about 3 minutes;
+the program stays in .cache/jaeger. Milvus needs Python 3 with pip.`;
+
+const root = path.join(import.meta.dirname, '..');
+
+let runner: GuardedChild | undefined;
+
+/** Resolves to the exit code. */
+async function main(args: string[]): Promise<number> {
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(help);
+    return 0;
+  }
+  const stray = args.find((arg) => !arg.startsWith('-'));
+  if (stray !== undefined)
+    throw new Error(`"${stray}" is no option: this runs all tests of test/jaeger\n\n${help}`);
+  await ensureBuilt();
+  // Before the tests, so that the minutes it takes the first time count against no test's time.
+  await ensureJaeger({ log: (line) => console.error(line) });
+
+  const files = globSync('test/jaeger/*.test.ts', { cwd: root }).sort();
+  runner = spawnGuarded(process.execPath, ['--test', '--test-reporter=spec', ...args, ...files], {
+    cwd: root,
+    env: process.env,
+    stdout: 'inherit',
+    stderr: 'inherit',
+  });
+  return (await runner.ended) ?? 1;
+}
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.on(signal, async () => {
+    await runner?.stop();
+    // A build that is under way ends with this process.
+    process.exit(code);
+  });
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,117 @@
+/** npm test: one Milvus and one receiver for all test files, then Node's test runner over them. */
+import { globSync } from 'node:fs';
+import path from 'node:path';
+import { serveReceiver } from '../test/support/shared-receiver.ts';
+import { ensureBuilt } from './build.ts';
+import { spawnGuarded } from './guarded-child.ts';
+import { milvusVersion, startMilvus } from './milvus.ts';
+import { startReceiver } from './receiver.ts';
+
+const help = `npm test                        every test but those against a real Jaeger (npm run test:jaeger)
+npm test -- FILE or PATTERN …   the test files that are so called, match the glob, or have it in their path
+npm test -- --OPTION …          handed to node --test, for instance --test-name-pattern=search
+
+A real Milvus ${milvusVersion} is installed on the first run, which needs Python 3 with pip, and started unless only files of
+test/unit are asked for.`;
+
+const root = path.join(import.meta.dirname, '..');
+
+/** Longest time for one test, in ms: a hung test shall fail by its name, not hang everything. */
+const testTimeoutMs = 600_000;
+
+/** Paths from the root. Fails for a pattern that no test file fits. */
+function testFiles(patterns: string[]): string[] {
+  const existing = globSync('test/**/*.test.ts', { cwd: root }).sort();
+  // These need a Jaeger beside the stack, which another task starts; by its full path one can still be had here.
+  const usual = existing.filter((file) => !file.startsWith('test/jaeger/'));
+  if (patterns.length === 0) return usual;
+  const chosen = patterns.flatMap((pattern) => {
+    const named = path.relative(root, path.resolve(pattern));
+    if (existing.includes(named)) return [named];
+    const found = usual.filter((file) => path.matchesGlob(file, pattern) || file.includes(pattern));
+    if (found.length === 0)
+      throw new Error(`No test file for "${pattern}". There are:\n  ${usual.join('\n  ')}`);
+    return found;
+  });
+  return [...new Set(chosen)];
+}
+
+/** What is running, the latest last: stopped in the reverse order. */
+const running: (() => Promise<unknown>)[] = [];
+let stopping: Promise<void> | undefined;
+
+function stopAll(): Promise<void> {
+  stopping ??= (async () => {
+    for (let stop = running.pop(); stop !== undefined; stop = running.pop()) await stop();
+  })();
+  return stopping;
+}
+
+const progress = (line: string) => console.error(line);
+
+/** Starts what the files need; resolves to the variables that tell them about it. */
+async function startStack(): Promise<Record<string, string>> {
+  const receiver = await startReceiver();
+  running.push(() => receiver.stop());
+  const served = await serveReceiver(receiver);
+  running.push(() => served.close());
+  const milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${receiver.grpcPort}`, log: progress });
+  running.push(() => milvus.stop());
+  return { MILVUS_OTEL_TEST_MILVUS: milvus.address, MILVUS_OTEL_TEST_RECEIVER: served.url };
+}
+
+/** Variables of the developer's own that would change what the programs under test do. */
+function withoutTelemetrySettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('OTEL_')));
+}
+
+/** Resolves to the exit code. */
+async function main(args: string[]): Promise<number> {
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(help);
+    return 0;
+  }
+  const files = testFiles(args.filter((arg) => !arg.startsWith('-')));
+  await ensureBuilt();
+  const needStack = files.some((file) => !file.startsWith('test/unit/'));
+  const stack = needStack ? await startStack() : {};
+
+  const options = [
+    '--test',
+    '--test-concurrency=2',
+    '--test-reporter=spec',
+    `--test-timeout=${testTimeoutMs}`,
+  ];
+  const runner = spawnGuarded(
+    process.execPath,
+    [...options, ...args.filter((arg) => arg.startsWith('-')), ...files],
+    {
+      cwd: root,
+      env: { ...withoutTelemetrySettings(process.env), ...stack },
+      stdout: 'inherit',
+      stderr: 'inherit',
+    },
+  );
+  running.push(() => runner.stop());
+  return (await runner.ended) ?? 1;
+}
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.on(signal, async () => {
+    await stopAll();
+    process.exit(code);
+  });
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+} finally {
+  await stopAll();
+}

@@ -1,0 +1,135 @@
+/**
+ * A program of its own, run by last-flush.ts when the app's process can no longer wait for anything: reads OTLP
+ * requests from stdin, posts them, and prints how many were accepted. It loads nothing but Node's own modules.
+ *
+ * stdin: one line of JSON (LastRequest), then the bodies, one after the other.
+ * stdout: one line of JSON (LastAnswer).
+ */
+import { readFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { type ClientHttp2Session, connect } from 'node:http2';
+import { request as httpsRequest } from 'node:https';
+import { gzipSync } from 'node:zlib';
+import type { OtlpTarget } from './otlp-target.ts';
+
+export interface LastRequest {
+  target: OtlpTarget;
+  /** Length of each body, in bytes. */
+  lengths: number[];
+}
+
+export interface LastAnswer {
+  /** For each body: undefined when it was accepted, else why not. */
+  failures: (string | null)[];
+}
+
+const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+
+async function main(): Promise<void> {
+  const input = readFileSync(0);
+  const lineEnd = input.indexOf(10);
+  const { target, lengths } = JSON.parse(input.toString('utf8', 0, lineEnd)) as LastRequest;
+  let offset = lineEnd + 1;
+  const bodies = lengths.map((length) => {
+    const body = input.subarray(offset, offset + length);
+    offset += length;
+    return body;
+  });
+  const failures = await (target.protocol === 'grpc' ? postGrpc(target, bodies) : postHttp(target, bodies));
+  process.stdout.write(`${JSON.stringify({ failures } satisfies LastAnswer)}\n`);
+}
+
+const tls = ({ certificate, clientKey, clientCertificate }: OtlpTarget) => ({
+  ...(certificate === undefined ? {} : { ca: readFileSync(certificate) }),
+  ...(clientKey === undefined ? {} : { key: readFileSync(clientKey) }),
+  ...(clientCertificate === undefined ? {} : { cert: readFileSync(clientCertificate) }),
+});
+
+const settled = (promises: Promise<void>[]): Promise<(string | null)[]> =>
+  Promise.all(
+    promises.map((promise) =>
+      promise.then(
+        () => null,
+        // A stream says only that it was cancelled; why, its cause says.
+        (error: Error) => (error.cause instanceof Error ? error.cause : error).message,
+      ),
+    ),
+  );
+
+async function postGrpc(target: OtlpTarget, bodies: Buffer[]): Promise<(string | null)[]> {
+  const session = connect(target.url, tls(target));
+  const failed = new Promise<never>((_, reject) => session.on('error', reject));
+  const failures = await settled(
+    bodies.map((body) => Promise.race([postOneGrpc(session, target, body), failed])),
+  );
+  session.destroy();
+  return failures;
+}
+
+function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const compressed = target.compression === 'gzip';
+    const message = compressed ? gzipSync(body) : body;
+    // gRPC's frame: a flag for compression, then the length, 32 bits.
+    const frame = Buffer.alloc(5);
+    frame[0] = compressed ? 1 : 0;
+    frame.writeUInt32BE(message.length, 1);
+    const stream = session.request({
+      ...target.headers,
+      ':method': 'POST',
+      ':path': EXPORT,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...(compressed ? { 'grpc-encoding': 'gzip' } : {}),
+    });
+    const onStatus = (headers: Record<string, unknown>) => {
+      const status = headers['grpc-status'];
+      if (status === undefined) return;
+      if (status === '0') resolve();
+      else reject(new Error(String(headers['grpc-message'] ?? `gRPC status ${status}`)));
+    };
+    // A refusal without a body carries its status in the first headers.
+    stream.on('response', onStatus).on('trailers', onStatus);
+    stream.on('error', reject).on('close', () => reject(new Error('the connection was closed')));
+    stream.resume();
+    stream.write(frame);
+    stream.end(message);
+  });
+}
+
+function postHttp(target: OtlpTarget, bodies: Buffer[]): Promise<(string | null)[]> {
+  return settled(bodies.map((body) => postOneHttp(target, body)));
+}
+
+function postOneHttp(target: OtlpTarget, body: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const compressed = target.compression === 'gzip';
+    const message = compressed ? gzipSync(body) : body;
+    const post = target.url.startsWith('https:') ? httpsRequest : httpRequest;
+    const request = post(
+      target.url,
+      {
+        method: 'POST',
+        headers: {
+          ...target.headers,
+          'content-type': target.protocol === 'http/json' ? 'application/json' : 'application/x-protobuf',
+          'content-length': message.length,
+          ...(compressed ? { 'content-encoding': 'gzip' } : {}),
+        },
+        ...tls(target),
+      },
+      (response) => {
+        response.resume();
+        const status = response.statusCode ?? 0;
+        if (status >= 200 && status < 300) resolve();
+        else reject(new Error(`HTTP status ${status}`));
+      },
+    );
+    request.on('error', reject);
+    request.end(message);
+  });
+}
+
+main().catch((error: Error) => {
+  process.stdout.write(`${JSON.stringify({ failures: [error.message] } satisfies LastAnswer)}\n`);
+});

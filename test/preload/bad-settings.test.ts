@@ -1,0 +1,211 @@
+/** A value that cannot be used costs one line, which names the variable, the value and what is used instead. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { useRuns } from './runs.ts';
+
+const runs = useRuns();
+
+interface BadSetting {
+  kind: string;
+  env: Record<string, string>;
+  /** What the line has to say, in this order. */
+  says: string[];
+  /** What it must not show. */
+  hides?: string;
+}
+
+const otlpEndpoint = () => `http://127.0.0.1:${runs.receiver.grpcPort}`;
+
+const badSettings: BadSetting[] = [
+  {
+    kind: 'an unknown exporter',
+    env: { OTEL_TRACES_EXPORTER: 'jaeger' },
+    says: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
+  },
+  {
+    kind: 'an unknown exporter beside a known one',
+    env: { OTEL_TRACES_EXPORTER: 'otlp,jaeger' },
+    says: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
+  },
+  {
+    kind: 'an unknown exporter of metrics',
+    env: { OTEL_METRICS_EXPORTER: 'promethus' },
+    says: ['OTEL_METRICS_EXPORTER', 'promethus', 'none is used'],
+  },
+  {
+    kind: 'an unknown exporter of logs',
+    env: { OTEL_LOGS_EXPORTER: 'file' },
+    says: ['OTEL_LOGS_EXPORTER', 'file', 'none is used'],
+  },
+  {
+    kind: 'an unknown protocol',
+    env: { OTEL_EXPORTER_OTLP_PROTOCOL: 'grcp' },
+    says: ['OTEL_EXPORTER_OTLP_PROTOCOL', 'grcp', 'grpc is used'],
+  },
+  {
+    kind: 'an unknown protocol for traces',
+    env: { OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'thrift' },
+    says: ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'thrift', 'OTEL_EXPORTER_OTLP_PROTOCOL is used'],
+  },
+  {
+    kind: 'an unknown compression',
+    env: { OTEL_EXPORTER_OTLP_COMPRESSION: 'lz4' },
+    says: ['OTEL_EXPORTER_OTLP_COMPRESSION', 'lz4', 'none is used'],
+  },
+  {
+    kind: 'an unknown sampler',
+    env: { OTEL_TRACES_SAMPLER: 'always' },
+    says: ['OTEL_TRACES_SAMPLER', 'always', 'parentbased_always_on is used'],
+  },
+  {
+    kind: 'a ratio above 1',
+    env: { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '1.5' },
+    says: ['OTEL_TRACES_SAMPLER_ARG', '1.5', '1 is used'],
+  },
+  {
+    kind: 'a ratio that is no number',
+    env: { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: 'half' },
+    says: ['OTEL_TRACES_SAMPLER_ARG', 'half', '1 is used'],
+  },
+  {
+    kind: 'an unknown propagator',
+    env: { OTEL_PROPAGATORS: 'w3c' },
+    says: ['OTEL_PROPAGATORS', 'w3c', 'tracecontext,baggage is used'],
+  },
+  {
+    kind: 'a time that is no number',
+    env: { OTEL_NODE_FLUSH_TIMEOUT: '2s' },
+    says: ['OTEL_NODE_FLUSH_TIMEOUT', '2s', '2000 is used'],
+  },
+  {
+    kind: 'a delay beyond what timers can do',
+    env: { OTEL_BSP_SCHEDULE_DELAY: '99999999999' },
+    says: ['OTEL_BSP_SCHEDULE_DELAY', '99999999999', '5000 is used'],
+  },
+  {
+    kind: 'a negative number',
+    env: { OTEL_BSP_MAX_QUEUE_SIZE: '-1' },
+    says: ['OTEL_BSP_MAX_QUEUE_SIZE', '-1', '8192 is used'],
+  },
+  {
+    kind: 'a batch of no spans',
+    env: { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0' },
+    says: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0', '512 is used'],
+  },
+  {
+    kind: 'a time for one request that is no number',
+    env: { OTEL_EXPORTER_OTLP_TIMEOUT: 'long' },
+    says: ['OTEL_EXPORTER_OTLP_TIMEOUT', 'long', '10000 is used'],
+  },
+  {
+    kind: 'a limit that is no number',
+    env: { OTEL_ATTRIBUTE_COUNT_LIMIT: 'few' },
+    says: ['OTEL_ATTRIBUTE_COUNT_LIMIT', 'few', '128 is used'],
+  },
+  {
+    kind: 'neither true nor false',
+    env: { OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER: 'yes' },
+    says: ['OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER', 'yes', 'false is used'],
+  },
+  {
+    kind: 'an unknown log level',
+    env: { OTEL_LOG_LEVEL: 'loud' },
+    says: ['OTEL_LOG_LEVEL', 'loud', 'is used'],
+  },
+  {
+    kind: 'an unknown resource detector',
+    env: { OTEL_NODE_RESOURCE_DETECTORS: 'env,moon' },
+    says: ['OTEL_NODE_RESOURCE_DETECTORS', 'moon', 'env is used'],
+  },
+  {
+    kind: 'resource attributes without values',
+    env: { OTEL_RESOURCE_ATTRIBUTES: 'production' },
+    says: ['OTEL_RESOURCE_ATTRIBUTES', 'production', 'ignored'],
+  },
+  {
+    kind: 'headers without values, which may be secrets',
+    env: { OTEL_EXPORTER_OTLP_HEADERS: 'Bearer-of-a-token' },
+    says: ['OTEL_EXPORTER_OTLP_HEADERS', 'ignored'],
+    hides: 'Bearer-of-a-token',
+  },
+  {
+    kind: 'an unknown name among the enabled instrumentations',
+    env: { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'milvus,exprss' },
+    says: ['OTEL_NODE_ENABLED_INSTRUMENTATIONS', 'exprss', 'ignored', 'express'],
+  },
+  {
+    kind: 'an unknown name among the disabled instrumentations',
+    env: { OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'exprss' },
+    says: ['OTEL_NODE_DISABLED_INSTRUMENTATIONS', 'exprss', 'ignored', 'express'],
+  },
+];
+
+describe('one line, and spans still arrive, after', { concurrency: 2 }, () => {
+  const check = async ({ env, says, hides }: BadSetting) => {
+    const { service, stdout, stderr, code } = await runs.run({
+      file: 'test/fixtures/ends.mjs',
+      args: ['exit-code'],
+      env,
+    });
+    assert.equal(stdout, 'found 5\nready\n');
+    assert.equal(code, 3);
+    assert.match(stderr, /^milvus-otel: [^\n]*\n$/);
+    let from = 0;
+    for (const part of says) {
+      const at = stderr.indexOf(part, from);
+      assert.notEqual(at, -1, `"${part}" is not where it should be in: ${stderr}`);
+      from = at + part.length;
+    }
+    if (hides !== undefined) assert.ok(!stderr.includes(hides), stderr);
+    await runs.spans(service, 2);
+  };
+
+  for (const setting of badSettings) test(setting.kind, () => check(setting));
+
+  for (const value of ['nowhere at all', 'ftp://collector:4317', 'http://', 'http://collector:99999']) {
+    test(`an endpoint for traces such as "${value}"`, () =>
+      check({
+        kind: 'an endpoint',
+        env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: value },
+        says: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', value, 'OTEL_EXPORTER_OTLP_ENDPOINT is used'],
+      }));
+  }
+
+  test('an endpoint for all signals, where traces have one of their own', () =>
+    check({
+      kind: 'an endpoint',
+      env: {
+        OTEL_EXPORTER_OTLP_ENDPOINT: 'no:where',
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: otlpEndpoint(),
+      },
+      says: ['OTEL_EXPORTER_OTLP_ENDPOINT', 'no:where', 'http://localhost:4317'],
+    }));
+
+  test('an endpoint with a password, which is not shown', () =>
+    check({
+      kind: 'an endpoint',
+      env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'ftp://me:secret@collector:4317' },
+      says: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'collector', 'is used'],
+      hides: 'secret',
+    }));
+});
+
+test('several bad values cost one line each, and the app is still traced', async () => {
+  const { service, stdout, stderr, code } = await runs.run({
+    file: 'test/fixtures/ends.mjs',
+    args: ['exit-code'],
+    env: { OTEL_TRACES_SAMPLER: 'always', OTEL_PROPAGATORS: 'w3c', OTEL_BSP_SCHEDULE_DELAY: 'soon' },
+  });
+  assert.deepEqual({ stdout, code }, { stdout: 'found 5\nready\n', code: 3 });
+  assert.match(stderr, /^(milvus-otel: [^\n]*\n){3}$/);
+  await runs.spans(service, 2);
+});
+
+test('a list of instrumentations that leaves Milvus out is said to do so', async () => {
+  const { stdout, stderr } = await runs.run({
+    file: 'test/fixtures/searches.cjs',
+    env: { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'http' },
+  });
+  assert.ok(stdout.startsWith('has true'), stdout);
+  assert.match(stderr, /^milvus-otel: OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out[^\n]*\n$/);
+});

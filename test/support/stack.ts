@@ -1,0 +1,50 @@
+/** The real Milvus and the receiver of its spans, for the tests that need them. */
+import { after } from 'node:test';
+import { connectReceiver, type SharedReceiver, serveReceiver } from './shared-receiver.ts';
+
+export interface Stack {
+  /** `127.0.0.1:port`. The server sends its spans, service `standalone`, to the receiver, at most 0.3 s after they end. */
+  milvusAddress: string;
+  receiver: SharedReceiver;
+}
+
+let stack: Promise<Stack> | undefined;
+const stops: (() => Promise<void>)[] = [];
+
+// When this file is imported, not when a stack is asked for: only here does the hook belong to the whole test file.
+after(async () => {
+  for (const stop of stops.reverse()) await stop();
+});
+
+/**
+ * The stack that `npm test` has started for all test files, or, for a file that is run alone, one of its own, which
+ * ends with the file. Every call gives the same one. Fails when it cannot be started.
+ */
+export function useStack(): Promise<Stack> {
+  const { MILVUS_OTEL_TEST_MILVUS: milvusAddress, MILVUS_OTEL_TEST_RECEIVER: receiverUrl } = process.env;
+  stack ??=
+    milvusAddress !== undefined && receiverUrl !== undefined
+      ? connectReceiver(receiverUrl).then((receiver) => ({ milvusAddress, receiver }))
+      : startOwnStack();
+  return stack;
+}
+
+async function startOwnStack(): Promise<Stack> {
+  // Only here: a file that runs under `npm test` shall not pay for loading the SDK and the build.
+  const [{ ensureBuilt }, { startMilvus }, { startReceiver }] = await Promise.all([
+    import('../../scripts/build.ts'),
+    import('../../scripts/milvus.ts'),
+    import('../../scripts/receiver.ts'),
+  ]);
+  await ensureBuilt();
+  const receiver = await startReceiver();
+  stops.push(() => receiver.stop());
+  const milvus = await startMilvus({
+    otlpEndpoint: `127.0.0.1:${receiver.grpcPort}`,
+    log: (line) => console.error(line),
+  });
+  stops.push(() => milvus.stop());
+  const served = await serveReceiver(receiver);
+  stops.push(() => served.close());
+  return { milvusAddress: milvus.address, receiver: await connectReceiver(served.url) };
+}

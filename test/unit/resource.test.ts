@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import fc from 'fast-check';
+import { ensureBuilt } from '../../scripts/build.ts';
+import { readSettings, SETTINGS } from '../../src/settings.ts';
+import { RUNS } from '../support/arbitrary-values.ts';
+
+// The parts lie beside the bundle, which is CommonJS and finds them by its own file name.
+await ensureBuilt();
+const door = path.join(import.meta.dirname, '..', '..', 'dist', 'register.cjs');
+(globalThis as { __filename?: string }).__filename = door;
+const { packageName, resourceDetectors, serviceNameOf } = await import('../../src/resource.ts');
+
+const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-resource-'));
+after(() => rm(folder, { recursive: true }));
+
+/** Writes files under a folder of their own; gives the path in it. */
+async function app(files: Record<string, string>): Promise<(file: string) => string> {
+  const at = await mkdtemp(path.join(folder, 'app-'));
+  for (const [file, content] of Object.entries(files)) {
+    await mkdir(path.dirname(path.join(at, file)), { recursive: true });
+    await writeFile(path.join(at, file), content);
+  }
+  return (file) => path.join(at, file);
+}
+
+test("the app's name is that of the package.json beside its main file", async () => {
+  const at = await app({ 'package.json': '{"name":"shop"}', 'package/package.json': '{"name":"other"}' });
+  assert.equal(packageName(at('main.js')), 'shop');
+});
+
+test("the app's name is that of the nearest package.json above that has one", async () => {
+  const at = await app({
+    'package.json': '{"name":"@acme/shop"}',
+    'packages/api/package.json': '{"type":"module"}',
+    'packages/api/dist/package.json': 'not JSON',
+  });
+  assert.equal(packageName(at('packages/api/dist/src/main.js')), '@acme/shop');
+});
+
+test('names that are no names are passed over', async () => {
+  const at = await app({
+    'package.json': '{"name":"shop"}',
+    'a/package.json': '{"name":""}',
+    'b/package.json': '{"name":5}',
+    'c/package.json': 'null',
+    'd/package.json/a-folder': '',
+  });
+  for (const inner of ['a', 'b', 'c', 'd']) assert.equal(packageName(at(`${inner}/main.js`)), 'shop');
+});
+
+test('an app without a main file has no name of its own', () => {
+  assert.equal(packageName(undefined), undefined);
+});
+
+test('a main file outside of any package has no name', () => {
+  assert.equal(packageName('/no-such-folder/at-all/main.js'), undefined);
+});
+
+const serviceName = (env: Record<string, string>) => serviceNameOf(readSettings(env));
+
+test('the service is called as OTEL_SERVICE_NAME says, then as service.name in the resource attributes', () => {
+  const both = { OTEL_SERVICE_NAME: 'shop', OTEL_RESOURCE_ATTRIBUTES: 'service.name=other' };
+  assert.equal(serviceName(both), 'shop');
+  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'a=b, service.name=shop,c=d' }), 'shop');
+});
+
+test('service.name in the resource attributes is decoded, and kept as it is when it cannot be', () => {
+  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=my%20shop' }), 'my shop');
+  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=100%' }), '100%');
+});
+
+test('without a name in the variables, none is given', () => {
+  assert.equal(serviceName({}), undefined);
+  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.namespace=shop' }), undefined);
+  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=' }), undefined);
+});
+
+test('any resource attributes can be asked for the service name', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (value) => {
+      const name = serviceName({ OTEL_RESOURCE_ATTRIBUTES: `service.name=${value}` });
+      assert.ok(name === undefined || (typeof name === 'string' && name !== ''));
+    }),
+    RUNS,
+  );
+});
+
+test('detectors are the named ones, in their order', () => {
+  const names = (list: string[]) => resourceDetectors(list).map((detector) => detector.constructor.name);
+  assert.deepEqual(names(['env', 'host', 'process']), ['EnvDetector', 'HostDetector', 'ProcessDetector']);
+  assert.deepEqual(names(['os', 'serviceinstance']), ['OSDetector', 'ServiceInstanceIdDetector']);
+  assert.deepEqual(names([]), []);
+});
+
+test('none means no detector, whatever else is named', () => {
+  assert.deepEqual(resourceDetectors(['env', 'none']), []);
+});
+
+test('every detector that the setting knows is there, those of clouds from the parts of the bundle', () => {
+  const known = SETTINGS.resourceDetectors.known ?? [];
+  const single = known.filter((name) => name !== 'all' && name !== 'none');
+  const counts = new Map(single.map((name) => [name, resourceDetectors([name]).length]));
+  for (const [name, count] of counts) assert.ok(count > 0, `${name} has a detector`);
+  for (const detector of resourceDetectors(['all'])) assert.equal(typeof detector.detect, 'function');
+  const sum = [...counts.values()].reduce((total, count) => total + count, 0);
+  assert.equal(resourceDetectors(['all']).length, sum);
+});

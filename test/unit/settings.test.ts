@@ -1,0 +1,339 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { describeProblem } from '../../src/diagnostics.ts';
+import { readSettings, SETTINGS, shownFallback, withoutCredentials } from '../../src/settings.ts';
+import { RUNS } from '../support/arbitrary-values.ts';
+
+type Key = keyof typeof SETTINGS;
+
+interface Cases {
+  /** As it is set → what the settings hold. */
+  valid: [raw: string, value: unknown][];
+  invalid: string[];
+}
+
+const flag: Cases = {
+  valid: [
+    ['true', true],
+    ['TRUE', true],
+    ['false', false],
+    [' False ', false],
+  ],
+  invalid: ['yes', '1', '0', 'on', 'truefalse'],
+};
+const anyText: Cases = { valid: [['some text', 'some text']], invalid: [] };
+const pairs: Cases = {
+  valid: [
+    ['a=b', 'a=b'],
+    ['a=b,c=d%20e', 'a=b,c=d%20e'],
+    ['a=', 'a='],
+  ],
+  invalid: ['a', '=b', 'a=b,c'],
+};
+const url: Cases = {
+  valid: [
+    ['http://localhost:4317', 'http://localhost:4317'],
+    ['https://collector.example/v1/traces', 'https://collector.example/v1/traces'],
+    ['collector:4317', 'collector:4317'],
+    ['http://[::1]:4317', 'http://[::1]:4317'],
+    ['unix:///run/collector.sock', 'unix:///run/collector.sock'],
+  ],
+  invalid: ['http://', 'ftp://collector', 'http://collector:99999', 'a collector', 'http://a b', '://x'],
+};
+const protocol: Cases = {
+  valid: [
+    ['grpc', 'grpc'],
+    ['http/protobuf', 'http/protobuf'],
+    ['http/json', 'http/json'],
+  ],
+  invalid: ['http', 'GRPC', 'grpc,http/json'],
+};
+const wholeNumber = (least: number, most: number): Cases => ({
+  valid: [
+    [String(least), least],
+    ['250', 250],
+    [' 250 ', 250],
+    [String(most), most],
+  ],
+  invalid: [String(least - 1), String(most + 1), '1.5', 'many', '10s', 'NaN', 'Infinity'],
+});
+const MAX_MS = 2 ** 31 - 1;
+
+/** `all` must be the names that the row knows; `several` of them make a list. */
+const listOf = (several: string, ...all: string[]): Cases => ({
+  valid: [
+    ...all.map((name): [string, string[]] => [name, [name]]),
+    [several, several.split(',')],
+    [` ${several.replaceAll(',', ' , ')},`, several.split(',')],
+  ],
+  invalid: ['nothing-known', ',', 'OTLP', 'neither,nor'],
+});
+const freeList: Cases = {
+  valid: [
+    ['http', ['http']],
+    ['http, pg ,', ['http', 'pg']],
+    ['made-up', ['made-up']],
+    [',', []],
+  ],
+  invalid: [],
+};
+const oneOf = (...names: string[]): Cases => ({
+  valid: names.map((name) => [name, name]),
+  invalid: ['made-up', names.join(',')],
+});
+
+const CASES: Record<Key, Cases> = {
+  sdkDisabled: flag,
+  serviceName: anyText,
+  resourceAttributes: pairs,
+  resourceDetectors: listOf(
+    'env,aws',
+    ...['all', 'none', 'env', 'host', 'os', 'process', 'serviceinstance', 'container'],
+    ...['alibaba', 'aws', 'azure', 'gcp'],
+  ),
+  configFile: anyText,
+  tracesExporter: listOf('otlp,console', 'otlp', 'console', 'zipkin', 'none'),
+  metricsExporter: listOf('otlp,prometheus', 'otlp', 'console', 'prometheus', 'none'),
+  logsExporter: listOf('otlp,console', 'otlp', 'console', 'none'),
+  endpoint: url,
+  tracesEndpoint: url,
+  metricsEndpoint: url,
+  logsEndpoint: url,
+  protocol,
+  tracesProtocol: protocol,
+  metricsProtocol: protocol,
+  logsProtocol: protocol,
+  headers: pairs,
+  tracesHeaders: pairs,
+  exportTimeoutMs: wholeNumber(1, MAX_MS),
+  tracesExportTimeoutMs: wholeNumber(1, MAX_MS),
+  compression: oneOf('none', 'gzip'),
+  insecure: flag,
+  certificate: anyText,
+  clientKey: anyText,
+  clientCertificate: anyText,
+  metricExportIntervalMs: wholeNumber(1, MAX_MS),
+  zipkinEndpoint: url,
+  prometheusPort: wholeNumber(0, 65_535),
+  sampler: oneOf(
+    ...['always_on', 'always_off', 'traceidratio', 'parentbased_always_on', 'parentbased_always_off'],
+    'parentbased_traceidratio',
+  ),
+  samplerRatio: {
+    valid: [
+      ['0', 0],
+      ['0.25', 0.25],
+      ['1', 1],
+      ['1e-3', 0.001],
+    ],
+    invalid: ['1.01', '-0.1', '10%', 'half', 'NaN'],
+  },
+  propagators: listOf('tracecontext,b3', 'tracecontext', 'baggage', 'b3', 'b3multi', 'none'),
+  enabledInstrumentations: freeList,
+  disabledInstrumentations: freeList,
+  captureFilter: flag,
+  rpcSpans: flag,
+  scheduleDelayMs: wholeNumber(0, MAX_MS),
+  maxQueueSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  maxExportBatchSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  batchTimeoutMs: wholeNumber(1, MAX_MS),
+  flushTimeoutMs: wholeNumber(0, MAX_MS),
+  attributeValueLengthLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  attributeCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  logLevel: {
+    valid: [
+      ...['none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'].map((level): [string, string] => [
+        level,
+        level,
+      ]),
+      ['DEBUG', 'debug'],
+    ],
+    invalid: ['trace', 'debug,info'],
+  },
+};
+
+const keys = Object.keys(SETTINGS) as Key[];
+
+for (const key of keys) {
+  const definition = SETTINGS[key];
+  const { env } = definition;
+
+  test(`${env} takes its values, and anything else gives one problem and the fallback`, () => {
+    for (const [raw, value] of CASES[key].valid) {
+      const settings = readSettings({ [env]: raw });
+      assert.deepEqual(settings[key], value, `${env}=${raw}`);
+      assert.deepEqual([...settings.given], [key]);
+      assert.deepEqual(settings.problems, [], `${env}=${raw}`);
+    }
+    for (const raw of CASES[key].invalid) {
+      const settings = readSettings({ [env]: raw });
+      assert.deepEqual(settings[key], definition.fallback, `${env}=${raw}`);
+      assert.equal(settings.given.size, 0, `${env}=${raw} is not given`);
+      assert.equal(settings.problems.length, 1, `${env}=${raw}`);
+      const [problem] = settings.problems;
+      assert.equal(problem?.variable, env);
+      assert.equal(problem?.expected, definition.expected);
+      assert.equal(problem?.fallback, shownFallback(definition));
+      if (definition.secret !== true) assert.equal(problem?.value, raw.trim());
+    }
+  });
+
+  test(`${env} is unset when it is empty or blank`, () => {
+    for (const raw of ['', ' ', '\t\n']) {
+      const settings = readSettings({ [env]: raw });
+      assert.deepEqual(settings, readSettings({}), `${env}=${JSON.stringify(raw)}`);
+    }
+  });
+}
+
+test('an empty environment gives every fallback, nothing given and no problem', () => {
+  const settings = readSettings({});
+  for (const key of keys) assert.deepEqual(settings[key], SETTINGS[key].fallback);
+  assert.equal(settings.given.size, 0);
+  assert.deepEqual(settings.problems, []);
+});
+
+test('no variable has two rows, and each is a standard one or begins as our own do', () => {
+  const names = keys.map((key) => SETTINGS[key].env);
+  assert.deepEqual(names, [...new Set(names)]);
+  for (const name of names) assert.match(name, /^OTEL_[A-Z0-9_]+$/);
+});
+
+test('a row documents itself in one line', () => {
+  for (const key of keys) {
+    const { env, doc, expected } = SETTINGS[key];
+    assert.match(doc, /^[A-Z].*[.…]$/, env);
+    assert.doesNotMatch(`${doc}${expected}`, /\n/, env);
+  }
+});
+
+test('a fallback is itself a value that its row takes', () => {
+  for (const key of keys) {
+    const definition = SETTINGS[key];
+    if (definition.fallback === undefined) continue;
+    const settings = readSettings({ [definition.env]: shownFallback(definition) });
+    assert.deepEqual(settings[key], definition.fallback, definition.env);
+    assert.deepEqual(settings.problems, []);
+  }
+});
+
+test('an unknown item in a list is named, and the known ones count', () => {
+  const { tracesExporter, given, problems } = readSettings({ OTEL_TRACES_EXPORTER: 'otlp, jaeger ,console' });
+  assert.deepEqual(tracesExporter, ['otlp', 'console']);
+  assert.ok(given.has('tracesExporter'));
+  assert.deepEqual(
+    problems.map((problem) => [problem.variable, problem.value, problem.fallback]),
+    [['OTEL_TRACES_EXPORTER', 'otlp, jaeger ,console', 'otlp,console']],
+  );
+  assert.match(describeProblem(problems[0]!), /jaeger.*; otlp,console is used\.$/);
+});
+
+test('several bad values give one problem each, in the order of the table', () => {
+  const { problems } = readSettings({
+    OTEL_LOG_LEVEL: 'loud',
+    OTEL_BSP_SCHEDULE_DELAY: 'soon',
+    OTEL_TRACES_SAMPLER: 'lucky',
+  });
+  assert.deepEqual(
+    problems.map((problem) => problem.variable),
+    ['OTEL_TRACES_SAMPLER', 'OTEL_BSP_SCHEDULE_DELAY', 'OTEL_LOG_LEVEL'],
+  );
+});
+
+test('a header that cannot be used is not shown', () => {
+  for (const key of ['headers', 'tracesHeaders'] as const) {
+    const { problems } = readSettings({ [SETTINGS[key].env]: 'Bearer hunter2' });
+    assert.equal(problems.length, 1);
+    assert.doesNotMatch(JSON.stringify(problems), /hunter2|Bearer/);
+  }
+});
+
+const BROKEN_ENDPOINTS = [
+  (login: string) => `http://${login}@`,
+  (login: string) => `http://${login}@collector:99999`,
+  (login: string) => `ftp://${login}@collector:4317`,
+  (login: string) => `${login}@collector:99999`,
+  (login: string) => `http://${login}@the collector:4317`,
+];
+
+test('an endpoint that cannot be used is shown without its credentials', () => {
+  for (const broken of BROKEN_ENDPOINTS) {
+    for (const login of ['me:hunter2', 'hunter2', 'me:hunter2@hunter2', 'me:hunter2/hunter2', 'me:a hunter2']) {
+      const raw = broken(login);
+      const { problems } = readSettings({ OTEL_EXPORTER_OTLP_ENDPOINT: raw });
+      assert.equal(problems.length, 1, `${raw} is a problem`);
+      assert.doesNotMatch(JSON.stringify(problems), /hunter2/, raw);
+    }
+  }
+});
+
+test('withoutCredentials keeps all that is no credential', () => {
+  assert.equal(withoutCredentials('http://me:pw@host:4317/v1'), 'http://***@host:4317/v1');
+  assert.equal(withoutCredentials('me:pw@host:4317'), '***@host:4317');
+  for (const plain of ['http://host:4317/v1/traces', 'host:4317', 'otlp,console', '14 UNAVAILABLE: no', '']) {
+    assert.equal(withoutCredentials(plain), plain);
+  }
+});
+
+const someEnvironment = fc
+  .tuple(
+    fc.dictionary(
+      fc.constantFrom(...keys.map((key) => SETTINGS[key].env as string)),
+      fc.oneof(
+        fc.string({ unit: 'binary' }),
+        fc.webUrl(),
+        fc.integer().map(String),
+        fc.double().map(String),
+        fc.constantFrom('true', 'a=b', 'otlp', 'none,', ',,', '=', '%', '://', '\u0000', '\ud800'),
+      ),
+    ),
+    fc.dictionary(fc.string(), fc.string()),
+  )
+  .map(([known, others]) => ({ ...others, ...known }));
+
+test('readSettings takes any environment, and says of each variable that it counts, is a problem, or is unset', () => {
+  fc.assert(
+    fc.property(someEnvironment, (env) => {
+      const settings = readSettings(env);
+      for (const key of keys) {
+        const definition = SETTINGS[key];
+        const raw = env[definition.env as keyof typeof env]?.trim() ?? '';
+        const said = settings.problems.filter(({ variable }) => variable === definition.env);
+        assert.ok(said.length <= 1);
+        if (raw === '') {
+          assert.deepEqual([settings.given.has(key), said.length], [false, 0]);
+        } else {
+          assert.ok(settings.given.has(key) || said.length === 1, definition.env);
+        }
+        if (!settings.given.has(key)) assert.deepEqual(settings[key], definition.fallback);
+      }
+      for (const problem of settings.problems) assert.equal(typeof describeProblem(problem), 'string');
+    }),
+    RUNS,
+  );
+});
+
+test('no value of a secret variable, and no login in an endpoint, is ever in a problem', () => {
+  const secrets = keys.filter((key) => SETTINGS[key].secret === true);
+  const endpoints = keys.filter((key) => SETTINGS[key].env.endsWith('_ENDPOINT'));
+  const word = fc.constantFrom('hunter2', 'Hunter2', 'hunter2:', '@', '/', ' ', ':', '%', 'me', '#', '?');
+  const login = fc
+    .array(word, { minLength: 1, maxLength: 6 })
+    .map((words) => words.join(''))
+    // Without a scheme before it, this would read as one.
+    .filter((words) => !words.includes('://'));
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...secrets, ...endpoints),
+      login,
+      fc.constantFrom(...BROKEN_ENDPOINTS),
+      (key, words, broken) => {
+        const raw = secrets.includes(key) ? words : broken(words);
+        const { problems } = readSettings({ [SETTINGS[key].env]: raw });
+        assert.doesNotMatch(JSON.stringify(problems), /hunter2/i, raw);
+      },
+    ),
+    RUNS,
+  );
+});
