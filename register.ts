@@ -7,10 +7,12 @@ import { flushAtEnd } from './src/exit.ts';
 import { activateOnLoad } from './src/instrumentations/activation.ts';
 import { selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
+import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp-target.ts';
 import { packageName, serviceNameOf } from './src/resource.ts';
 import { readSettings } from './src/settings.ts';
-import { isOff, startTelemetry } from './src/telemetry.ts';
+import { isOff } from './src/signals.ts';
+import { startTelemetry } from './src/telemetry.ts';
 import { VERSION } from './src/version.ts';
 
 const LOADED = Symbol.for('milvus-otel.loaded');
@@ -38,7 +40,13 @@ function register(): void {
       metricsOn: !isOff(settings.metricsExporter),
       inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
     };
-    activateOnLoad(selection.entries, surroundings, telemetry.adopt);
+    activateOnLoad(selection.entries, surroundings, telemetry.adopt, {
+      name: SDK,
+      resolved: (url) => {
+        const unknown = selection.milvus ? unknownSdk(url) : undefined;
+        if (unknown !== undefined) diagnostics.warn(unknown);
+      },
+    });
     flushAtEnd(telemetry, settings.flushTimeoutMs);
     diagnostics.info(
       `${VERSION} traces the service ${serviceName} to ${shownEndpoint(settings)} (${tracesProtocol(settings)}), sampler ${settings.sampler}.`,

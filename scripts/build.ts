@@ -109,6 +109,7 @@ export async function buildPackage(): Promise<void> {
   const { output } = await build({
     input: {
       preload: join(root, 'register.ts'),
+      instrumentation: join(root, 'src/milvus/instrumentation.ts'),
       'last-sender': join(root, 'src/last-sender.ts'),
       ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
     },
@@ -131,6 +132,7 @@ export async function buildPackage(): Promise<void> {
     logLevel: 'warn',
   });
   await cp(join(root, 'src/door.cjs'), join(out, 'register.cjs'));
+  await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
   const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
   await writeFile(join(out, 'LICENSES'), await licences(modules));
   await rm(dist, { recursive: true, force: true });

@@ -38,7 +38,14 @@ const MOST_NEEDED: Partial<Record<Key, string>> = {
 };
 
 /** Rows of the README's table, beside all of the groups Service and Milvus. */
-const IN_README: readonly Key[] = ['tracesExporter', 'endpoint', 'protocol', 'headers', 'sampler', 'samplerRatio'];
+const IN_README: readonly Key[] = [
+  'tracesExporter',
+  'endpoint',
+  'protocol',
+  'headers',
+  'sampler',
+  'samplerRatio',
+];
 
 /** For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. */
 export function envExample(): string {
@@ -48,7 +55,9 @@ export function envExample(): string {
   });
   const rest = groups.map((group) => {
     const settings = rows
-      .filter((row) => row.group === group && !Object.keys(MOST_NEEDED).some((key) => row === SETTINGS[key as Key]))
+      .filter(
+        (row) => row.group === group && !Object.keys(MOST_NEEDED).some((key) => row === SETTINGS[key as Key]),
+      )
       .map((row) => `${comment(row)}\n#${row.env}=${assignable(row)}`);
     return [`# --- ${group} ---`, ...settings].join('\n\n');
   });
@@ -70,7 +79,8 @@ function comment(row: Definition): string {
 }
 
 function markdownTable(heads: readonly string[], lines: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(heads), line(heads.map(() => '---')), ...lines.map(line)].join('\n');
 }
 
@@ -193,7 +203,9 @@ export async function checkDocs(root: string): Promise<string[]> {
 
 /** Resolves to the exit code. */
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { check: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+  const { values } = parseArgs({
+    options: { check: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  });
   if (values.help) {
     console.log(help);
     return 0;

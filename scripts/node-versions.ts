@@ -1,13 +1,9 @@
 /** Other versions of Node for the tests, out of the npm package `node`, which carries the binaries. */
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
+import { npm } from './npm.ts';
 
 const folder = path.join(import.meta.dirname, '..', '.cache', 'nodes');
-
-/** Longest an installation may take, in ms: some 50 MB are fetched. */
-const installTimeoutMs = 300_000;
 
 const binaries = new Map<string, Promise<string>>();
 
@@ -51,13 +47,6 @@ async function install(version: string): Promise<string> {
     await rm(unfinished, { recursive: true, force: true });
   }
   return binary;
-}
-
-/** npm tells scripts where it is; without it, `npm` is looked up in PATH. */
-async function npm(args: string[]): Promise<void> {
-  const cli = process.env.npm_execpath;
-  const [command, ...first] = cli?.endsWith('npm-cli.js') ? [process.execPath, cli] : ['npm'];
-  await promisify(execFile)(command as string, [...first, ...args], { timeout: installTimeoutMs });
 }
 
 const exists = (file: string): Promise<boolean> =>

@@ -68,7 +68,9 @@ export function showOpenTelemetryMessages(
 /** One line for a value that cannot be used: variable, value, what is expected, what is used instead. */
 export function describeProblem(problem: Problem): string {
   const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
-  return `${problem.variable}=${problem.value} cannot be used (expected ${problem.expected}); ${instead}.`;
+  // A value may have several lines; the message has one.
+  const value = problem.value.replace(/\s+/g, ' ');
+  return `${problem.variable}=${value} cannot be used (expected ${problem.expected}); ${instead}.`;
 }
 
 const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
@@ -90,10 +92,10 @@ function writeToStderr(line: string): void {
 }
 
 function safeJson(value: unknown): string {
-  if (value instanceof Error) return value.message;
   try {
-    return JSON.stringify(value) ?? String(value);
+    return value instanceof Error ? value.message : (JSON.stringify(value) ?? String(value));
   } catch {
-    return String(value);
+    // Cyclic, a BigInt inside, or a getter of somebody's that throws.
+    return `(${typeof value})`;
   }
 }

@@ -13,7 +13,7 @@ type EndingSignal = (typeof SIGNALS)[number];
 export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
   let deadline = Number.POSITIVE_INFINITY;
   const awaitFlush = async () => {
-    if (telemetry.unsent() === 0) return;
+    if (!telemetry.hasRest()) return;
     deadline = performance.now() + flushTimeoutMs;
     await withinMs(flushTimeoutMs, telemetry.flush());
   };
@@ -46,7 +46,7 @@ async function withinMs(limitMs: number, work: Promise<void>): Promise<void> {
  */
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
   process.on('beforeExit', () => {
-    if (telemetry.unsent() === 0) return;
+    if (!telemetry.hasRest()) return;
     // Standard streams and the like are listed although they keep nothing alive.
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
@@ -54,7 +54,7 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
       const handles = new Set(activeHandles());
       await flush();
       hideNextBeforeExit();
-      if (telemetry.unsent() > 0) letGo(activeHandles().filter((handle) => !handles.has(handle)));
+      if (telemetry.hasRest()) letGo(activeHandles().filter((handle) => !handles.has(handle)));
     });
   });
 }

@@ -60,7 +60,7 @@ export function serviceNameOf(settings: Settings): string | undefined {
     ?.split(',')
     .map((item) => item.trim())
     .find((item) => item.startsWith('service.name='));
-  const name = pair?.slice('service.name='.length);
+  const name = pair?.slice('service.name='.length) || undefined;
   try {
     return name === undefined ? undefined : decodeURIComponent(name);
   } catch {

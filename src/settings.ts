@@ -354,11 +354,27 @@ export const SETTINGS = {
     expected: 'a whole number of ms, 1 or more',
     group: 'Export',
   }),
+  metricExportTimeoutMs: row({
+    env: 'OTEL_METRIC_EXPORT_TIMEOUT',
+    parse: positiveMilliseconds,
+    fallback: 30_000,
+    doc: 'Longest one export of metrics may take, in ms.',
+    expected: 'a whole number of ms, 1 or more',
+    group: 'Export',
+  }),
   zipkinEndpoint: endpointRow(
     'OTEL_EXPORTER_ZIPKIN_ENDPOINT',
     'The Zipkin collector.',
     'http://localhost:9411/api/v2/spans',
   ),
+  prometheusHost: passThrough<string>({
+    env: 'OTEL_EXPORTER_PROMETHEUS_HOST',
+    parse: text,
+    shownFallback: 'all interfaces',
+    doc: 'Address that Prometheus scrapes.',
+    expected: 'a host',
+    group: 'Export',
+  }),
   prometheusPort: row({
     env: 'OTEL_EXPORTER_PROMETHEUS_PORT',
     parse: port,
@@ -547,7 +563,10 @@ export function shownFallback(definition: { fallback: unknown; shownFallback?: s
     : String(definition.fallback ?? '');
 }
 
-/** Takes user:password out of anything that looks like a URL, so that it can be printed. */
+/**
+ * Takes user:password out of a URL or host:port, so that it can be printed. All up to the last @ goes: a password
+ * that was not encoded may hold @, / and blanks itself, and then the value is no URL at all.
+ */
 export function withoutCredentials(value: string): string {
-  return value.replace(/(\w+:\/\/)[^/@\s]*@/g, '$1***@');
+  return value.replace(/^([^@]*?:\/\/)?.*@/s, '$1***@');
 }

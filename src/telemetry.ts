@@ -1,5 +1,5 @@
 /** Settings → a started NodeSDK, with two ways to send what is left: one to wait for, one that waits itself. */
-import { metrics, trace } from '@opentelemetry/api';
+import { logs, metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -10,11 +10,12 @@ import { sendNow } from './last-flush.ts';
 import { shownEndpoint, tracesTarget } from './otlp-target.ts';
 import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
+import { isOff, logProcessors, metricReaders } from './signals.ts';
 import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
 
 export interface Telemetry {
-  /** Spans that have ended and whose arrival is not confirmed. */
-  unsent(): number;
+  /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
+  hasRest(): boolean;
   /** One attempt to send what has ended. Settles when it is sent or could not be; never rejects. */
   flush(): Promise<void>;
   /** Sends what is left now, blocking for at most `timeoutMs`, and says what was lost. Nothing can be sent after it. */
@@ -27,6 +28,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   const queues = new Map<ExporterName, SpanQueue>();
   const processors: SpanProcessor[] = [];
   let ending = false;
+  let flushed = false;
   if (!isOff(settings.tracesExporter)) {
     for (const name of new Set(settings.tracesExporter)) {
       if (name === 'console') {
@@ -46,21 +48,31 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     }
   }
 
+  const metricsOn = !isOff(settings.metricsExporter);
+  const logsOn = !isOff(settings.logsExporter);
   const sdk = new NodeSDK({
     spanProcessors: processors,
-    // Unset means off here; once set, NodeSDK reads the variables of these signals itself.
-    ...(isOff(settings.metricsExporter) ? { metricReaders: [] } : {}),
+    metricReaders: metricReaders(settings),
+    ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
     resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
     resourceDetectors: resourceDetectors(settings.resourceDetectors),
   });
-  if (isOff(settings.logsExporter)) withoutLogs(sdk);
+  if (!logsOn) withoutLogs(sdk);
   sdk.start();
 
   return {
-    unsent: () => sum([...queues.values()].map(({ unsent }) => unsent)),
+    hasRest: () =>
+      [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn)),
     async flush() {
       ending = true;
-      await Promise.allSettled(processors.map((processor) => processor.forceFlush()));
+      const others = [
+        ...(metricsOn ? [metrics.getMeterProvider()] : []),
+        ...(logsOn ? [logs.getLoggerProvider()] : []),
+      ];
+      await Promise.allSettled(
+        [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) => provider.forceFlush?.()),
+      );
+      flushed = true;
     },
     close(timeoutMs) {
       for (const [name, queue] of queues) {
@@ -87,8 +99,6 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     },
   };
 }
-
-export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 

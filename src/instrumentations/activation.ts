@@ -21,14 +21,21 @@ export interface Surroundings {
   inLambda: boolean;
 }
 
+/** A package whose first resolution is told, with the URL that it came to. */
+export interface Watched {
+  name: string;
+  resolved: (url: string) => void;
+}
+
 /**
- * Starts waiting. `activated` is told of each instrumentation that was made, so that the SDK's meter provider can
- * be handed to it.
+ * Starts waiting. `activated` is told of each instrumentation that was made, so that the SDK's providers can be
+ * handed to it.
  */
 export function activateOnLoad(
   entries: readonly CatalogEntry[],
   surroundings: Surroundings,
   activated: (instrumentation: Instrumentation) => void,
+  watched: Watched,
 ): void {
   const waiting = new Map<string, CatalogEntry[]>();
   const done = new Set<CatalogEntry>();
@@ -57,9 +64,16 @@ export function activateOnLoad(
   }
 
   const imports = esmImports([...waiting.keys()]);
+  let told = false;
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = moduleName(specifier);
+      if (name === watched.name && !told) {
+        told = true;
+        const resolution = nextResolve(specifier, context);
+        watched.resolved(resolution.url);
+        return resolution;
+      }
       const due = name === undefined ? undefined : waiting.get(name);
       if (name === undefined || due === undefined) return nextResolve(specifier, context);
       due.forEach(activate);

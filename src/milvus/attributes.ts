@@ -53,8 +53,9 @@ function put(attributes: Attributes, key: string, value: string | number | strin
 }
 
 /**
- * The collection that a request is about. Most requests say `collection_name`; segment and load-balance calls say
- * `collectionName`; flush takes `collection_names`, which counts when it holds one. Source: SDK 3.0.6.
+ * The collection that a request is about. Most requests say `collection_name`; segment and load-balance calls and
+ * the REST client say `collectionName`; flush takes `collection_names`, which counts when it holds one. Source: SDK
+ * 3.0.6.
  */
 export function collectionName(request: unknown): string | undefined {
   const { collection_name, collectionName: camelCase, collection_names } = fields(request);
@@ -65,25 +66,33 @@ export function collectionName(request: unknown): string | undefined {
 
 /** The database that a request names itself; most leave it to the client. */
 export function databaseName(request: unknown): string | undefined {
-  return name(fields(request).db_name);
+  const { db_name, dbName } = fields(request);
+  return name(db_name) ?? name(dbName);
 }
 
 /**
  * Number of query vectors in one search: `data`, `vector` or `vectors` is one vector (number[], a sparse object,
- * bytes, a text) or an array of them. For a hybrid search it is that of the first sub-search. An unknown shape
- * gives undefined. Source: SearchReq, SearchSimpleReq, HybridSearchReq, SDK 2.3.5 to 3.0.6.
+ * bytes, a text) or an array of them. For a hybrid search it is that of the first sub-search; a search by `ids`
+ * has one for each. An unknown shape gives undefined.
+ * Source: SearchReq, SearchSimpleReq, HybridSearchReq, SDK 2.3.5 to 3.0.6.
  */
 export function queryVectors(request: unknown): number | undefined {
-  const { data, vector, vectors } = fields(request);
-  const given = data ?? vector ?? vectors;
-  if (isHybridSearch(request)) return queryVectors((data as unknown[])[0]);
+  const searches = subSearches(request);
+  if (searches !== undefined) return vectorsIn(fields(searches[0]).data);
+  const { data, vector, vectors, ids } = fields(request);
+  // By primary keys, the server looks up one vector for each.
+  if (Array.isArray(ids) && ids.length > 0) return ids.length;
+  return vectorsIn(vectors ?? vector ?? data);
+}
+
+function vectorsIn(given: unknown): number | undefined {
   if (typeof given === 'string' || ArrayBuffer.isView(given)) return 1;
   if (!Array.isArray(given)) return typeof given === 'object' && given !== null ? 1 : undefined;
   if (given.length === 0) return undefined;
   const first = given[0];
   if (typeof first === 'number' || typeof first === 'boolean' || first === undefined) return 1;
   // A sparse vector in coordinate form is one vector: [{ index, value }, …].
-  if (typeof first === 'object' && first !== null && 'index' in first && 'value' in first) return 1;
+  if ('index' in fields(first) && 'value' in fields(first)) return 1;
   return given.length;
 }
 
@@ -93,18 +102,31 @@ export function isHybridSearch(request: unknown): boolean {
   return Array.isArray(data) && Boolean(fields(data[0]).anns_field);
 }
 
+/** The sub-searches of a hybrid search: `data`, or `search` of the REST client. */
+function subSearches(request: unknown): unknown[] | undefined {
+  const { data, search } = fields(request);
+  if (isHybridSearch(request)) return data as unknown[];
+  return Array.isArray(search) ? search : undefined;
+}
+
+const ownVectorField = (request: unknown): string | undefined => {
+  const { anns_field, annsField } = fields(request);
+  return name(anns_field) ?? name(annsField);
+};
+
 function vectorField(request: unknown): string | undefined {
-  if (!isHybridSearch(request)) return name(fields(request).anns_field);
-  const searches = fields(request).data as unknown[];
-  return searches.map((search) => name(fields(search).anns_field) ?? '?').join(',');
+  const searches = subSearches(request);
+  if (searches === undefined) return ownVectorField(request);
+  return searches.map((search) => ownVectorField(search) ?? '?').join(',');
 }
 
 function partitions(request: unknown): string[] | undefined {
-  const { partition_names, partition_name } = fields(request);
-  if (Array.isArray(partition_names) && partition_names.length > 0) {
-    return partition_names.every((item) => typeof item === 'string') ? [...partition_names] : undefined;
+  const { partition_names, partitionNames, partition_name, partitionName } = fields(request);
+  const several = partition_names ?? partitionNames;
+  if (Array.isArray(several) && several.length > 0) {
+    return several.every((item) => typeof item === 'string') ? [...several] : undefined;
   }
-  const only = name(partition_name);
+  const only = name(partition_name) ?? name(partitionName);
   return only === undefined ? undefined : [only];
 }
 
@@ -139,26 +161,33 @@ export function readRowsRequest(request: unknown, attributes: Attributes): void 
   if (Array.isArray(rows)) attributes[ATTR.requestRows] = rows.length;
 }
 
-/** The filter expression of a request: `filter`, or `expr` as older code says. Sensitive. */
-export function filterText(request: unknown): string | undefined {
-  const { filter, expr } = fields(request);
-  return name(filter) ?? name(expr);
+/**
+ * The filter expressions of a request: `filter`, or `expr` as older code says, and those of a hybrid search's
+ * sub-searches. Sensitive.
+ */
+export function filterTexts(request: unknown): string[] {
+  const own = ({ filter, expr }: Fields) => name(filter) ?? name(expr);
+  const searches = subSearches(request) ?? [];
+  return [request, ...searches].map((source) => own(fields(source))).filter((text) => text !== undefined);
 }
 
-/** The cost that newer servers report: `status.extra_info.report_value`, in the server's own unit. */
+/**
+ * The cost that newer servers report, in the server's own unit: `status.extra_info.report_value`, or `cost` of the
+ * REST API.
+ */
 export function readCost(response: unknown, attributes: Attributes): void {
-  const { status, extra_info } = fields(response);
+  const { status, extra_info, cost } = fields(response);
   const info = fields(fields(status).extra_info ?? extra_info);
-  put(attributes, ATTR.cost, count(info.report_value));
+  put(attributes, ATTR.cost, count(info.report_value) ?? count(cost));
 }
 
-/** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. */
+/** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is looked at. */
 export function readSearchResponse(response: unknown, attributes: Attributes): void {
   const { results } = fields(response);
   if (!Array.isArray(results)) return;
-  let rows = 0;
-  for (const item of results) rows += Array.isArray(item) ? item.length : 1;
-  attributes[ATTR.returnedRows] = rows;
+  attributes[ATTR.returnedRows] = Array.isArray(results[0])
+    ? results.reduce<number>((rows, hits) => rows + (Array.isArray(hits) ? hits.length : 0), 0)
+    : results.length;
 }
 
 /** Rows of a query or get. */
@@ -179,6 +208,14 @@ export function readDeleteResponse(response: unknown, attributes: Attributes): v
   put(attributes, ATTR.deleteCount, count(fields(response).delete_cnt));
 }
 
+/** Answers of the REST API carry their counts in `data`. Source: types/Http.d.ts, SDK 3.0.6. */
+export function readHttpCounts(response: unknown, attributes: Attributes): void {
+  const { insertCount, upsertCount, deleteCount } = fields(fields(response).data);
+  put(attributes, ATTR.insertCount, count(insertCount));
+  put(attributes, ATTR.upsertCount, count(upsertCount));
+  put(attributes, ATTR.deleteCount, count(deleteCount));
+}
+
 /** Host and port of a Milvus server, as attributes. */
 export interface ServerAddress {
   address: string;
@@ -187,22 +224,22 @@ export interface ServerAddress {
 }
 
 const MILVUS_PORT = 19530;
-/** What grpc-js connects to when an address names no port. */
-const GRPC_PORT = 443;
 
 /**
- * A client's `config.address`, which may carry a scheme and credentials and may lack a port. Undefined when there
- * is nothing to read.
+ * A server's address as a client was given it, with or without scheme, credentials, port and path. Undefined when
+ * there is nothing to read.
+ *
+ * @param defaultPort what the client connects to when the address names no port.
  */
-export function parseServerAddress(configAddress: unknown): ServerAddress | undefined {
-  if (typeof configAddress !== 'string') return undefined;
-  const bare = configAddress
+export function parseServerAddress(given: string, defaultPort: number): ServerAddress | undefined {
+  const bare = given
     .replace(/^[a-z]*:\/\//i, '')
-    .replace(/^[^@/]*@/, '')
+    // Up to the last @: a password that was not encoded may hold one.
+    .replace(/^[^/]*@/, '')
     .replace(/\/.*$/, '');
   const match = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(bare);
   const host = match?.[1]?.replace(/^\[|\]$/g, '');
   if (!host) return undefined;
-  const port = match?.[2] === undefined ? GRPC_PORT : Number(match[2]);
+  const port = match?.[2] === undefined ? defaultPort : Number(match[2]);
   return { address: host, port: port === MILVUS_PORT ? undefined : port };
 }

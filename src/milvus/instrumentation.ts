@@ -1,5 +1,5 @@
 /** Patches of @zilliz/milvus2-sdk-node, and nothing else: what a span says is in operation-span.ts. */
-import { context, ROOT_CONTEXT } from '@opentelemetry/api';
+import { context, ROOT_CONTEXT, SpanStatusCode } from '@opentelemetry/api';
 import { isTracingSuppressed, suppressTracing } from '@opentelemetry/core';
 import {
   InstrumentationBase,
@@ -8,8 +8,12 @@ import {
   InstrumentationNodeModuleFile,
 } from '@opentelemetry/instrumentation';
 import { VERSION } from '../version.ts';
-import { activeOperation, type ClientParts, type GrpcMetadata, OperationSpan } from './operation-span.ts';
-import { OPERATIONS, type Operation } from './operations.ts';
+import { type ReadClient, readGrpcClient, readHttpClient } from './client-facts.ts';
+import { createDurationMetric, type RecordDuration } from './metrics.ts';
+import { activeOperation, type Carrier, isUnimplemented, OperationSpan } from './operation-span.ts';
+import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
+import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
+import { UNIMPLEMENTED } from './status.ts';
 
 export interface MilvusInstrumentationConfig extends InstrumentationConfig {
   /** Put the filter expression into `db.query.text`. It may hold user data. Default false. */
@@ -18,19 +22,20 @@ export interface MilvusInstrumentationConfig extends InstrumentationConfig {
   rpcSpans?: boolean;
 }
 
-const SDK = '@zilliz/milvus2-sdk-node';
-/** 2.2.24 is the first with the file layout that is patched here; upper bound: nothing newer is known. */
-const SUPPORTED_VERSIONS = ['>=2.2.24 <4'];
-
 type AnyFunction = (this: any, ...args: any[]) => any;
 type Wrapper = (original: AnyFunction) => AnyFunction;
 
 export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumentationConfig> {
   // Declared only: the base constructor calls init() and enable() before an initialiser here would run.
   declare private undo: (() => void)[];
+  declare private recordDuration: RecordDuration | undefined;
 
   constructor(config: MilvusInstrumentationConfig = {}) {
     super('milvus-otel', VERSION, config);
+  }
+
+  protected override _updateMetricInstruments(): void {
+    this.recordDuration = createDurationMetric(this.meter);
   }
 
   protected override init(): InstrumentationNodeModuleDefinition[] {
@@ -53,6 +58,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       new InstrumentationNodeModuleDefinition(SDK, SUPPORTED_VERSIONS, undefined, undefined, [
         // Before a client exists: constructors copy methods and exports, later patches reach no client.
         file('MilvusClient.js', this.patchClient),
+        file('HttpClient.js', this.patchHttpClient),
         file('utils/Function.js', this.patchFunctions),
         file('utils/Grpc.js', this.patchGrpc),
         file('utils/GlobalTopology.js', ({ TopologyRefresher }) =>
@@ -68,75 +74,113 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   /** Every method of the client's class chain that the table knows, and the hook that writes gRPC metadata. */
   private patchClient({ MilvusClient }: { MilvusClient?: { prototype: object } }): void {
     let prototype: object | null = MilvusClient?.prototype ?? null;
+    // Operations suppress what gRPC's instrumentation would send; without this hook nothing would go out instead.
+    if (prototype === null || !('metadataListener' in prototype)) {
+      throw new Error('this SDK has no metadataListener');
+    }
     while (prototype !== null && prototype !== Object.prototype) {
       for (const method of Object.getOwnPropertyNames(prototype)) {
         const operation = Object.hasOwn(OPERATIONS, method) ? OPERATIONS[method] : undefined;
         if (operation !== undefined)
-          this.replace(prototype, method, (original) => this.traced(method, operation, original));
+          this.replace(prototype, method, (original) =>
+            this.traced(method, operation, readGrpcClient, original),
+          );
       }
       this.replace(prototype, 'metadataListener', (original) => this.injecting(original));
       prototype = Object.getPrototypeOf(prototype);
     }
   }
 
-  private traced(method: string, operation: Operation, original: AnyFunction): AnyFunction {
+  /** REST: every method of the mixins is one call of its own. */
+  private patchHttpClient({
+    HttpClient,
+    HttpBaseClient,
+  }: Record<string, { prototype: object } | undefined>): void {
+    let prototype: object | null = HttpClient?.prototype ?? null;
+    const base = HttpBaseClient?.prototype ?? baseOf(prototype);
+    while (prototype !== null && prototype !== base && prototype !== Object.prototype) {
+      for (const method of Object.getOwnPropertyNames(prototype)) {
+        if (method === 'constructor') continue;
+        const operation =
+          (Object.hasOwn(HTTP_OPERATIONS, method) ? HTTP_OPERATIONS[method] : undefined) ?? {};
+        this.replace(prototype, method, (original) =>
+          this.traced(method, operation, readHttpClient, original),
+        );
+      }
+      prototype = Object.getPrototypeOf(prototype);
+    }
+    const headers = base === null ? undefined : Object.getOwnPropertyDescriptor(base, 'headers');
+    const getHeaders = headers?.get;
+    if (base === null || headers === undefined || getHeaders === undefined) return;
+    const injecting = this.injecting(getHeaders);
+    Object.defineProperty(base, 'headers', {
+      ...headers,
+      get() {
+        return injecting.call(this);
+      },
+    });
+    this.undo.push(() => Object.defineProperty(base, 'headers', headers));
+  }
+
+  private traced(
+    method: string,
+    operation: Operation,
+    readClient: ReadClient,
+    original: AnyFunction,
+  ): AnyFunction {
     const instrumentation = this;
-    return function (this: ClientParts, ...args) {
-      const active = context.active();
+    return function (this: unknown, ...args) {
       // Public methods call public methods: what runs inside an operation is part of it.
-      if (!instrumentation.isEnabled() || activeOperation() !== undefined || isTracingSuppressed(active)) {
+      if (
+        !instrumentation.isEnabled() ||
+        activeOperation() !== undefined ||
+        isTracingSuppressed(context.active())
+      ) {
         return original.apply(this, args);
       }
-      return instrumentation.run(
-        () =>
-          new OperationSpan(
-            instrumentation.tracer,
-            method,
-            operation,
-            this,
-            args[0],
-            instrumentation.getConfig().captureFilter === true,
-          ),
-        original,
-        this,
-        args,
-      );
+      return instrumentation.run(method, operation, readClient, this, args[0], original, this, args);
     };
   }
 
   /** Runs `original` under a new span, and gives back what it gives: same value, same error, sync or async. */
   private run(
-    startSpan: () => OperationSpan,
+    method: string,
+    operation: Operation,
+    readClient: ReadClient,
+    client: unknown,
+    request: unknown,
     original: AnyFunction,
     self: unknown,
     args: unknown[],
   ): unknown {
-    let operation: OperationSpan;
+    let span: OperationSpan;
     try {
-      operation = startSpan();
+      const { captureFilter = false } = this.getConfig();
+      const options = { tracer: this.tracer, captureFilter, recordDuration: this.recordDuration };
+      span = new OperationSpan(options, method, operation, readClient, client, request);
     } catch (error) {
       this._diag.error('A span could not be started', error);
       return original.apply(self, args);
     }
     let result: any;
     try {
-      result = context.with(operation.innerContext(), original, self, ...args);
+      result = context.with(span.innerContext(), original, self, ...args);
     } catch (thrown) {
-      this.finish(() => operation.endThrown(thrown));
+      this.finish(() => span.endThrown(thrown));
       throw thrown;
     }
     if (typeof result?.then !== 'function') {
-      this.finish(() => operation.end(result));
+      this.finish(() => span.end(result));
       return result;
     }
     // The derived promise is what the app gets: a rejection that it does not handle stays unhandled.
     return result.then(
       (value: unknown) => {
-        this.finish(() => operation.end(value));
+        this.finish(() => span.end(value));
         return value;
       },
       (thrown: unknown) => {
-        this.finish(() => operation.endThrown(thrown));
+        this.finish(() => span.endThrown(thrown));
         throw thrown;
       },
     );
@@ -150,17 +194,18 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     }
   }
 
-  /** The client writes its own metadata onto each call here; the trace context goes beside it. */
+  /** The client fills the metadata or headers of each call here; the trace context goes beside them. */
   private injecting(original: AnyFunction): AnyFunction {
     const instrumentation = this;
-    return function (this: unknown, metadata: GrpcMetadata) {
-      const written = original.call(this, metadata);
+    return function (this: unknown, ...args) {
+      const filled = original.apply(this, args);
       try {
-        if (instrumentation.isEnabled()) activeOperation()?.inject(metadata);
+        // metadataListener is given its metadata and returns it; a getter of headers makes them.
+        if (instrumentation.isEnabled()) activeOperation()?.inject((args[0] ?? filled) as Carrier);
       } catch (error) {
         instrumentation._diag.error('The trace context could not be sent', error);
       }
-      return written;
+      return filled;
     };
   }
 
@@ -171,26 +216,39 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       return function (this: unknown, ...args) {
         if (!instrumentation.isEnabled()) return original.apply(this, args);
         const operation = activeOperation();
-        if (operation !== undefined) {
-          const answer = original.apply(this, args);
-          // A branch beside the SDK's own await, which handles a rejection.
-          answer.then(
-            (response: unknown) => operation.rpcAnswered(response),
-            () => {},
-          );
-          return answer;
-        }
+        if (operation !== undefined)
+          return instrumentation.runRpc(operation, String(args[1]), original, this, args);
         if (isTracingSuppressed(context.active())) return original.apply(this, args);
         const rpc = String(args[1]);
-        const name = rpc.charAt(0).toLowerCase() + rpc.slice(1);
-        return instrumentation.run(
-          () => new OperationSpan(instrumentation.tracer, name, {}, undefined, args[2], false),
-          original,
-          this,
-          args,
-        );
+        const method = rpc.charAt(0).toLowerCase() + rpc.slice(1);
+        return instrumentation.run(method, {}, readGrpcClient, undefined, args[2], original, this, args);
       };
     });
+  }
+
+  /** One RPC of an operation: its answer is kept for the operation, and it has a span when those are asked for. */
+  private runRpc(
+    operation: OperationSpan,
+    rpc: string,
+    original: AnyFunction,
+    self: unknown,
+    args: unknown[],
+  ): unknown {
+    const child = this.getConfig().rpcSpans === true ? operation.startRpc(this.tracer, rpc) : undefined;
+    const answer =
+      child === undefined ? original.apply(self, args) : context.with(child.context, original, self, ...args);
+    // A branch beside the SDK's own await, which handles a rejection.
+    answer.then(
+      (response: unknown) => {
+        operation.rpcAnswered(response);
+        child?.span.setAttribute('rpc.grpc.status_code', isUnimplemented(response) ? UNIMPLEMENTED : 0).end();
+      },
+      (error: { code?: number; details?: string } | undefined) => {
+        if (typeof error?.code === 'number') child?.span.setAttribute('rpc.grpc.status_code', error.code);
+        child?.span.setStatus({ code: SpanStatusCode.ERROR, message: error?.details }).end();
+      },
+    );
+    return answer;
   }
 
   private patchGrpc(exports: object): void {
@@ -249,4 +307,15 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   private restore(): void {
     for (const undo of this.undo.splice(0).reverse()) undo();
   }
+}
+
+/** Older SDKs do not export HttpBaseClient: it is the last class of the chain. */
+function baseOf(prototype: object | null): object | null {
+  let base = prototype;
+  while (base !== null) {
+    const next: object | null = Object.getPrototypeOf(base);
+    if (next === null || next === Object.prototype) return base;
+    base = next;
+  }
+  return null;
 }

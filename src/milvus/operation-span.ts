@@ -20,34 +20,30 @@ import {
   ATTR,
   collectionName,
   databaseName,
-  filterText,
+  filterTexts,
   isHybridSearch,
-  parseServerAddress,
   readCost,
   readRequest,
-  type ServerAddress,
 } from './attributes.ts';
+import type { ClientFacts, ReadClient } from './client-facts.ts';
+import type { RecordDuration } from './metrics.ts';
 import type { Operation } from './operations.ts';
 import { type Failure, failureOfGrpc, failureOfResponse, failureOfThrown, UNIMPLEMENTED } from './status.ts';
 
-/** The parts of a MilvusClient that spans need. Source: BaseClient, SDK 2.2.24 to 3.0.6. */
-export interface ClientParts {
-  config?: { address?: unknown };
-  metadata?: Map<string, unknown>;
-}
-
-/** gRPC's Metadata as far as trace context goes. */
-export interface GrpcMetadata {
-  set(key: string, value: string): void;
-}
+/** Where the trace context is written: gRPC's Metadata, or the headers of a REST call. */
+export type Carrier = { set(key: string, value: string): void } | Record<string, string>;
 
 const OPERATION = createContextKey('milvus-otel operation');
+const WIRE = createContextKey('milvus-otel wire context');
 
 const UNIMPLEMENTED_FAILURE = failureOfGrpc(UNIMPLEMENTED, 'This Milvus server does not implement the call.');
 
-const metadataSetter: TextMapSetter<GrpcMetadata> = {
+const carrierSetter: TextMapSetter<Carrier> = {
   // set, not add: whatever else wrote a traceparent before, exactly one goes out.
-  set: (metadata, key, value) => metadata.set(key, value),
+  set: (carrier, key, value) => {
+    if (typeof carrier.set === 'function') carrier.set(key, value);
+    else (carrier as Record<string, string>)[key] = value;
+  },
 };
 
 /** The operation whose code is running, if any. */
@@ -55,32 +51,45 @@ export function activeOperation(): OperationSpan | undefined {
   return context.active().getValue(OPERATION) as OperationSpan | undefined;
 }
 
+/** What all operations of an instrumentation have in common. */
+export interface SpanOptions {
+  tracer: Tracer;
+  captureFilter: boolean;
+  /** Undefined while metrics are off: then nothing is measured. */
+  recordDuration: RecordDuration | undefined;
+}
+
 export class OperationSpan {
   readonly span: Span;
-  /** What goes onto the wire: the caller's context with this span, tracing not suppressed. */
-  readonly wireContext: Context;
+  /** The caller's context with this span, tracing not suppressed: what goes onto the wire. */
+  readonly #wireContext: Context;
   readonly #operation: Operation;
-  readonly #filter: string | undefined;
+  readonly #recordDuration: RecordDuration | undefined;
+  /** Those of the span's creation, which are the metric's too. */
+  readonly #attributes: Attributes;
+  readonly #startMs: number;
+  /** What must not show in a description: empty when filters may be shown. */
+  #hiddenFilters: readonly string[] = [];
   #rpcs = 0;
   #rpcFailure: Failure | undefined;
   #retries = 0;
 
   constructor(
-    tracer: Tracer,
+    { tracer, captureFilter, recordDuration }: SpanOptions,
     method: string,
     operation: Operation,
-    client: ClientParts | undefined,
+    readClient: ReadClient,
+    client: unknown,
     request: unknown,
-    captureFilter: boolean,
   ) {
     const parent = context.active();
-    const attributes: Attributes = { [ATTR.system]: 'milvus' };
+    const facts = attempt(readClient, client) ?? NO_FACTS;
     const name =
       method === 'search' && attempt(isHybridSearch, request) ? 'hybridSearch' : (operation.name ?? method);
     const collection = attempt(collectionName, request);
-    const namespace = attempt(databaseName, request) ?? attempt(clientDatabase, client);
-    const server = attempt(serverAddress, client);
-    attributes[ATTR.operation] = name;
+    const namespace = attempt(databaseName, request) ?? facts.database;
+    const { server } = facts;
+    const attributes: Attributes = { [ATTR.system]: 'milvus', [ATTR.operation]: name };
     if (collection !== undefined) attributes[ATTR.collection] = collection;
     if (namespace !== undefined) attributes[ATTR.namespace] = namespace;
     if (server !== undefined) attributes[ATTR.serverAddress] = server.address;
@@ -91,17 +100,18 @@ export class OperationSpan {
       { kind: SpanKind.CLIENT, attributes },
       parent,
     );
-    this.wireContext = trace.setSpan(parent, this.span);
+    this.#wireContext = trace.setSpan(parent, this.span);
     this.#operation = operation;
+    this.#recordDuration = recordDuration;
+    this.#attributes = attributes;
+    this.#startMs = recordDuration === undefined ? 0 : performance.now();
     if (!this.span.isRecording()) return;
-    this.#filter = attempt(filterText, request);
     const details: Attributes = {};
     fill(readRequest, request, details);
     if (operation.reads !== undefined) fill(operation.reads, request, details);
-    if (captureFilter && this.#filter !== undefined) {
-      details[ATTR.queryText] = this.#filter;
-      this.#filter = undefined;
-    }
+    const filters = attempt(filterTexts, request) ?? [];
+    if (!captureFilter) this.#hiddenFilters = filters;
+    else if (filters.length > 0) details[ATTR.queryText] = filters.join('; ');
     this.span.setAttributes(details);
   }
 
@@ -110,17 +120,35 @@ export class OperationSpan {
    * see of this operation (gRPC, pools, sockets) makes no spans beside it.
    */
   innerContext(): Context {
-    return suppressTracing(this.wireContext).setValue(OPERATION, this);
+    return suppressTracing(this.#wireContext).setValue(OPERATION, this);
   }
 
-  inject(metadata: GrpcMetadata): void {
-    propagation.inject(this.wireContext, metadata, metadataSetter);
+  /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */
+  startRpc(tracer: Tracer, rpc: string): { span: Span; context: Context } {
+    const service = 'milvus.proto.milvus.MilvusService';
+    const attributes: Attributes = { 'rpc.system': 'grpc', 'rpc.service': service, 'rpc.method': rpc };
+    for (const key of [ATTR.serverAddress, ATTR.serverPort]) {
+      if (this.#attributes[key] !== undefined) attributes[key] = this.#attributes[key];
+    }
+    const span = tracer.startSpan(
+      `${service}/${rpc}`,
+      { kind: SpanKind.CLIENT, attributes },
+      this.#wireContext,
+    );
+    return { span, context: context.active().setValue(WIRE, trace.setSpan(this.#wireContext, span)) };
+  }
+
+  inject(carrier: Carrier): void {
+    const wire = (context.active().getValue(WIRE) as Context | undefined) ?? this.#wireContext;
+    propagation.inject(wire, carrier, carrierSetter);
   }
 
   /** Keeps what one of the operation's RPCs answered: a later throw of the SDK may hide it. */
   rpcAnswered(response: unknown): void {
     this.#rpcs++;
-    this.#rpcFailure = isEmptyAnswer(response) ? UNIMPLEMENTED_FAILURE : attempt(failureOfResponse, response);
+    this.#rpcFailure = isUnimplemented(response)
+      ? UNIMPLEMENTED_FAILURE
+      : attempt(failureOfResponse, response);
   }
 
   rpcRetried(): void {
@@ -128,23 +156,24 @@ export class OperationSpan {
   }
 
   end(response: unknown): void {
-    if (this.span.isRecording()) {
-      const failure = attempt(failureOfResponse, response) ?? this.#unimplemented();
-      if (failure === undefined) {
-        const details: Attributes = {};
-        if (this.#operation.answers !== undefined) fill(this.#operation.answers, response, details);
-        fill(readCost, response, details);
-        this.span.setAttributes(details);
-      } else {
-        this.#fail(failure);
-      }
+    const failure = attempt(failureOfResponse, response) ?? this.#unimplemented();
+    if (failure === undefined && this.span.isRecording()) {
+      const details: Attributes = {};
+      if (this.#operation.answers !== undefined) fill(this.#operation.answers, response, details);
+      fill(readCost, response, details);
+      this.span.setAttributes(details);
     }
-    this.#finish();
+    this.#finish(failure);
   }
 
   endThrown(thrown: unknown): void {
-    if (this.span.isRecording()) this.#fail(failureOfThrownSafely(thrown, this.#rpcFailure));
-    this.#finish();
+    let failure: Failure;
+    try {
+      failure = failureOfThrown(thrown, this.#rpcFailure);
+    } catch {
+      failure = this.#rpcFailure ?? { statusCode: undefined, errorType: '_OTHER', reason: '' };
+    }
+    this.#finish(failure);
   }
 
   /** An operation of one RPC, which the server does not have: the SDK hides that behind an empty answer. */
@@ -152,22 +181,30 @@ export class OperationSpan {
     return this.#rpcs === 1 && this.#rpcFailure === UNIMPLEMENTED_FAILURE ? UNIMPLEMENTED_FAILURE : undefined;
   }
 
-  #fail(failure: Failure): void {
-    if (failure.statusCode !== undefined) this.span.setAttribute(ATTR.statusCode, failure.statusCode);
-    this.span.setAttribute(ATTR.errorType, failure.errorType);
-    this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.#withoutFilter(failure.reason) });
-  }
-
-  /** Milvus quotes a filter that it cannot parse; the filter is user data, so it leaves the description. */
-  #withoutFilter(reason: string): string {
-    return this.#filter === undefined ? reason : reason.replaceAll(this.#filter, '<filter>');
-  }
-
-  #finish(): void {
+  #finish(failure: Failure | undefined): void {
+    if (failure !== undefined) {
+      const outcome: Attributes = { [ATTR.errorType]: failure.errorType };
+      if (failure.statusCode !== undefined) outcome[ATTR.statusCode] = failure.statusCode;
+      this.span.setAttributes(outcome);
+      this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.#withoutFilters(failure.reason) });
+      if (this.#recordDuration !== undefined) Object.assign(this.#attributes, outcome);
+    }
     if (this.#retries > 0) this.span.setAttribute(ATTR.retries, this.#retries);
     this.span.end();
+    this.#recordDuration?.(this.span, this.#startMs, this.#attributes);
+  }
+
+  /**
+   * Milvus quotes a filter that it cannot parse, and after it the parts of it that it stumbled over. The filter is
+   * user data, so the description ends where it begins.
+   */
+  #withoutFilters(reason: string): string {
+    const starts = this.#hiddenFilters.map((filter) => reason.indexOf(filter)).filter((start) => start >= 0);
+    return starts.length === 0 ? reason : `${reason.slice(0, Math.min(...starts))}<filter>`;
   }
 }
+
+const NO_FACTS: ClientFacts = { server: undefined, database: undefined };
 
 /** Reads one value out of anything; what throws (a getter, a proxy) reads as not there. */
 function attempt<T, R>(read: (source: T) => R, source: T): R | undefined {
@@ -190,38 +227,9 @@ function fill(
   }
 }
 
-function failureOfThrownSafely(thrown: unknown, rpcFailure: Failure | undefined): Failure {
-  try {
-    return failureOfThrown(thrown, rpcFailure);
-  } catch {
-    return rpcFailure ?? { statusCode: undefined, errorType: '_OTHER', reason: '' };
-  }
-}
-
 /** UNIMPLEMENTED reaches the SDK's callers as `{}`; every real answer of Milvus has fields. Source: SDK 3.0.6. */
-function isEmptyAnswer(response: unknown): boolean {
+export function isUnimplemented(response: unknown): boolean {
   if (typeof response !== 'object' || response === null) return false;
   for (const _ in response) return false;
   return true;
-}
-
-function clientDatabase(client: ClientParts | undefined): string | undefined {
-  const name = client?.metadata?.get('dbname');
-  return typeof name === 'string' && name !== '' ? name : undefined;
-}
-
-const parsedAddresses = new Map<string, ServerAddress | undefined>();
-/** Addresses are few; a program that makes them up without end must not fill the memory. */
-const MAX_PARSED_ADDRESSES = 1_000;
-
-function serverAddress(client: ClientParts | undefined): ServerAddress | undefined {
-  const given = client?.config?.address;
-  if (typeof given !== 'string') return undefined;
-  let parsed = parsedAddresses.get(given);
-  if (parsed === undefined && !parsedAddresses.has(given)) {
-    if (parsedAddresses.size >= MAX_PARSED_ADDRESSES) parsedAddresses.clear();
-    parsed = parseServerAddress(given);
-    parsedAddresses.set(given, parsed);
-  }
-  return parsed;
 }

@@ -8,6 +8,7 @@
 import type { Attributes } from '@opentelemetry/api';
 import {
   readDeleteResponse,
+  readHttpCounts,
   readInsertResponse,
   readQueryRequest,
   readQueryResponse,
@@ -206,4 +207,18 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'removeFileResource',
     'listFileResources',
   ]),
+};
+
+/**
+ * Methods of HttpClient (REST) that say more than their name and collection. All its other methods are operations
+ * too. Source: dist/milvus/http/*.js, SDK 3.0.6.
+ */
+export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {
+  search: { reads: readSearchRequest, answers: readQueryResponse },
+  hybridSearch: { reads: readSearchRequest, answers: readQueryResponse },
+  query: { reads: readQueryRequest, answers: readQueryResponse },
+  get: { answers: readQueryResponse },
+  insert: { reads: readRowsRequest, answers: readHttpCounts },
+  upsert: { reads: readRowsRequest, answers: readHttpCounts },
+  delete: { answers: readHttpCounts },
 };

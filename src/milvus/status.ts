@@ -41,9 +41,16 @@ type Fields = Record<string, unknown>;
 const fields = (value: unknown): Fields | undefined =>
   typeof value === 'object' && value !== null ? (value as Fields) : undefined;
 
+const isCode = (value: unknown): boolean =>
+  value === undefined || value === null || typeof value === 'string' || typeof value === 'number';
+
+/** No code, or 0 as number or text. */
+const isZero = (code: unknown): boolean =>
+  code === undefined || code === null || code === 0 || code === '' || code === '0';
+
 /** Success is code 0 and error_code unset, 0 or 'Success'; '' is what the SDK fills in when nothing was asked. */
 const succeeded = (code: unknown, errorCode: unknown): boolean =>
-  (code === undefined || code === null || Number(code) === 0) &&
+  isZero(code) &&
   (errorCode === undefined ||
     errorCode === null ||
     errorCode === '' ||
@@ -54,15 +61,18 @@ const succeeded = (code: unknown, errorCode: unknown): boolean =>
 
 /** The failure in a Milvus status object `{ error_code, code, reason }`; undefined for success or another shape. */
 function failureOfStatus(status: unknown): Failure | undefined {
-  const { error_code: errorCode, code, reason } = fields(status) ?? {};
-  if ((errorCode === undefined && code === undefined) || succeeded(code, errorCode)) return undefined;
+  const { error_code: errorCode, code, reason, message } = fields(status) ?? {};
+  if (!isCode(code) || !isCode(errorCode) || succeeded(code, errorCode)) return undefined;
+  // The REST API says code and message; its version 1 says 200 for success.
+  if (errorCode === undefined && code === 200) return undefined;
+  const words = reason ?? message;
   const known = typeof errorCode === 'string' && errorCode !== '' && !succeeded(undefined, errorCode);
   // Servers of the 2.2 age send no code; newer ones may send a code beside error_code 'Success'.
-  const statusCode = Number(code) > 0 ? String(code) : String(errorCode);
+  const statusCode = String(isZero(code) ? errorCode : code);
   return {
     statusCode,
     errorType: known ? errorCode : statusCode,
-    reason: typeof reason === 'string' ? reason : '',
+    reason: typeof words === 'string' ? words : '',
   };
 }
 
@@ -95,6 +105,15 @@ export function failureOfThrown(thrown: unknown, rpcFailure: Failure | undefined
   ) {
     const details = typeof error.details === 'string' && error.details !== '' ? error.details : message;
     return { statusCode: GRPC_STATUS[code], errorType: GRPC_STATUS[code], reason: details };
+  }
+  // HttpError of the REST client; its message quotes the server's answer and the URL.
+  if (error?.name === 'HttpError' && typeof error.status === 'number') {
+    const status = String(error.status);
+    return {
+      statusCode: status,
+      errorType: status,
+      reason: `HTTP ${status} ${error.statusText ?? ''}`.trim(),
+    };
   }
   const own = thrown instanceof Error ? undefined : failureOfResponse(thrown);
   if (own !== undefined) return own;

@@ -68,6 +68,22 @@ describe('on the wire', { concurrency: 2 }, () => {
     });
   }
 
+  test('an operation that is not sampled says so to the server, and is not sent', async (t) => {
+    const milvus = await startStubMilvus({ record: true });
+    t.after(() => milvus.stop());
+    const { service, stdout } = await runs.run({
+      file: 'test/fixtures/searches.mjs',
+      env: { MILVUS_ADDRESS: milvus.address, OTEL_TRACES_SAMPLER: 'always_off' },
+    });
+    assert.ok(stdout.startsWith('has true'), stdout);
+    const calls = milvus.calls().filter(({ method }) => method !== 'ClientHeartbeat');
+    for (const { metadata } of calls) {
+      assert.equal(metadata.traceparent?.length, 1);
+      assert.match(metadata.traceparent[0] ?? '', /-00$/);
+    }
+    await runs.spans(service, 0);
+  });
+
   test('what a public method calls is part of its span', async (t) => {
     const milvus = await startStubMilvus({ record: true });
     t.after(() => milvus.stop());

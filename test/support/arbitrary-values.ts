@@ -120,9 +120,7 @@ type Made = () => unknown;
 const untouchable: fc.Arbitrary<Made> = fc.oneof(
   fc.constantFrom(...[{}, [], () => 1]).map((target) => () => new Proxy(target, TRAPS)),
   fc.constant(revoked),
-  fc
-    .uniqueArray(fc.constantFrom(...FIELDS), { minLength: 1 })
-    .map((names) => () => withGetters(names)),
+  fc.uniqueArray(fc.constantFrom(...FIELDS), { minLength: 1 }).map((names) => () => withGetters(names)),
   fc.constantFrom('toString', 'valueOf').map((name) => () => ({ [name]: refuse })),
   fc.constant(() => Object.create(null)),
 );

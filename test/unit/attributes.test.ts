@@ -90,7 +90,14 @@ const VECTOR_SHAPES: [shape: string, data: unknown, count: number | undefined][]
   ['sparse, a dictionary', { 3: 0.5, 9: 0.25 }, 1],
   ['sparse, dictionaries', [{ 3: 0.5 }, { 9: 0.25 }], 2],
   ['sparse, rows compressed', { indices: [3, 9], values: [0.5, 0.25] }, 1],
-  ['sparse, rows compressed, several', [{ indices: [3], values: [0.5] }, { indices: [9], values: [1] }], 2],
+  [
+    'sparse, rows compressed, several',
+    [
+      { indices: [3], values: [0.5] },
+      { indices: [9], values: [1] },
+    ],
+    2,
+  ],
   ['sparse, coordinates', [{ index: 3, value: 0.5 }], 1],
   [
     'sparse, coordinates, several',
@@ -184,7 +191,11 @@ test('a search says field, number of vectors and limit', () => {
 });
 
 test('a hybrid search says the fields of all its sub-searches', () => {
-  const data = [{ anns_field: 'dense', data: [1, 2] }, { anns_field: 'sparse', data: { 3: 1 } }, { data: [1] }];
+  const data = [
+    { anns_field: 'dense', data: [1, 2] },
+    { anns_field: 'sparse', data: { 3: 1 } },
+    { data: [1] },
+  ];
   assert.deepEqual(read(readSearchRequest, { data, limit: 3 }), {
     [ATTR.annsField]: 'dense,sparse,?',
     [ATTR.searchNq]: 1,
@@ -246,7 +257,11 @@ test('the filters of a request are its filter or expression, and those of its su
   assert.deepEqual(filterTexts({ filter: 'a > 1', expr: 'b > 1' }), ['a > 1']);
   assert.deepEqual(filterTexts({ filter: '' }), []);
   assert.deepEqual(filterTexts(undefined), []);
-  const data = [{ anns_field: 'a', expr: 'b > 2' }, { anns_field: 'b' }, { anns_field: 'c', filter: 'c > 3' }];
+  const data = [
+    { anns_field: 'a', expr: 'b > 2' },
+    { anns_field: 'b' },
+    { anns_field: 'c', filter: 'c > 3' },
+  ];
   assert.deepEqual(filterTexts({ filter: 'a > 1', data }), ['a > 1', 'b > 2', 'c > 3']);
 });
 

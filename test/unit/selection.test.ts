@@ -48,15 +48,24 @@ test('a list of enabled ones that leaves milvus out gets a line with the cure', 
   const { milvus, warnings } = select(['http']);
   assert.ok(!milvus);
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0]!, /OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out.*add milvus to it\.$/);
+  assert.match(
+    warnings[0] ?? '',
+    /OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out.*add milvus to it\.$/,
+  );
 });
 
 test('unknown names are named with their variable and the known ones, and the others count', () => {
   const { entries, warnings } = select(['milvus', 'htttp', 'pg'], ['expres', 'redisx']);
   assert.deepEqual(entries, ['pg']);
   assert.equal(warnings.length, 2);
-  assert.match(warnings[0]!, /^OTEL_NODE_ENABLED_INSTRUMENTATIONS names htttp, which is ignored; known are milvus, /);
-  assert.match(warnings[1]!, /^OTEL_NODE_DISABLED_INSTRUMENTATIONS names expres, redisx, which is ignored/);
+  assert.match(
+    warnings[0] ?? '',
+    /^OTEL_NODE_ENABLED_INSTRUMENTATIONS names htttp, which is ignored; known are milvus, /,
+  );
+  assert.match(
+    warnings[1] ?? '',
+    /^OTEL_NODE_DISABLED_INSTRUMENTATIONS names expres, redisx, which is ignored/,
+  );
   for (const name of names) assert.ok(warnings[0]?.includes(name));
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Metadata, status as grpcStatus, type ServiceError } from '@grpc/grpc-js';
+import { status as grpcStatus, Metadata, type ServiceError } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import {
   type Failure,
@@ -148,7 +148,10 @@ test("an Error made of the server's reason gives way to the server's status", ()
 test('an Error of another cause is said as it is, whatever the last RPC answered', () => {
   const other = failure(undefined, 'Error', 'checked before the call');
   assert.deepEqual(failureOfThrown(new Error('checked before the call'), rpcFailure), other);
-  assert.deepEqual(failureOfThrown(new Error('checked before the call'), { ...rpcFailure, reason: '' }), other);
+  assert.deepEqual(
+    failureOfThrown(new Error('checked before the call'), { ...rpcFailure, reason: '' }),
+    other,
+  );
 });
 
 test('what is thrown and is no error is a failure too', () => {

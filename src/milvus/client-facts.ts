@@ -1,0 +1,55 @@
+/** What a client of the SDK knows about its server, read off the client whenever an operation starts. */
+import { parseServerAddress, type ServerAddress } from './attributes.ts';
+
+export interface ClientFacts {
+  server: ServerAddress | undefined;
+  /** For `db.namespace`. */
+  database: string | undefined;
+}
+
+/** The parts of a MilvusClient that are read. Source: BaseClient, SDK 2.2.24 to 3.0.6. */
+interface GrpcClientParts {
+  config?: { address?: unknown };
+  metadata?: Map<string, unknown>;
+}
+
+/** The parts of an HttpClient that are read. Source: HttpBaseClient, SDK 2.3.5 to 3.0.6. */
+interface HttpClientParts {
+  config?: { endpoint?: unknown; baseURL?: unknown; database?: unknown };
+}
+
+/** Reads a client's facts; may throw what a getter of the app's throws. */
+export type ReadClient = (client: unknown) => ClientFacts;
+
+/** What grpc-js connects to when an address names no port. */
+const GRPC_PORT = 443;
+
+export const readGrpcClient: ReadClient = (client) => {
+  const { config, metadata } = (client ?? {}) as GrpcClientParts;
+  return { server: server(config?.address, GRPC_PORT), database: text(metadata?.get?.('dbname')) };
+};
+
+export const readHttpClient: ReadClient = (client) => {
+  const { config } = (client ?? {}) as HttpClientParts;
+  const address = text(config?.baseURL) ?? config?.endpoint;
+  const port = typeof address === 'string' && address.startsWith('https:') ? 443 : 80;
+  return { server: server(address, port), database: text(config?.database) ?? 'default' };
+};
+
+const text = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : undefined;
+
+const parsed = new Map<string, ServerAddress | undefined>();
+/** Addresses are few; a program that makes them up without end must not fill the memory. */
+const MAX_PARSED = 1_000;
+
+function server(given: unknown, defaultPort: number): ServerAddress | undefined {
+  if (typeof given !== 'string') return undefined;
+  let address = parsed.get(given);
+  if (address === undefined && !parsed.has(given)) {
+    if (parsed.size >= MAX_PARSED) parsed.clear();
+    address = parseServerAddress(given, defaultPort);
+    parsed.set(given, address);
+  }
+  return address;
+}

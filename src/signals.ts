@@ -1,0 +1,63 @@
+/**
+ * Metrics and logs, which are off until their exporter is named. Their exporters are made here rather than by
+ * NodeSDK, so that OTEL_EXPORTER_OTLP_PROTOCOL has one default for all signals: the traces' one, grpc.
+ */
+import type { LogRecordExporter, LogRecordProcessor } from '@opentelemetry/sdk-logs';
+import type { IMetricReader, PushMetricExporter } from '@opentelemetry/sdk-metrics';
+import { loadChunk } from './chunks.ts';
+import type { Protocol, Settings } from './settings.ts';
+
+export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
+
+type New<Options, Instance> = new (options: Options) => Instance;
+
+const FORMAT: Record<Protocol, string> = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
+
+export function metricReaders(settings: Settings): IMetricReader[] {
+  if (isOff(settings.metricsExporter)) return [];
+  const { PeriodicExportingMetricReader, ConsoleMetricExporter } = loadChunk<{
+    PeriodicExportingMetricReader: New<
+      { exporter: PushMetricExporter; exportIntervalMillis: number; exportTimeoutMillis: number },
+      IMetricReader
+    >;
+    ConsoleMetricExporter: new () => PushMetricExporter;
+  }>('sdk-metrics');
+  const periodic = (exporter: PushMetricExporter) =>
+    new PeriodicExportingMetricReader({
+      exporter,
+      exportIntervalMillis: settings.metricExportIntervalMs,
+      // The reader refuses a time-out longer than its interval.
+      exportTimeoutMillis: Math.min(settings.metricExportTimeoutMs, settings.metricExportIntervalMs),
+    });
+  return settings.metricsExporter.map((name) => {
+    if (name === 'console') return periodic(new ConsoleMetricExporter());
+    if (name === 'prometheus') {
+      const { PrometheusExporter } = loadChunk<{
+        PrometheusExporter: New<{ port: number; host: string | undefined }, IMetricReader>;
+      }>('exporter-prometheus');
+      return new PrometheusExporter({ port: settings.prometheusPort, host: settings.prometheusHost });
+    }
+    const format = FORMAT[settings.metricsProtocol ?? settings.protocol];
+    const { OTLPMetricExporter } = loadChunk<{ OTLPMetricExporter: new () => PushMetricExporter }>(
+      `exporter-metrics-otlp-${format}`,
+    );
+    return periodic(new OTLPMetricExporter());
+  });
+}
+
+export function logProcessors(settings: Settings): LogRecordProcessor[] {
+  if (isOff(settings.logsExporter)) return [];
+  const { BatchLogRecordProcessor, SimpleLogRecordProcessor, ConsoleLogRecordExporter } = loadChunk<{
+    BatchLogRecordProcessor: New<{ exporter: LogRecordExporter }, LogRecordProcessor>;
+    SimpleLogRecordProcessor: New<{ exporter: LogRecordExporter }, LogRecordProcessor>;
+    ConsoleLogRecordExporter: new () => LogRecordExporter;
+  }>('sdk-logs');
+  return settings.logsExporter.map((name) => {
+    if (name === 'console') return new SimpleLogRecordProcessor({ exporter: new ConsoleLogRecordExporter() });
+    const format = FORMAT[settings.logsProtocol ?? settings.protocol];
+    const { OTLPLogExporter } = loadChunk<{ OTLPLogExporter: new () => LogRecordExporter }>(
+      `exporter-logs-otlp-${format}`,
+    );
+    return new BatchLogRecordProcessor({ exporter: new OTLPLogExporter() });
+  });
+}

@@ -1,0 +1,274 @@
+/** The published package, packed and installed as a user does it. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
+import { npm } from '../../scripts/npm.ts';
+import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { outline } from '../preload/runs.ts';
+
+const root = path.join(import.meta.dirname, '../..');
+const dist = path.join(root, 'dist');
+const programs = ['searches.mjs', 'searches.cjs', 'root-spans.mjs', 'web-app.mjs'];
+
+let folder: string;
+/** The user's app, in which the package is installed. */
+let app: string;
+let packed: string[];
+let receiver: Receiver;
+let milvus: StubMilvus;
+
+before(async () => {
+  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
+    const { ensureBuilt } = await import('../../scripts/build.ts');
+    await ensureBuilt();
+  }
+  // With a blank in it, as users' folders have.
+  folder = await mkdtemp(path.join(await realpath(os.tmpdir()), 'milvus otel package-'));
+  app = path.join(folder, 'app');
+  // Without the scripts: another build would take dist/ away from tests that run at the same time.
+  const report = JSON.parse(
+    await npm(['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: root }),
+  );
+  const [{ filename, files }] = Object.values(report) as [{ filename: string; files: { path: string }[] }];
+  packed = files.map((file) => file.path).sort();
+  await cp(path.join(root, 'test/fixtures'), app, {
+    recursive: true,
+    filter: (file) => file.endsWith('fixtures') || programs.includes(path.basename(file)),
+  });
+  await writeFile(path.join(app, 'package.json'), '{ "name": "my-shop", "private": true }');
+  const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+  const sdk = '@zilliz/milvus2-sdk-node';
+  console.error('Installing the package into an app of its own …');
+  await npm(
+    ['install', '--prefer-offline', '--no-audit', '--no-fund', '--prefix', app].concat(
+      `${sdk}@${devDependencies[sdk]}`,
+      path.join(folder, filename),
+    ),
+    { cwd: app },
+  );
+  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
+});
+
+after(async () => {
+  await receiver?.stop();
+  await milvus?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Runs Node in the app's folder. Rejects when the exit code is not 0. */
+function node(args: string[], env: Record<string, string> = {}) {
+  return promisify(execFile)(process.execPath, args, {
+    cwd: app,
+    env: {
+      PATH: process.env.PATH,
+      MILVUS_ADDRESS: milvus.address,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+      ...env,
+    },
+    timeout: 60_000,
+  });
+}
+
+async function filesOfDist(fits: RegExp): Promise<Map<string, string>> {
+  const names = (await readdir(dist)).filter((name) => fits.test(name));
+  return new Map(
+    await Promise.all(
+      names.map(async (name) => [name, await readFile(path.join(dist, name), 'utf8')] as const),
+    ),
+  );
+}
+
+describe('the tarball', () => {
+  test('holds what users need and nothing else', () => {
+    assert.deepEqual(
+      packed.filter((file) => !file.startsWith('dist/')),
+      ['CHANGELOG.md', 'LICENSE', 'README.md', 'env.example', 'package.json'],
+    );
+    const inDist = packed.filter((file) => file.startsWith('dist/'));
+    for (const file of inDist) assert.match(file, /^dist\/(LICENSES|[\w.-]+\.cjs(\.map)?)$/);
+    for (const file of ['LICENSES', 'register.cjs', 'preload.cjs', 'instrumentation-http.cjs'])
+      assert.ok(inDist.includes(`dist/${file}`), `${file} is missing`);
+  });
+
+  test('names in package.json only files that exist', async () => {
+    const manifest = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+    for (const file of [...manifest.files, ...Object.values(manifest.exports as Record<string, string>)]) {
+      const name = file.replace('./', '');
+      assert.ok(
+        packed.some((one) => one === name || one.startsWith(`${name}/`)),
+        `${file} is not in the tarball`,
+      );
+    }
+  });
+});
+
+describe('the bundle', () => {
+  /** The packages that code in dist/ comes from, by the comment above each module. */
+  const bundledPackages = async () => {
+    const names = new Set<string>();
+    for (const text of (await filesOfDist(/\.cjs$/)).values()) {
+      for (const [, name] of text.matchAll(/^\s*\/\/(?:#region)? \S*node_modules\/((?:@[^/\s]+\/)?[^/\s]+)\//gm))
+        names.add(name as string);
+    }
+    assert.ok(names.has('@opentelemetry/sdk-node'), 'no module is named in the bundle');
+    return names;
+  };
+  /** Sections of dist/LICENSES, each beginning with `name version (licence)`. */
+  const licences = async () => {
+    const [, ...sections] = (await readFile(path.join(dist, 'LICENSES'), 'utf8')).split(/\n-{80}\n/);
+    return sections.map((section) => {
+      const [, name, version, licence, text] = /^(\S+) (\S+) \((.+)\)\n([^]*)$/.exec(section) ?? [];
+      assert.ok(name && version && licence && text !== undefined, `not a section: ${section.slice(0, 80)}`);
+      return { name, version, licence, text };
+    });
+  };
+
+  test('comes with the licence text of every package in it', async () => {
+    const sections = await licences();
+    const named = new Set(sections.map(({ name }) => name));
+    assert.deepEqual(
+      [...(await bundledPackages())].filter((name) => !named.has(name)),
+      [],
+    );
+    assert.deepEqual(
+      sections.filter(({ text }) => text.trim().length < 200).map(({ name, licence }) => `${name} (${licence})`),
+      [],
+    );
+  });
+
+  test('has each package in one version', async () => {
+    const names = (await licences()).map(({ name, version }) => `${name} ${version}`);
+    const repeated = names.filter((name) =>
+      names.some((other) => other !== name && other.split(' ')[0] === name.split(' ')[0]),
+    );
+    assert.deepEqual(repeated, []);
+  });
+
+  test('holds neither the API nor gRPC, which it shares with the app', async () => {
+    const names = await bundledPackages();
+    for (const shared of ['@opentelemetry/api', '@grpc/grpc-js', 'import-in-the-middle'])
+      assert.ok(!names.has(shared), shared);
+  });
+
+  test('holds no path of the machine that built it', async () => {
+    for (const [name, text] of await filesOfDist(/./)) {
+      assert.ok(!text.includes(root), `${name} has ${root} in it`);
+      if (!name.endsWith('.map')) continue;
+      for (const source of JSON.parse(text).sources as string[])
+        assert.match(source, /^(\.\.\/(src\/|register\.ts|node_modules\/)|\0|part:|lazy:)/, name);
+    }
+  });
+});
+
+describe('an app that has installed it', () => {
+  test('has one copy of each OpenTelemetry package and of gRPC', async () => {
+    const { packages } = JSON.parse(await readFile(path.join(app, 'package-lock.json'), 'utf8'));
+    const names = Object.keys(packages).flatMap(
+      (key) => /node_modules\/(@opentelemetry\/[^/]+|@grpc\/grpc-js|import-in-the-middle)$/.exec(key)?.[1] ?? [],
+    );
+    assert.deepEqual(names.sort(), ['@grpc/grpc-js', '@opentelemetry/api', 'import-in-the-middle']);
+  });
+
+  test('can load every part of it with what was installed beside it', async () => {
+    const own = new Set(['register.cjs', 'preload.cjs', 'last-sender.cjs']);
+    const parts = [...(await filesOfDist(/\.cjs$/)).keys()].filter((name) => !own.has(name));
+    const program = `
+      const failed = {};
+      for (const part of ${JSON.stringify(parts)}) {
+        try { require('./node_modules/milvus-otel/dist/' + part); }
+        catch (error) { failed[part] = error.message.split('\\n')[0]; }
+      }
+      console.log(JSON.stringify(failed));`;
+    const { stdout } = await node(['-e', program]);
+    assert.deepEqual(JSON.parse(stdout), {});
+  });
+
+  test('resolves what package.json exports and nothing else', async () => {
+    const program = `
+      const resolve = (name) => { try { return require.resolve(name); } catch (error) { return error.code; } };
+      console.log(JSON.stringify(process.argv.slice(1).map(resolve)));`;
+    const names = ['register', 'package.json', 'dist/preload.cjs'].map((name) => `milvus-otel/${name}`);
+    const { stdout } = await node(['-e', program, ...names, 'milvus-otel']);
+    const installed = path.join(app, 'node_modules/milvus-otel');
+    assert.deepEqual(JSON.parse(stdout), [
+      path.join(installed, 'dist/register.cjs'),
+      path.join(installed, 'package.json'),
+      'ERR_PACKAGE_PATH_NOT_EXPORTED',
+      'ERR_PACKAGE_PATH_NOT_EXPORTED',
+    ]);
+  });
+
+  test('can import its package.json without starting anything', async () => {
+    const program = `
+      import manifest from 'milvus-otel/package.json' with { type: 'json' };
+      const global = Symbol.for('opentelemetry.js.api.1') in globalThis;
+      console.log(JSON.stringify({ name: manifest.name, global }));`;
+    const { stdout } = await node(['--input-type=module', '-e', program]);
+    assert.deepEqual(JSON.parse(stdout), { name: 'milvus-otel', global: false });
+  });
+
+  const ways: Record<string, { flags: string[]; env: Record<string, string> }> = {
+    '--import': { flags: ['--import', 'milvus-otel/register'], env: {} },
+    '-r': { flags: ['-r', 'milvus-otel/register'], env: {} },
+    NODE_OPTIONS: { flags: [], env: { NODE_OPTIONS: '--import=milvus-otel/register' } },
+  };
+  for (const [way, { flags, env }] of Object.entries(ways)) {
+    for (const program of ['searches.mjs', 'searches.cjs']) {
+      test(`is traced by ${way}: ${program}`, async () => {
+        receiver.clear();
+        const { stdout, stderr } = await node([...flags, program], env);
+        assert.equal(stdout, 'has true, inserted 1, found 5, queried 5\n');
+        assert.equal(stderr, '');
+        const spans = await receiver.waitForSpans(({ length }) => length >= 5, 5_000);
+        // connect, hasCollection, insert, search, query: a trace each
+        assert.deepEqual(outline(spans), [
+          'connect default',
+          'hasCollection quick_setup',
+          'insert quick_setup',
+          'search quick_setup',
+          'query quick_setup',
+        ]);
+        for (const { service } of spans) assert.equal(service, 'my-shop');
+      });
+    }
+  }
+
+  test('has its web requests traced, and in them its searches', async () => {
+    receiver.clear();
+    await node(['--import', 'milvus-otel/register', 'web-app.mjs']);
+    const spans = await receiver.waitForSpans(({ length }) => length >= 7, 5_000);
+    // GET (fetch) └─ GET (server) ├─ connect        GET (fetch) └─ GET (server) └─ search
+    //                             └─ search
+    assert.deepEqual(outline(spans), [
+      'GET',
+      '  GET',
+      '    connect default',
+      '    search quick_setup',
+      'GET',
+      '  GET',
+      '    search quick_setup',
+    ]);
+  });
+
+  test('shares the API with it: operations hang under spans of its own', async () => {
+    receiver.clear();
+    await node(['--import', 'milvus-otel/register', 'root-spans.mjs']);
+    const spans = await receiver.waitForSpans(({ length }) => length >= 64, 5_000);
+    // start ├─ connect        request n ├─ search        query
+    //       └─ hasCollection            └─ render n
+    const tree = outline(spans);
+    assert.deepEqual(tree.slice(0, 5), [
+      'start',
+      '  connect default',
+      '  hasCollection quick_setup',
+      'request 0',
+      '  search quick_setup',
+    ]);
+    assert.equal(tree.at(-1), 'query quick_setup');
+  });
+});

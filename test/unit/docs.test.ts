@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { parseEnv } from 'node:util';
+import type { Attributes } from '@opentelemetry/api';
+import { checkDocs, envExample, fillPart, writeDocs } from '../../scripts/docs.ts';
+import { ATTR, readCost, readRequest } from '../../src/milvus/attributes.ts';
+import { ATTRIBUTE_DOCUMENTATION, type AttributeDocumentation } from '../../src/milvus/documentation.ts';
+import { OPERATIONS } from '../../src/milvus/operations.ts';
+import { readSettings, SETTINGS } from '../../src/settings.ts';
+
+const root = path.join(import.meta.dirname, '..', '..');
+const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-docs-'));
+after(() => rm(folder, { recursive: true }));
+
+/** A copy of all that is generated; gives its root. */
+async function copyOfDocs(): Promise<string> {
+  const copy = await mkdtemp(path.join(folder, 'copy-'));
+  for (const file of ['env.example', 'README.md', 'docs/settings.md', 'docs/semantic-conventions.md']) {
+    await cp(path.join(root, file), path.join(copy, file), { recursive: true });
+  }
+  await writeDocs(copy);
+  return copy;
+}
+
+const docs = (...args: string[]) =>
+  spawnSync(process.execPath, [path.join(root, 'scripts/docs.ts'), ...args], { encoding: 'utf8' });
+
+test('what is on disk is what the tables in src/ say', () => {
+  const { status, stderr } = docs('--check');
+  assert.equal(status, 0, stderr);
+});
+
+test('a check names the line that differs, as it is and as it should be', async () => {
+  const copy = await copyOfDocs();
+  assert.deepEqual(await checkDocs(copy), []);
+  const file = path.join(copy, 'env.example');
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  const at = lines.findIndex((line) => line.startsWith('#OTEL_BSP_SCHEDULE_DELAY='));
+  await writeFile(file, lines.with(at, '#OTEL_BSP_SCHEDULE_DELAY=1').join('\n'));
+  assert.deepEqual(await checkDocs(copy), [
+    `env.example:${at + 1} differs\n  on disk:   #OTEL_BSP_SCHEDULE_DELAY=1\n  generated: #OTEL_BSP_SCHEDULE_DELAY=5000`,
+  ]);
+});
+
+test('a check sees lines that are missing or too many at the end', async () => {
+  const copy = await copyOfDocs();
+  const file = path.join(copy, 'env.example');
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, `${text}MORE=1\n`);
+  assert.match((await checkDocs(copy))[0] ?? '', /on disk: {3}MORE=1\n/);
+  await writeFile(file, text.slice(0, text.lastIndexOf('\n', text.length - 2)));
+  assert.match(
+    (await checkDocs(copy))[0] ?? '',
+    /on disk: {3}\(the end of the file\)\n {2}generated: #OTEL_/,
+  );
+  await rm(file);
+  assert.deepEqual(await checkDocs(copy), ['env.example is missing']);
+});
+
+test('writing mends what differs, and a second time writes nothing', async () => {
+  const copy = await copyOfDocs();
+  await writeFile(path.join(copy, 'env.example'), 'nothing');
+  const settings = path.join(copy, 'docs/settings.md');
+  await writeFile(settings, 'Before\n<!-- settings:start -->\nold\n<!-- settings:end -->\nafter\n');
+  assert.deepEqual(await writeDocs(copy), ['env.example', 'docs/settings.md']);
+  assert.deepEqual(await writeDocs(copy), []);
+  assert.deepEqual(await checkDocs(copy), []);
+  const written = await readFile(settings, 'utf8');
+  assert.ok(written.startsWith('Before\n') && written.endsWith('\nafter\n'));
+  assert.doesNotMatch(written, /^old$/m);
+});
+
+test('a file without its markers is named, with what it needs', async () => {
+  const copy = await copyOfDocs();
+  await writeFile(path.join(copy, 'README.md'), '# milvus-otel\n');
+  await assert.rejects(
+    checkDocs(copy),
+    /^Error: README\.md: it needs the lines <!-- settings:start --> and /,
+  );
+  await rm(path.join(copy, 'README.md'));
+  await assert.rejects(writeDocs(copy), /README\.md is missing/);
+});
+
+test('markers that are doubled, or in the wrong order, are refused', () => {
+  const [start, end] = ['<!-- a:start -->', '<!-- a:end -->'];
+  for (const text of [`${start}`, `${end}${start}`, `${start}${end}${end}`, `${start}${start}${end}`, '']) {
+    assert.throws(() => fillPart(text, 'a', 'new'), /once each/);
+  }
+  assert.equal(fillPart(`x ${start} old ${end} y`, 'a', '$& new'), `x ${start}\n$& new\n${end} y`);
+});
+
+test('an option that is not known fails, and help says what there is', () => {
+  assert.equal(docs('--chek').status, 1);
+  assert.match(docs('--chek').stderr, /--chek/);
+  const { status, stdout } = docs('--help');
+  assert.equal(status, 0);
+  assert.match(stdout, /--check/);
+});
+
+const NEEDED = {
+  OTEL_SERVICE_NAME: 'milvus-client',
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4317',
+  OTEL_RESOURCE_ATTRIBUTES: 'application=milvus-otel-test',
+};
+
+test('env.example sets the three variables that most apps need, and no other', () => {
+  assert.deepEqual({ ...parseEnv(envExample()) }, NEEDED);
+});
+
+test('env.example has every variable once, each under one line of comment', () => {
+  const lines = envExample().split('\n');
+  const assignments = lines.filter((line) => /^#?[A-Z_]+=/.test(line));
+  assert.deepEqual(
+    assignments.map((line) => line.replace(/^#/, '').split('=', 1)[0]).sort(),
+    Object.values(SETTINGS)
+      .map(({ env }) => env as string)
+      .sort(),
+  );
+  for (const line of assignments) {
+    const above = lines.slice(0, lines.indexOf(line)).slice(-2);
+    assert.match(above[1] ?? '', /^# [A-Z].*\.$/, line);
+    assert.equal(above[0], '', `${line} has one line above it`);
+  }
+});
+
+test('uncommenting any line of env.example changes nothing', () => {
+  const uncommented = envExample().replace(/^#(?=[A-Z_]+=)/gm, '');
+  const env = parseEnv(uncommented);
+  assert.equal(Object.keys(env).length, Object.keys(SETTINGS).length);
+  const { given: _given, ...settings } = readSettings(env);
+  const { given: _defaults, ...expected } = readSettings(NEEDED);
+  assert.deepEqual(settings, expected);
+});
+
+test('env.example means the same to docker, which takes each line as it stands', () => {
+  for (const line of envExample().split('\n')) {
+    assert.doesNotMatch(line, /^\s+\S/, 'no line begins with a blank');
+    if (line === '' || line.startsWith('#')) continue;
+    assert.match(line, /^[A-Z_]+=[^"'\s#]*$/);
+  }
+});
+
+test('each example of an attribute is of the type that it is said to be', () => {
+  for (const [key, documentation] of Object.entries(ATTRIBUTE_DOCUMENTATION)) {
+    assertType(documentation.example, documentation, key);
+    assert.match(documentation.when, /^[A-Z].*\.$/);
+  }
+});
+
+test('what is read out of requests and answers is of the types that are documented', () => {
+  const request = {
+    partition_names: ['p'],
+    consistency_level: 0,
+    anns_field: 'v',
+    data: [[1], [2]],
+    limit: '5',
+  };
+  const answer = {
+    status: { code: 0, extra_info: { report_value: '21' } },
+    results: [{}],
+    data: [{}],
+    insert_cnt: '1',
+    upsert_cnt: '1',
+    delete_cnt: '1',
+  };
+  const attributes: Attributes = {};
+  readRequest(request, attributes);
+  readCost(answer, attributes);
+  for (const { reads, answers } of Object.values(OPERATIONS)) {
+    reads?.(request, attributes);
+    answers?.(answer, attributes);
+  }
+  const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
+  assert.ok(Object.keys(attributes).length > 10);
+  for (const [name, value] of Object.entries(attributes)) {
+    const key = keys.find((candidate) => ATTR[candidate] === name);
+    assert.ok(key !== undefined, name);
+    assertType(value, ATTRIBUTE_DOCUMENTATION[key], name);
+    assert.equal(ATTRIBUTE_DOCUMENTATION[key].level, 'per operation', name);
+  }
+});
+
+function assertType(value: unknown, { type }: AttributeDocumentation, what: string): void {
+  if (type === 'string[]') assert.ok(Array.isArray(value), what);
+  else assert.equal(typeof value, type === 'string' ? 'string' : 'number', what);
+  if (type === 'int') assert.ok(Number.isInteger(value), what);
+}
