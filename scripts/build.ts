@@ -7,7 +7,7 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'rolldown';
+import { build, type InputOptions, type Plugin } from 'rolldown';
 import { CATALOG } from '../src/instrumentations/catalog.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -103,7 +103,29 @@ const withoutDebug: Plugin = {
   load: (id) => (id === '\0debug' ? { code: 'module.exports = () => () => {};' } : undefined),
 };
 
+const common = {
+  cwd: root,
+  platform: 'node',
+  external: EXTERNAL,
+  plugins: [parts, lazyImports, withoutDebug],
+  resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
+  transform: { target: 'node22.15' },
+  logLevel: 'warn',
+} as const satisfies InputOptions;
+
+/** The modules that are loaded with the preload, whatever the app does: they go into one file. */
+async function coreModules(): Promise<ReadonlySet<string>> {
+  const { output } = await build({
+    ...common,
+    input: { preload: join(root, 'register.ts') },
+    output: { format: 'cjs', exports: 'named' },
+    write: false,
+  });
+  return new Set(output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : [])));
+}
+
 export async function buildPackage(): Promise<void> {
+  const core = await coreModules();
   const out = join(root, `.cache/dist-${process.pid}`);
   await rm(out, { recursive: true, force: true });
   const { output } = await build({
@@ -113,12 +135,7 @@ export async function buildPackage(): Promise<void> {
       'last-sender': join(root, 'src/last-sender.ts'),
       ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
     },
-    cwd: root,
-    platform: 'node',
-    external: EXTERNAL,
-    plugins: [parts, lazyImports, withoutDebug],
-    resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
-    transform: { target: 'node22.15' },
+    ...common,
     output: {
       dir: out,
       format: 'cjs',
@@ -128,8 +145,8 @@ export async function buildPackage(): Promise<void> {
       sourcemap: true,
       minify: false,
       exports: 'named',
+      codeSplitting: { groups: [{ name: 'core', test: (id) => core.has(id) }] },
     },
-    logLevel: 'warn',
   });
   await cp(join(root, 'src/door.cjs'), join(out, 'register.cjs'));
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));

@@ -1,4 +1,4 @@
-/** Packages from npm that are no dependencies of this project, for the tests that run apps on top of them. */
+/** Packages from npm beside this project's own, for the tests that run on top of them. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
@@ -7,52 +7,58 @@ import { npm } from './npm.ts';
 
 const folder = path.join(import.meta.dirname, '..', '.cache', 'installed');
 
+/** Name → version: exact, or a major: the newest of it on the day of its installation. */
+export type Packages = Record<string, string>;
+
 const installations = new Map<string, Promise<string>>();
 
 /**
- * Absolute path of a folder whose node_modules has these packages: name → exact version. Installed once into
- * .cache/installed, with a line on stderr; the same packages give the same folder. Rejects with npm's own words.
+ * Absolute path of a folder whose node_modules has these packages. Installed once into .cache/installed, with a line on
+ * stderr; the same packages give the same folder. Rejects with npm's own words when they cannot be installed.
  *
- * Peer dependencies are left out unless they are named: those of a package like @langchain/community are hundreds.
+ * Peer dependencies come only when they are named: some packages have hundreds.
+ *
+ * @param scripts also run the packages' own install scripts; false when not given.
  */
-export function installed(packages: Record<string, string>): Promise<string> {
+export function installed(packages: Packages, { scripts = false } = {}): Promise<string> {
   const wanted = Object.entries(packages)
     .map(([name, version]) => `${name}@${version}`)
     .sort();
-  const key = wanted.join(' ');
-  const known = installations.get(key) ?? install(wanted);
+  const key = `${wanted.join(' ')}${scripts ? ' with scripts' : ''}`;
+  const known = installations.get(key) ?? install(key, wanted, scripts);
   installations.set(key, known);
   return known;
 }
 
-async function install(wanted: string[]): Promise<string> {
-  const hash = createHash('sha256').update(wanted.join('\n')).digest('hex').slice(0, 16);
+async function install(key: string, wanted: string[], scripts: boolean): Promise<string> {
+  const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   const finished = path.join(folder, hash);
   if (existsSync(finished)) return finished;
-  console.error(`Installing ${wanted.join(', ')} into .cache/installed (once) …`);
+  const what = wanted.join(', ');
+  console.error(`Installing ${what} into .cache/installed (once) …`);
   await mkdir(folder, { recursive: true });
   // In a folder of its own until it is complete: several test files may install the same at the same time.
   const unfinished = await mkdtemp(path.join(folder, `.${hash}-`));
   try {
     await writeFile(path.join(unfinished, 'package.json'), '{ "name": "app", "private": true }\n');
-    await npm(
-      [
-        'install',
-        '--prefer-offline',
-        '--no-audit',
-        '--no-fund',
-        '--ignore-scripts',
-        '--legacy-peer-deps',
-        '--save-exact',
-        ...wanted,
-      ],
-      { cwd: unfinished },
-    );
+    // --prefix: an npm that runs this project's scripts tells its children to work in the project.
+    await npm([
+      'install',
+      '--prefix',
+      unfinished,
+      '--prefer-offline',
+      '--no-audit',
+      '--no-fund',
+      '--legacy-peer-deps',
+      '--save-exact',
+      `--ignore-scripts=${!scripts}`,
+      ...wanted,
+    ]);
     await rename(unfinished, finished);
   } catch (error) {
     // Another test file was faster: its copy is as good.
     if (existsSync(finished)) return finished;
-    throw new Error(`${wanted.join(', ')} cannot be installed: ${(error as Error).message}`);
+    throw new Error(`${what} cannot be installed: ${(error as Error).message}`);
   } finally {
     await rm(unfinished, { recursive: true, force: true });
   }

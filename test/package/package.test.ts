@@ -112,7 +112,9 @@ describe('the bundle', () => {
   const bundledPackages = async () => {
     const names = new Set<string>();
     for (const text of (await filesOfDist(/\.cjs$/)).values()) {
-      for (const [, name] of text.matchAll(/^\s*\/\/(?:#region)? \S*node_modules\/((?:@[^/\s]+\/)?[^/\s]+)\//gm))
+      for (const [, name] of text.matchAll(
+        /^\s*\/\/(?:#region)? \S*node_modules\/((?:@[^/\s]+\/)?[^/\s]+)\//gm,
+      ))
         names.add(name as string);
     }
     assert.ok(names.has('@opentelemetry/sdk-node'), 'no module is named in the bundle');
@@ -122,7 +124,7 @@ describe('the bundle', () => {
   const licences = async () => {
     const [, ...sections] = (await readFile(path.join(dist, 'LICENSES'), 'utf8')).split(/\n-{80}\n/);
     return sections.map((section) => {
-      const [, name, version, licence, text] = /^(\S+) (\S+) \((.+)\)\n([^]*)$/.exec(section) ?? [];
+      const [, name, version, licence, text] = /^(\S+) (\S+) \((.+)\)\n([\s\S]*)$/.exec(section) ?? [];
       assert.ok(name && version && licence && text !== undefined, `not a section: ${section.slice(0, 80)}`);
       return { name, version, licence, text };
     });
@@ -136,7 +138,9 @@ describe('the bundle', () => {
       [],
     );
     assert.deepEqual(
-      sections.filter(({ text }) => text.trim().length < 200).map(({ name, licence }) => `${name} (${licence})`),
+      sections
+        .filter(({ text }) => text.trim().length < 200)
+        .map(({ name, licence }) => `${name} (${licence})`),
       [],
     );
   });
@@ -169,7 +173,8 @@ describe('an app that has installed it', () => {
   test('has one copy of each OpenTelemetry package and of gRPC', async () => {
     const { packages } = JSON.parse(await readFile(path.join(app, 'package-lock.json'), 'utf8'));
     const names = Object.keys(packages).flatMap(
-      (key) => /node_modules\/(@opentelemetry\/[^/]+|@grpc\/grpc-js|import-in-the-middle)$/.exec(key)?.[1] ?? [],
+      (key) =>
+        /node_modules\/(@opentelemetry\/[^/]+|@grpc\/grpc-js|import-in-the-middle)$/.exec(key)?.[1] ?? [],
     );
     assert.deepEqual(names.sort(), ['@grpc/grpc-js', '@opentelemetry/api', 'import-in-the-middle']);
   });

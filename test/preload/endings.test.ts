@@ -135,7 +135,10 @@ describe('without a collector that listens', { concurrency: 2 }, () => {
     });
   }
 
-  for (const [way, code] of [['exit', 9], ['throw', 1]] as const) {
+  for (const [way, code] of [
+    ['exit', 9],
+    ['throw', 1],
+  ] as const) {
     test(`${way} keeps its code, with one line`, async () => {
       const fixture = await runs.run({ file, args: [way], env: { OTEL_EXPORTER_OTLP_ENDPOINT: nobody } });
       assert.equal(fixture.code, code);

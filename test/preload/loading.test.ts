@@ -69,7 +69,12 @@ describe('threads', { concurrency: 2 }, () => {
   for (const preload of ['--import', '--require'] as const) {
     test(`searches in a worker thread are traced by ${preload}`, async () => {
       const { service, ...result } = await runs.run({ file: 'test/fixtures/worker.mjs', preload });
-      assert.deepEqual(result, { stdout: `${printed}worker ended with 0\n`, stderr: '', code: 0, signal: null });
+      assert.deepEqual(result, {
+        stdout: `${printed}worker ended with 0\n`,
+        stderr: '',
+        code: 0,
+        signal: null,
+      });
       assert.equal((await runs.spans(service, 5)).length, 5);
     });
 
@@ -95,8 +100,9 @@ describe('switched off', { concurrency: 2 }, () => {
       assert.deepEqual(JSON.parse(stdout), {
         globals: [],
         files: ['register.cjs'],
-        listeners: JSON.parse((await runs.run({ file: 'test/fixtures/what-is-loaded.cjs', preload: false })).stdout)
-          .listeners,
+        listeners: JSON.parse(
+          (await runs.run({ file: 'test/fixtures/what-is-loaded.cjs', preload: false })).stdout,
+        ).listeners,
       });
     });
   }
