@@ -15,5 +15,7 @@ export async function nodeBinary(version: string): Promise<string> {
   if (existsSync(binary)) return binary;
   // Or the next run would take it for complete.
   await rm(folder, { recursive: true, force: true });
-  throw new Error(`Node ${version} was installed without its binary: are npm's install scripts switched off?`);
+  throw new Error(
+    `Node ${version} was installed without its binary: are npm's install scripts switched off?`,
+  );
 }

@@ -61,6 +61,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         file('HttpClient.js', this.patchHttpClient),
         file('utils/Function.js', this.patchFunctions),
         file('utils/Grpc.js', this.patchGrpc),
+        file('utils/logger.js', this.quietLogger),
         file('utils/GlobalTopology.js', ({ TopologyRefresher }) =>
           this.runInBackground(TopologyRefresher?.prototype, 'start'),
         ),
@@ -130,14 +131,10 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   ): AnyFunction {
     const instrumentation = this;
     return function (this: unknown, ...args) {
-      // Public methods call public methods: what runs inside an operation is part of it.
-      if (
-        !instrumentation.isEnabled() ||
-        activeOperation() !== undefined ||
-        isTracingSuppressed(context.active())
-      ) {
+      // Public methods call public methods: what runs inside an operation, whose context is a suppressed one, is
+      // part of it.
+      if (!instrumentation.isEnabled() || isTracingSuppressed(context.active()))
         return original.apply(this, args);
-      }
       return instrumentation.run(method, operation, readClient, this, args[0], original, this, args);
     };
   }
@@ -274,6 +271,19 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       }
       return service;
     });
+  }
+
+  /**
+   * The SDK writes several lines to its own logger for each call, which its level drops. The log correlation of
+   * instrumentation-winston would work on each of them first.
+   */
+  private quietLogger({ logger }: { logger?: Record<string, any> }): void {
+    for (const method of ['write', 'configure']) {
+      const unwrapped = logger?.[method]?.__original;
+      if (logger === undefined || typeof unwrapped !== 'function') continue;
+      logger[method] = unwrapped;
+      this.undo.push(() => Reflect.deleteProperty(logger, method));
+    }
   }
 
   /** Timers that this method starts belong to nobody's request and make no spans. */

@@ -15,7 +15,6 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { suppressTracing } from '@opentelemetry/core';
 import {
   ATTR,
   collectionName,
@@ -27,13 +26,13 @@ import {
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import type { RecordDuration } from './metrics.ts';
+import { OperationContext, operationIn } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import { type Failure, failureOfGrpc, failureOfResponse, failureOfThrown, UNIMPLEMENTED } from './status.ts';
 
 /** Where the trace context is written: gRPC's Metadata, or the headers of a REST call. */
 export type Carrier = { set(key: string, value: string): void } | Record<string, string>;
 
-const OPERATION = createContextKey('milvus-otel operation');
 const WIRE = createContextKey('milvus-otel wire context');
 
 const UNIMPLEMENTED_FAILURE = failureOfGrpc(UNIMPLEMENTED, 'This Milvus server does not implement the call.');
@@ -48,7 +47,7 @@ const carrierSetter: TextMapSetter<Carrier> = {
 
 /** The operation whose code is running, if any. */
 export function activeOperation(): OperationSpan | undefined {
-  return context.active().getValue(OPERATION) as OperationSpan | undefined;
+  return operationIn(context.active());
 }
 
 /** What all operations of an instrumentation have in common. */
@@ -63,6 +62,7 @@ export class OperationSpan {
   readonly span: Span;
   /** The caller's context with this span, tracing not suppressed: what goes onto the wire. */
   readonly #wireContext: Context;
+  readonly #parent: Context;
   readonly #operation: Operation;
   readonly #recordDuration: RecordDuration | undefined;
   /** Those of the span's creation, which are the metric's too. */
@@ -100,7 +100,8 @@ export class OperationSpan {
       { kind: SpanKind.CLIENT, attributes },
       parent,
     );
-    this.#wireContext = trace.setSpan(parent, this.span);
+    this.#parent = parent;
+    this.#wireContext = new OperationContext(parent, this.span);
     this.#operation = operation;
     this.#recordDuration = recordDuration;
     this.#attributes = attributes;
@@ -120,7 +121,7 @@ export class OperationSpan {
    * see of this operation (gRPC, pools, sockets) makes no spans beside it.
    */
   innerContext(): Context {
-    return suppressTracing(this.#wireContext).setValue(OPERATION, this);
+    return new OperationContext(this.#parent, this.span, this);
   }
 
   /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */

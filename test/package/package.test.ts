@@ -90,14 +90,18 @@ describe('the tarball', () => {
       ['CHANGELOG.md', 'LICENSE', 'README.md', 'env.example', 'package.json'],
     );
     const inDist = packed.filter((file) => file.startsWith('dist/'));
-    for (const file of inDist) assert.match(file, /^dist\/(LICENSES|[\w.-]+\.cjs(\.map)?)$/);
+    for (const file of inDist) assert.match(file, /^dist\/(LICENSES|[\w.-]+\.(cjs(\.map)?|d\.cts))$/);
     for (const file of ['LICENSES', 'register.cjs', 'preload.cjs', 'instrumentation-http.cjs'])
       assert.ok(inDist.includes(`dist/${file}`), `${file} is missing`);
   });
 
   test('names in package.json only files that exist', async () => {
     const manifest = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
-    for (const file of [...manifest.files, ...Object.values(manifest.exports as Record<string, string>)]) {
+    const exported = Object.values(manifest.exports as Record<string, string | Record<string, string>>);
+    for (const file of [
+      ...manifest.files,
+      ...exported.flatMap((target) => (typeof target === 'string' ? target : Object.values(target))),
+    ]) {
       const name = file.replace('./', '');
       assert.ok(
         packed.some((one) => one === name || one.startsWith(`${name}/`)),
@@ -197,15 +201,31 @@ describe('an app that has installed it', () => {
     const program = `
       const resolve = (name) => { try { return require.resolve(name); } catch (error) { return error.code; } };
       console.log(JSON.stringify(process.argv.slice(1).map(resolve)));`;
-    const names = ['register', 'package.json', 'dist/preload.cjs'].map((name) => `milvus-otel/${name}`);
+    const names = ['register', 'instrumentation', 'package.json', 'dist/preload.cjs'].map(
+      (name) => `milvus-otel/${name}`,
+    );
     const { stdout } = await node(['-e', program, ...names, 'milvus-otel']);
     const installed = path.join(app, 'node_modules/milvus-otel');
     assert.deepEqual(JSON.parse(stdout), [
       path.join(installed, 'dist/register.cjs'),
+      path.join(installed, 'dist/instrumentation.cjs'),
       path.join(installed, 'package.json'),
       'ERR_PACKAGE_PATH_NOT_EXPORTED',
       'ERR_PACKAGE_PATH_NOT_EXPORTED',
     ]);
+  });
+
+  test('can import the instrumentation alone without starting anything', async () => {
+    const program = `
+      import { MilvusInstrumentation } from 'milvus-otel/instrumentation';
+      const global = Symbol.for('opentelemetry.js.api.1') in globalThis;
+      const preloaded = Symbol.for('milvus-otel.loaded') in globalThis;
+      console.log(JSON.stringify({ name: new MilvusInstrumentation().instrumentationName, global, preloaded }));`;
+    const { stdout, stderr } = await node(['--input-type=module', '-e', program]);
+    assert.deepEqual(
+      { ...JSON.parse(stdout), stderr },
+      { name: 'milvus-otel', global: false, preloaded: false, stderr: '' },
+    );
   });
 
   test('can import its package.json without starting anything', async () => {

@@ -84,6 +84,27 @@ describe('on the wire', { concurrency: 2 }, () => {
     await runs.spans(service, 0);
   });
 
+  for (const [value, header] of [
+    ['b3', 'b3'],
+    ['w3c, which is no propagator', 'traceparent'],
+  ] as const) {
+    test(`OTEL_PROPAGATORS=${value}: the context goes out as ${header}`, async (t) => {
+      const milvus = await startStubMilvus({ record: true });
+      t.after(() => milvus.stop());
+      const { service } = await runs.run({
+        file: 'test/fixtures/searches.mjs',
+        env: { MILVUS_ADDRESS: milvus.address, OTEL_PROPAGATORS: value.split(',')[0] ?? '' },
+      });
+      const spans = await runs.spans(service, 5);
+      const search = milvus.calls().find(({ method }) => method === 'Search');
+      const span = spans.find(({ name }) => name === 'search quick_setup');
+      assert.ok(search && span);
+      const sent = Object.keys(search.metadata).filter((name) => name === 'b3' || name === 'traceparent');
+      assert.deepEqual(sent, [header]);
+      assert.ok(search.metadata[header]?.[0]?.includes(`${span.traceId}-${span.spanId}`));
+    });
+  }
+
   test('what a public method calls is part of its span', async (t) => {
     const milvus = await startStubMilvus({ record: true });
     t.after(() => milvus.stop());

@@ -12,6 +12,7 @@ import {
   queryVectors,
   readCost,
   readDeleteResponse,
+  readHttpCounts,
   readInsertResponse,
   readQueryRequest,
   readQueryResponse,
@@ -39,6 +40,7 @@ const RESPONSE_READERS: Reader[] = [
   readInsertResponse,
   readUpsertResponse,
   readDeleteResponse,
+  readHttpCounts,
 ];
 const READERS = [...REQUEST_READERS, ...RESPONSE_READERS];
 
@@ -214,6 +216,51 @@ test('partitions are said as a list, one or several', () => {
   }
 });
 
+test('requests of the REST client are read by their names in camel case', () => {
+  const request = {
+    dbName: 'sales',
+    collectionName: 'docs',
+    partitionNames: ['p1', 'p2'],
+    annsField: 'embedding',
+    data: [[1], [2]],
+    filter: 'a > 1',
+    limit: 3,
+  };
+  assert.equal(databaseName(request), 'sales');
+  assert.equal(collectionName(request), 'docs');
+  assert.deepEqual(read(readRequest, request), { [ATTR.partitions]: ['p1', 'p2'] });
+  assert.deepEqual(read(readSearchRequest, request), {
+    [ATTR.annsField]: 'embedding',
+    [ATTR.searchNq]: 2,
+    [ATTR.searchLimit]: 3,
+  });
+  assert.deepEqual(filterTexts(request), ['a > 1']);
+  assert.deepEqual(read(readRequest, { partitionName: 'p1' }), { [ATTR.partitions]: ['p1'] });
+});
+
+test('the consistency level of a REST request is read by its name in camel case', () => {
+  assert.deepEqual(read(readRequest, { consistencyLevel: 'Strong' }), { [ATTR.consistency]: 'Strong' });
+});
+
+test('a hybrid search of the REST client has its sub-searches in a list named search', () => {
+  const request = {
+    collectionName: 'docs',
+    search: [
+      { annsField: 'dense', data: [[1], [2]], limit: 20, filter: 'b > 2' },
+      { annsField: 'sparse', data: [{ 3: 1 }], limit: 20 },
+      { data: [[1]], filter: 'c > 3' },
+    ],
+    rerank: { strategy: 'rrf' },
+    limit: 3,
+  };
+  assert.deepEqual(read(readSearchRequest, request), {
+    [ATTR.annsField]: 'dense,sparse,?',
+    [ATTR.searchNq]: 2,
+    [ATTR.searchLimit]: 3,
+  });
+  assert.deepEqual(filterTexts(request), ['b > 2', 'c > 3']);
+});
+
 test('the list of partitions on the span is a copy: what the app does with its own later does not show', () => {
   const names = ['p1'];
   const attributes = read(readRequest, { partition_names: names });
@@ -281,6 +328,24 @@ test('counts in responses are read as numbers, which the server sends as text', 
   for (const reader of RESPONSE_READERS) assert.deepEqual(read(reader, { status: { code: 0 } }), {});
 });
 
+test('answers of the REST client have their counts in data', () => {
+  assert.deepEqual(read(readHttpCounts, { code: 0, data: { insertCount: 2, insertIds: ['1', '2'] } }), {
+    [ATTR.insertCount]: 2,
+  });
+  assert.deepEqual(read(readHttpCounts, { code: 0, data: { upsertCount: '3', upsertIds: [] } }), {
+    [ATTR.upsertCount]: 3,
+  });
+  assert.deepEqual(read(readHttpCounts, { code: 0, data: { deleteCount: 0 } }), { [ATTR.deleteCount]: 0 });
+  for (const answer of [{ code: 0, data: {} }, { code: 0, data: [] }, { code: 0 }, { insertCount: 2 }]) {
+    assert.deepEqual(read(readHttpCounts, answer), {});
+  }
+});
+
+test('the cost of a REST answer is beside its data', () => {
+  assert.deepEqual(read(readCost, { code: 0, cost: 6, data: [] }), { [ATTR.cost]: 6 });
+  assert.deepEqual(read(readCost, { code: 0, cost: 'much', data: [] }), {});
+});
+
 test('the cost is found in the status of an answer and in an answer that is a status', () => {
   const extra_info = { report_value: '42' };
   assert.deepEqual(read(readCost, { status: { extra_info } }), { [ATTR.cost]: 42 });
@@ -288,7 +353,7 @@ test('the cost is found in the status of an answer and in an answer that is a st
   assert.deepEqual(read(readCost, { status: { extra_info: {} } }), {});
 });
 
-const ADDRESSES: [given: unknown, address?: string, port?: number][] = [
+const ADDRESSES: [given: string, address?: string, port?: number][] = [
   ['localhost:19530', 'localhost', undefined],
   ['127.0.0.1:19531', '127.0.0.1', 19531],
   ['http://localhost:19530', 'localhost', undefined],
@@ -306,24 +371,26 @@ const ADDRESSES: [given: unknown, address?: string, port?: number][] = [
   [':19530'],
   ['http://'],
   ['host:port'],
-  [undefined],
-  [null],
-  [19530],
-  [{}],
 ];
 
 for (const [given, address, port] of ADDRESSES) {
   test(`the address ${JSON.stringify(given)} is ${address === undefined ? 'left out' : `${address}, port ${port ?? 'not said'}`}`, () => {
-    assert.deepEqual(parseServerAddress(given), address === undefined ? undefined : { address, port });
+    assert.deepEqual(parseServerAddress(given, 443), address === undefined ? undefined : { address, port });
   });
 }
+
+test('an address without a port has the one that the client connects to then', () => {
+  assert.deepEqual(parseServerAddress('db.example', 80), { address: 'db.example', port: 80 });
+  assert.deepEqual(parseServerAddress('db.example:8080', 80), { address: 'db.example', port: 8080 });
+  assert.deepEqual(parseServerAddress('db.example', 19530), { address: 'db.example', port: undefined });
+});
 
 test('no login in an address is ever in what is read out of it', () => {
   const word = fc.constantFrom('hunter2', 'me', ':', '@', '%40', '.');
   const login = fc.array(word, { minLength: 1, maxLength: 6 }).map((words) => words.join(''));
   fc.assert(
     fc.property(login, fc.constantFrom('', 'http://', 'https://'), (words, scheme) => {
-      const said = parseServerAddress(`${scheme}${words}@db.example:19531`);
+      const said = parseServerAddress(`${scheme}${words}@db.example:19531`, 443);
       assert.doesNotMatch(JSON.stringify(said ?? null), /hunter2/);
     }),
     RUNS,
@@ -351,7 +418,7 @@ test('any data can be read: no reader throws, and what it gives are attributes t
       const vectors = queryVectors(source);
       assert.ok(vectors === undefined || (Number.isInteger(vectors) && vectors > 0));
       for (const filter of filterTexts(source)) assert.equal(typeof filter, 'string');
-      parseServerAddress(source);
+      if (typeof source === 'string') parseServerAddress(source, 443);
     }),
     RUNS,
   );

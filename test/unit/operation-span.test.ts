@@ -6,6 +6,7 @@ import {
   context,
   propagation,
   ROOT_CONTEXT,
+  type Span,
   SpanKind,
   SpanStatusCode,
   trace,
@@ -20,10 +21,13 @@ import {
   SimpleSpanProcessor,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
+import { HttpError } from '@zilliz/milvus2-sdk-node';
 import fc from 'fast-check';
 import { ATTR } from '../../src/milvus/attributes.ts';
-import { activeOperation, type ClientParts, OperationSpan } from '../../src/milvus/operation-span.ts';
-import { OPERATIONS } from '../../src/milvus/operations.ts';
+import { readGrpcClient, readHttpClient } from '../../src/milvus/client-facts.ts';
+import type { RecordDuration } from '../../src/milvus/metrics.ts';
+import { activeOperation, isUnimplemented, OperationSpan } from '../../src/milvus/operation-span.ts';
+import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import { anyValue, observed, RUNS } from '../support/arbitrary-values.ts';
 
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
@@ -50,7 +54,7 @@ afterEach(() => {
   decision = SamplingDecision.RECORD_AND_SAMPLED;
 });
 
-const milvus: ClientParts = {
+const milvus = {
   config: { address: 'db.example:19531' },
   metadata: new Map([['dbname', 'sales']]),
 };
@@ -58,12 +62,26 @@ const milvus: ClientParts = {
 interface Given {
   method?: string;
   request?: unknown;
-  client?: ClientParts;
+  client?: unknown;
   captureFilter?: boolean;
+  recordDuration?: RecordDuration;
 }
 
-function start({ method = 'search', request, client = milvus, captureFilter = false }: Given): OperationSpan {
-  return new OperationSpan(tracer, method, OPERATIONS[method] ?? {}, client, request, captureFilter);
+function start({
+  method = 'search',
+  request,
+  client = milvus,
+  captureFilter = false,
+  recordDuration,
+}: Given): OperationSpan {
+  const options = { tracer, captureFilter, recordDuration };
+  return new OperationSpan(options, method, OPERATIONS[method] ?? {}, readGrpcClient, client, request);
+}
+
+/** An operation of the REST client. */
+function startHttp(method: string, request: unknown, client: unknown): OperationSpan {
+  const options = { tracer, captureFilter: false, recordDuration: undefined };
+  return new OperationSpan(options, method, HTTP_OPERATIONS[method] ?? {}, readHttpClient, client, request);
 }
 
 /** The span that has ended, which must be one. */
@@ -94,11 +112,11 @@ test('a span is a CLIENT span, named by operation and collection, its status uns
 });
 
 test('without a collection the name has the database, without that the server, without that nothing', () => {
-  const client = (address: unknown, database: string): ClientParts => ({
+  const client = (address: unknown, database: string) => ({
     config: { address },
     metadata: new Map([['dbname', database]]),
   });
-  const name = (given: ClientParts) => succeed({ method: 'listCollections', client: given }).name;
+  const name = (given: unknown) => succeed({ method: 'listCollections', client: given }).name;
   assert.equal(name(client('db.example:19530', 'sales')), 'listCollections sales');
   assert.equal(name(client('db.example:19530', '')), 'listCollections db.example');
   assert.equal(name(client(undefined, '')), 'listCollections');
@@ -362,19 +380,6 @@ test("the active span is the operation's parent", () => {
   assert.equal(span.spanContext().traceId, parent.spanContext().traceId);
 });
 
-test('inside an operation it is the active one, and tracing is suppressed there and nowhere else', async () => {
-  const operation = start({});
-  assert.equal(activeOperation(), undefined);
-  await context.with(operation.innerContext(), async () => {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    assert.equal(activeOperation(), operation);
-    assert.ok(isTracingSuppressed(context.active()));
-  });
-  assert.equal(activeOperation(), undefined);
-  assert.ok(!isTracingSuppressed(operation.wireContext));
-  operation.end({});
-});
-
 /** gRPC's Metadata as far as it is written to. */
 class Sent extends Map<string, string[]> {
   override set(key: string, value: unknown): this {
@@ -385,6 +390,26 @@ class Sent extends Map<string, string[]> {
   }
 }
 
+test('inside an operation it is the active one, and tracing is suppressed there and nowhere else', async () => {
+  const operation = start({});
+  assert.equal(activeOperation(), undefined);
+  await context.with(operation.innerContext(), async () => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    assert.equal(activeOperation(), operation);
+    assert.ok(isTracingSuppressed(context.active()));
+    // Suppressed, a propagator writes nothing; what the operation sends is not.
+    const [suppressed, sent] = [new Sent(), new Sent()];
+    propagation.inject(context.active(), suppressed, {
+      set: (carrier, key, value) => carrier.set(key, value),
+    });
+    operation.inject(sent as never);
+    assert.deepEqual([suppressed.size, sent.size], [0, 1]);
+  });
+  assert.equal(activeOperation(), undefined);
+  assert.ok(!isTracingSuppressed(context.active()));
+  operation.end({});
+});
+
 test('exactly one traceparent goes out, the one of the operation, whatever stood there before', () => {
   const metadata = new Sent();
   metadata.add('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
@@ -393,6 +418,233 @@ test('exactly one traceparent goes out, the one of the operation, whatever stood
   operation.end({});
   const { traceId, spanId } = operation.span.spanContext();
   assert.deepEqual(metadata.get('traceparent'), [`00-${traceId}-${spanId}-01`]);
+});
+
+test('into the headers of a REST call exactly one traceparent goes, the one of the operation', () => {
+  const headers: Record<string, string> = { traceparent: 'old', Authorization: 'Bearer x' };
+  const operation = startHttp('query', { collectionName: 'docs' }, {});
+  context.with(operation.innerContext(), () => operation.inject(headers));
+  operation.end({});
+  const { traceId, spanId } = operation.span.spanContext();
+  assert.deepEqual(headers, { traceparent: `00-${traceId}-${spanId}-01`, Authorization: 'Bearer x' });
+});
+
+/** What goes out where it is called. */
+function sentBy(operation: OperationSpan): string[] | undefined {
+  const metadata = new Sent();
+  operation.inject(metadata as never);
+  return metadata.get('traceparent');
+}
+
+const traceparentOf = (span: Span) => `00-${span.spanContext().traceId}-${span.spanContext().spanId}-01`;
+
+test('the span of an RPC is a child of its operation, named by service and method, and goes onto the wire', () => {
+  // search docs └─ milvus.proto.milvus.MilvusService/Search
+  const operation = start({ request: { collection_name: 'docs' } });
+  const rpc = context.with(operation.innerContext(), () => operation.startRpc(tracer, 'Search'));
+  rpc.span.end();
+  const child = onlySpan();
+  assert.equal(child.name, 'milvus.proto.milvus.MilvusService/Search');
+  assert.equal(child.kind, SpanKind.CLIENT);
+  assert.equal(child.parentSpanContext?.spanId, operation.span.spanContext().spanId);
+  assert.deepEqual(child.attributes, {
+    'rpc.system': 'grpc',
+    'rpc.service': 'milvus.proto.milvus.MilvusService',
+    'rpc.method': 'Search',
+    [ATTR.serverAddress]: 'db.example',
+    [ATTR.serverPort]: 19531,
+  });
+  assert.deepEqual(atCreation[1], child.attributes);
+  context.with(rpc.context, () => assert.deepEqual(sentBy(operation), [traceparentOf(rpc.span)]));
+  operation.end({});
+});
+
+test('the span of an RPC says no server that is not known', () => {
+  const operation = start({ client: {} });
+  operation.startRpc(tracer, 'Search').span.end();
+  assert.deepEqual(Object.keys(onlySpan().attributes), ['rpc.system', 'rpc.service', 'rpc.method']);
+  operation.end({});
+});
+
+test('inside an RPC its operation is still the active one, and tracing is still suppressed', async () => {
+  const operation = start({});
+  await context.with(operation.innerContext(), async () => {
+    const rpc = operation.startRpc(tracer, 'Search');
+    await context.with(rpc.context, async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.equal(activeOperation(), operation);
+      assert.ok(isTracingSuppressed(context.active()));
+    });
+    assert.deepEqual(sentBy(operation), [traceparentOf(operation.span)]);
+    rpc.span.end();
+  });
+  operation.end({});
+});
+
+test('RPCs of one operation that overlap each send their own span, and all are children of the operation', async () => {
+  const operation = start({ method: 'createIndex' });
+  const sent = await context.with(operation.innerContext(), () =>
+    Promise.all(
+      ['CreateIndex', 'CreateIndex', 'DescribeIndex'].map((method) => {
+        const rpc = operation.startRpc(tracer, method);
+        return context.with(rpc.context, async () => {
+          await new Promise((resolve) => setImmediate(resolve));
+          const traceparent = sentBy(operation);
+          rpc.span.end();
+          return [traceparent, [traceparentOf(rpc.span)]];
+        });
+      }),
+    ),
+  );
+  for (const [traceparent, own] of sent) assert.deepEqual(traceparent, own);
+  assert.equal(new Set(sent.map(String)).size, 3);
+  for (const { parentSpanContext } of exporter.getFinishedSpans()) {
+    assert.equal(parentSpanContext?.spanId, operation.span.spanContext().spanId);
+  }
+  operation.end({});
+});
+
+const REST_CLIENT = { config: { endpoint: 'http://me:hunter2@db.example:19531', database: 'sales' } };
+
+/** Starts and ends one of the REST client's operations. */
+function succeedHttp(method: string, request: unknown, response: unknown): ReadableSpan {
+  exporter.reset();
+  startHttp(method, request, REST_CLIENT).end(response);
+  return onlySpan();
+}
+
+test('an operation of the REST client has the attributes of its gRPC counterpart', () => {
+  const request = {
+    collectionName: 'docs',
+    partitionNames: ['p'],
+    annsField: 'v',
+    data: [[1, 2]],
+    filter: 'owner == "hunter2"',
+    limit: 3,
+  };
+  const span = succeedHttp('search', request, { code: 0, cost: 6, data: [{}, {}], topks: [2] });
+  assert.equal(span.name, 'search docs');
+  assert.equal(span.kind, SpanKind.CLIENT);
+  const creation = {
+    [ATTR.system]: 'milvus',
+    [ATTR.operation]: 'search',
+    [ATTR.collection]: 'docs',
+    [ATTR.namespace]: 'sales',
+    [ATTR.serverAddress]: 'db.example',
+    [ATTR.serverPort]: 19531,
+  };
+  assert.deepEqual(atCreation, [creation]);
+  assert.deepEqual(span.attributes, {
+    ...creation,
+    [ATTR.partitions]: ['p'],
+    [ATTR.annsField]: 'v',
+    [ATTR.searchNq]: 1,
+    [ATTR.searchLimit]: 3,
+    [ATTR.returnedRows]: 2,
+    [ATTR.cost]: 6,
+  });
+});
+
+test('each data operation of the REST client reads its counts', () => {
+  const rows = [{ id: 1 }, { id: 2 }];
+  const sub = { annsField: 'dense', data: [[1], [2]], limit: 3 };
+  for (const [method, request, data, expected] of [
+    ['insert', { data: rows }, { insertCount: 2 }, { [ATTR.requestRows]: 2, [ATTR.insertCount]: 2 }],
+    ['upsert', { data: rows }, { upsertCount: 2 }, { [ATTR.requestRows]: 2, [ATTR.upsertCount]: 2 }],
+    ['delete', { filter: 'a > 1' }, { deleteCount: 1 }, { [ATTR.deleteCount]: 1 }],
+    ['get', { id: [1, 2] }, rows, { [ATTR.returnedRows]: 2 }],
+    ['query', { limit: 9 }, rows, { [ATTR.queryLimit]: 9, [ATTR.returnedRows]: 2 }],
+    [
+      'hybridSearch',
+      { search: [sub, sub], limit: 3 },
+      rows,
+      { [ATTR.annsField]: 'dense,dense', [ATTR.searchNq]: 2, [ATTR.searchLimit]: 3, [ATTR.returnedRows]: 2 },
+    ],
+  ] as const) {
+    const { attributes } = succeedHttp(method, { collectionName: 'docs', ...request }, { code: 0, data });
+    assert.equal(attributes[ATTR.operation], method);
+    for (const [key, value] of Object.entries(expected)) {
+      assert.equal(attributes[key], value, `${method} ${key}`);
+    }
+  }
+});
+
+test('hits of a REST search are counted for several query vectors too, which its client makes groups of', () => {
+  const answer = { code: 0, data: [[{}, {}], [{}, {}], [{}]], topks: [2, 2, 1] };
+  const { attributes } = succeedHttp('search', { data: [[1], [2], [3]] }, answer);
+  assert.equal(attributes[ATTR.returnedRows], 5);
+});
+
+test('a REST answer with another code than 0 and 200 is an ERROR with its message', () => {
+  for (const code of [0, 200]) {
+    assert.equal(succeedHttp('insert', {}, { code, data: {} }).status.code, SpanStatusCode.UNSET);
+  }
+  const answer = { code: 1804, message: 'fail to deal the insert data' };
+  const { attributes, status } = succeedHttp('insert', { collectionName: 'docs' }, answer);
+  assert.deepEqual(status, { code: SpanStatusCode.ERROR, message: 'fail to deal the insert data' });
+  assert.equal(attributes[ATTR.statusCode], '1804');
+  assert.equal(attributes[ATTR.errorType], '1804');
+});
+
+test('an HttpError of the REST client shows neither URL nor answer', () => {
+  const url = 'http://me:hunter2@db.example:19531/v2/vectordb/entities/query';
+  exporter.reset();
+  startHttp('query', { collectionName: 'docs' }, REST_CLIENT).endThrown(
+    new HttpError(`HTTP 401 Unauthorized: ${url} - {"user":"me"}`, 401, 'Unauthorized', url),
+  );
+  const { attributes, status, events } = onlySpan();
+  assert.deepEqual(status, { code: SpanStatusCode.ERROR, message: 'HTTP 401 Unauthorized' });
+  assert.equal(attributes[ATTR.statusCode], '401');
+  assert.equal(attributes[ATTR.errorType], '401');
+  assert.doesNotMatch(JSON.stringify([attributes, status, events]), /hunter2|"user"|vectordb/);
+});
+
+test('a filter that a REST answer quotes leaves the description', () => {
+  const message = `failed to create query plan: ${CANNOT_PARSE}`;
+  for (const [method, request] of [
+    ['query', { filter: FILTER }],
+    ['hybridSearch', { search: [{ annsField: 'a', data: [[1]], filter: FILTER }] }],
+  ] as const) {
+    const { status } = succeedHttp(method, request, { code: 1100, message });
+    assert.equal(status.message, 'failed to create query plan: cannot parse expression: <filter>');
+  }
+});
+
+test('the duration is recorded once for each operation, when its span has ended', () => {
+  const recorded: [spanEnded: boolean, attributes: Attributes][] = [];
+  const recordDuration: RecordDuration = (span, _startMs, attributes) =>
+    recorded.push([!span.isRecording(), { ...attributes }]);
+  const request = { collection_name: 'docs', data: [[1]], limit: 3, filter: FILTER };
+  succeed({ request, recordDuration, captureFilter: true }, { status: { code: 0 }, results: [] });
+  // Those of the creation and no other: details would make a time series of each request.
+  assert.deepEqual(recorded.splice(0), [[true, atCreation[0]]]);
+
+  const status = { error_code: 'CollectionNotExists', code: 100, reason: 'not found' };
+  for (const span of [
+    succeed({ request, recordDuration }, { status }),
+    fail({ request, recordDuration }, status),
+  ]) {
+    assert.equal(span.attributes[ATTR.errorType], 'CollectionNotExists');
+    const outcome = { [ATTR.errorType]: 'CollectionNotExists', [ATTR.statusCode]: '100' };
+    assert.deepEqual(recorded.shift(), [true, { ...atCreation[0], ...outcome }]);
+  }
+  assert.deepEqual(recorded, []);
+});
+
+test('an operation that is not sampled is measured all the same', () => {
+  decision = SamplingDecision.NOT_RECORD;
+  const recorded: number[] = [];
+  const before = performance.now();
+  start({ recordDuration: (_span, startMs) => recorded.push(startMs) }).end({});
+  assert.equal(recorded.length, 1);
+  assert.ok((recorded[0] ?? 0) >= before && (recorded[0] ?? 0) <= performance.now());
+});
+
+test('an answer without any field is what the SDK makes of UNIMPLEMENTED, and nothing else is', () => {
+  assert.ok(isUnimplemented({}));
+  for (const answer of [{ status: undefined }, { code: 0 }, [0], undefined, null, '', 0]) {
+    assert.ok(!isUnimplemented(answer), JSON.stringify(answer));
+  }
 });
 
 test('an operation that is not sampled reads nothing more than its name needs, and tells the server', () => {
@@ -439,7 +691,7 @@ test('whatever is asked, answered and thrown, an operation throws nothing and en
         const operation = start({
           method,
           request: request(),
-          client: client() as ClientParts,
+          client: client(),
           captureFilter: capture,
         });
         operation.rpcAnswered(rpc());
@@ -457,11 +709,19 @@ test('whatever a client is made of, an operation of it throws nothing', () => {
     fc.property(anyValue, anyValue, anyValue, (address, metadata, dbname) => {
       exporter.reset();
       for (const client of [
+        address(),
         { config: { address: address() }, metadata: metadata() },
         { config: address(), metadata: new Map([['dbname', dbname()]]) },
         { config: { address: 'a:1' }, metadata: { get: () => dbname() } },
       ]) {
-        start({ client: client as ClientParts }).end({});
+        start({ client }).end({});
+        startHttp('query', {}, client).end({});
+      }
+      for (const client of [
+        { config: { endpoint: address(), database: dbname() } },
+        { config: { baseURL: address(), endpoint: metadata() } },
+      ]) {
+        startHttp('query', {}, client).end({});
       }
       for (const span of exporter.getFinishedSpans()) assertWellFormed(span);
     }),

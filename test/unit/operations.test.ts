@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
-import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { OPERATIONS } from '../../src/milvus/operations.ts';
+import { HttpBaseClient, HttpClient, MilvusClient } from '@zilliz/milvus2-sdk-node';
+import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 
 const { version } = createRequire(import.meta.url)('@zilliz/milvus2-sdk-node/package.json');
 
@@ -54,10 +54,10 @@ const METHODS_OF_OLDER_SDKS: Record<string, string> = {
 const client = new MilvusClient({ address: '127.0.0.1:1', __SKIP_CONNECT__: true });
 after(() => client.closeConnection());
 
-/** Names of the methods on the whole class chain. */
-function methodsOf(prototype: object): Set<string> {
+/** Names of the methods on the class chain up to `end`, which is not looked at. */
+function methodsOf(prototype: object, end: object = Object.prototype): Set<string> {
   const names = new Set<string>();
-  for (let at = prototype; at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+  for (let at = prototype; at !== end; at = Object.getPrototypeOf(at)) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
       if (typeof value === 'function') names.add(name);
     }
@@ -66,6 +66,7 @@ function methodsOf(prototype: object): Set<string> {
 }
 
 const methods = methodsOf(MilvusClient.prototype);
+const httpMethods = methodsOf(HttpClient.prototype, HttpBaseClient.prototype);
 
 /** Methods of a client that its constructor copied from others: alias → the method's own name. */
 const aliases = Object.entries(client)
@@ -124,4 +125,18 @@ test('only the connecting is named otherwise than its method', () => {
 
 test('what every object has is no operation', () => {
   for (const name of ['toString', 'hasOwnProperty', '__proto__']) assert.ok(!Object.hasOwn(OPERATIONS, name));
+});
+
+test('every row for the REST client is a method of it in the installed SDK', () => {
+  for (const name of Object.keys(HTTP_OPERATIONS)) assert.ok(httpMethods.has(name), name);
+  assert.ok(httpMethods.size > 40, `${httpMethods.size} methods`);
+});
+
+test('a method that both clients have is read the same way, as far as their requests are alike', () => {
+  for (const [name, { name: renamed, reads }] of Object.entries(HTTP_OPERATIONS)) {
+    assert.equal(renamed, undefined, name);
+    // hybridSearch is an alias of search in MilvusClient.
+    const counterpart = OPERATIONS[name === 'hybridSearch' ? 'search' : name];
+    assert.equal(reads, counterpart?.reads, name);
+  }
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status as grpcStatus, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { HttpError } from '@zilliz/milvus2-sdk-node';
 import fc from 'fast-check';
 import {
   type Failure,
@@ -32,6 +33,7 @@ const SUCCESSES: [what: string, status: Record<string, unknown>][] = [
   ['error_code SUCCESS', { error_code: 'SUCCESS' }],
   ['null in both', { error_code: null, code: null }],
   ['neither', { reason: 'of no matter' }],
+  ['code 200 alone, as version 1 of the REST API says success', { code: 200 }],
 ];
 
 for (const [what, status] of SUCCESSES) {
@@ -72,6 +74,21 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
     { error_code: 'UnexpectedError', code: 1, reason: { a: 1 } },
     failure('1', 'UnexpectedError', ''),
   ],
+  [
+    'code and message, as the REST API sends it',
+    { code: 1800, message: 'user not authenticated' },
+    failure('1800', '1800', 'user not authenticated'),
+  ],
+  [
+    'code 200 and a message, which is a partition that was not found',
+    { code: 200, message: 'partition not found[partition=p]' },
+    failure('200', '200', 'partition not found[partition=p]'),
+  ],
+  [
+    'code 200 beside an error_code',
+    { error_code: 'UnexpectedError', code: 200, reason: 'partition not found' },
+    failure('200', 'UnexpectedError', 'partition not found'),
+  ],
   ['a code below 0', { code: -1, reason: 'r' }, failure('-1', '-1', 'r')],
 ];
 
@@ -89,6 +106,13 @@ test('the alter_status of an answer counts when its status is a success', () => 
   const alter_status = { error_code: 'UnexpectedError', code: 1, reason: 'no' };
   const answer = { status: { error_code: 'Success', code: 0 }, alter_status };
   assert.deepEqual(failureOfResponse(answer), failure('1', 'UnexpectedError', 'no'));
+});
+
+test('an answer of the REST API is judged by its code, whatever its data holds', () => {
+  assert.equal(failureOfResponse({ code: 0, cost: 6, data: [{ id: 1 }] }), undefined);
+  assert.equal(failureOfResponse({ code: 200, data: [{ id: 1 }] }), undefined);
+  const found = { code: 100, message: 'collection not found[collection=docs]', data: {} };
+  assert.deepEqual(failureOfResponse(found), failure('100', '100', 'collection not found[collection=docs]'));
 });
 
 test('an answer without a status, or no answer, is no failure', () => {
@@ -111,6 +135,29 @@ test('a gRPC failure without details is described by its message', () => {
   const error = serviceError(grpcStatus.UNAVAILABLE, '');
   error.message = '14 UNAVAILABLE: No connection';
   assert.equal(failureOfThrown(error, undefined).reason, '14 UNAVAILABLE: No connection');
+});
+
+test('an HttpError is said by its status, never by its message, which quotes the URL and the answer', () => {
+  const url = 'http://me:hunter2@db.example:19530/v2/vectordb/entities/query';
+  const error = new HttpError(
+    `HTTP 503 Service Unavailable: ${url} - {"a":1}`,
+    503,
+    'Service Unavailable',
+    url,
+  );
+  assert.deepEqual(failureOfThrown(error, undefined), failure('503', '503', 'HTTP 503 Service Unavailable'));
+  // HTTP/2 has no words for a status.
+  assert.deepEqual(
+    failureOfThrown(new HttpError('m', 502, '', url), undefined),
+    failure('502', '502', 'HTTP 502'),
+  );
+});
+
+test('an error of the REST client that is no answer is said by its class', () => {
+  assert.deepEqual(
+    failureOfThrown(new TypeError('fetch failed'), undefined),
+    failure(undefined, 'TypeError', 'fetch failed'),
+  );
 });
 
 test('an error is said by its class and message', () => {

@@ -1,0 +1,491 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
+import { readSettings } from '../../src/settings.ts';
+import { type Outcome, type QueueLimits, SpanQueue } from '../../src/span-queue.ts';
+
+const ACCEPTED: Outcome = { kind: 'accepted' };
+const LATER: Outcome = { kind: 'later', reason: 'connect ECONNREFUSED' };
+const REFUSED: Outcome = { kind: 'refused', reason: 'HTTP status 400' };
+
+/** Real spans, which have ended. */
+function makeSpans(count: number, decision = SamplingDecision.RECORD_AND_SAMPLED): ReadableSpan[] {
+  const spans: ReadableSpan[] = [];
+  const tracer = new TracerProvider({
+    sampler: { shouldSample: () => ({ decision }) },
+    spanProcessors: [
+      {
+        onStart() {},
+        onEnd: (span) => spans.push(span),
+        forceFlush: async () => {},
+        shutdown: async () => {},
+      },
+    ],
+  }).getTracer('test');
+  for (let index = 0; index < count; index++) tracer.startSpan(`s${index}`, {}, ROOT_CONTEXT).end();
+  return spans;
+}
+
+interface Attempt {
+  spans: ReadableSpan[];
+  /** Tells the queue what became of it, and lets the queue go on. */
+  answer(outcome: Outcome): Promise<void>;
+}
+
+const LIMITS: QueueLimits = { maxQueueSize: 100, maxExportBatchSize: 10, scheduleDelayMs: 5_000 };
+
+/** Lets everything run that needs no timer. */
+const settle = async () => {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+};
+
+/** A queue whose attempts to send wait for their answer here, in the order in which they were made. */
+function makeQueue(limits: Partial<QueueLimits> = {}) {
+  const attempts: Attempt[] = [];
+  const queue = new SpanQueue(
+    (spans) =>
+      new Promise((resolve) => {
+        const answer = async (outcome: Outcome) => {
+          resolve(outcome);
+          await settle();
+        };
+        attempts.push({ spans, answer });
+      }),
+    { ...LIMITS, ...limits },
+  );
+  const end = (spans: readonly ReadableSpan[]) => {
+    for (const span of spans) queue.onEnd(span);
+  };
+  /** The next attempt that nobody has looked at; there must be one. */
+  const attempt = (): Attempt => {
+    const next = attempts.shift();
+    assert.ok(next !== undefined, 'nothing is being sent');
+    return next;
+  };
+  return { queue, attempts, end, attempt };
+}
+
+/** Time stands still until the test moves it. */
+function stopTime(t: TestContext): (ms: number) => Promise<void> {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  return async (ms) => {
+    t.mock.timers.tick(ms);
+    await settle();
+  };
+}
+
+test('a span waits for the delay, and all that ended meanwhile goes in one batch, in its order', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(3);
+  end(spans.slice(0, 2));
+  await pass(4_000);
+  end(spans.slice(2));
+  await pass(999);
+  assert.equal(attempts.length, 0);
+  assert.equal(queue.unsent, 3);
+  await pass(1);
+  const sent = attempt();
+  assert.deepEqual(sent.spans, spans);
+  assert.equal(queue.unsent, 3, 'not known to have arrived');
+  await sent.answer(ACCEPTED);
+  assert.equal(queue.unsent, 0);
+  assert.deepEqual([queue.lost, queue.trouble], [0, undefined]);
+  await pass(60_000);
+  assert.equal(attempts.length, 0, 'what has arrived is not sent again');
+});
+
+test('a full batch does not wait for the delay', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(9));
+  assert.equal(attempts.length, 0);
+  end(makeSpans(1));
+  const first = attempt();
+  assert.equal(first.spans.length, 10);
+  end(makeSpans(2));
+  await first.answer(ACCEPTED);
+  assert.equal(attempts.length, 0);
+  assert.equal(queue.unsent, 2);
+  await pass(5_000);
+  assert.equal(attempt().spans.length, 2, 'the rest comes after the delay');
+});
+
+test('one batch is on the way at a time, and full ones follow each other without a delay', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(35);
+  end(spans);
+  const seen: ReadableSpan[] = [];
+  for (const expected of [10, 10, 10]) {
+    assert.equal(attempts.length, 1);
+    const next = attempt();
+    assert.equal(next.spans.length, expected);
+    seen.push(...next.spans);
+    await next.answer(ACCEPTED);
+  }
+  assert.equal(attempts.length, 0);
+  assert.equal(queue.unsent, 5);
+  assert.deepEqual(seen, spans.slice(0, 30));
+});
+
+test('a span that is not sampled is not kept', () => {
+  const { queue, attempts, end } = makeQueue({ maxExportBatchSize: 1 });
+  const notSampled = makeSpans(2, SamplingDecision.RECORD);
+  assert.equal(notSampled.length, 2);
+  end(notSampled);
+  assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
+});
+
+test('spans beyond the limit, waiting and on the way together, are lost and counted, and why is said', async (t) => {
+  stopTime(t);
+  const { queue, end, attempt } = makeQueue({ maxQueueSize: 25 });
+  end(makeSpans(25));
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [25, 0, undefined]);
+  end(makeSpans(3));
+  assert.deepEqual([queue.unsent, queue.lost], [25, 3]);
+  assert.match(queue.trouble ?? '', /OTEL_BSP_MAX_QUEUE_SIZE=25/);
+  await attempt().answer(ACCEPTED);
+  end(makeSpans(1));
+  assert.deepEqual([queue.unsent, queue.lost], [16, 3], 'there is room again');
+});
+
+test('what fills the queue is said, not that it is full, when the collector was away before', async (t) => {
+  stopTime(t);
+  const { queue, end, attempt } = makeQueue({ maxQueueSize: 20 });
+  end(makeSpans(10));
+  await attempt().answer(LATER);
+  end(makeSpans(11));
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [20, 1, LATER.reason]);
+});
+
+test('a batch larger than the queue may hold is sent when the queue is full, and nothing is lost', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end } = makeQueue({ maxQueueSize: 4, maxExportBatchSize: 10 });
+  end(makeSpans(4));
+  assert.equal(attempts.length, 1);
+  assert.deepEqual([queue.unsent, queue.lost], [4, 0]);
+});
+
+test('a batch that could not be sent is tried again, before what ended after it', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(14);
+  end(spans);
+  await attempt().answer(LATER);
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [14, 0, LATER.reason]);
+  await pass(999);
+  assert.equal(attempts.length, 0);
+  await pass(1);
+  const again = attempt();
+  assert.deepEqual(again.spans, spans.slice(0, 10));
+  await again.answer(ACCEPTED);
+  await pass(5_000);
+  const rest = attempt();
+  assert.deepEqual(rest.spans, spans.slice(10));
+  await rest.answer(ACCEPTED);
+  assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
+});
+
+test('each attempt in vain doubles the time to the next, up to 30 seconds, and spans that end meanwhile hurry none', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(10));
+  await attempt().answer(LATER);
+  for (const delayMs of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+    end(makeSpans(10));
+    await pass(delayMs - 1);
+    assert.equal(attempts.length, 0, `within ${delayMs} ms`);
+    await pass(1);
+    await attempt().answer(LATER);
+  }
+  assert.deepEqual([queue.unsent, queue.lost], [80, 0]);
+});
+
+test('after the collector is back all that waited follows at once, and the next outage begins with a second again', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(30));
+  await attempt().answer(LATER);
+  await pass(1_000);
+  await attempt().answer(LATER);
+  await pass(2_000);
+  for (let batch = 0; batch < 3; batch++) await attempt().answer(ACCEPTED);
+  assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
+  end(makeSpans(10));
+  await attempt().answer(LATER);
+  await pass(999);
+  assert.equal(attempts.length, 0);
+  await pass(1);
+  await attempt().answer(ACCEPTED);
+});
+
+test('after an outage without a loss, nothing is told as trouble any more', async (t) => {
+  const pass = stopTime(t);
+  const { queue, end, attempt } = makeQueue();
+  end(makeSpans(10));
+  await attempt().answer(LATER);
+  assert.equal(queue.trouble, LATER.reason);
+  await pass(1_000);
+  await attempt().answer(ACCEPTED);
+  assert.equal(queue.trouble, undefined);
+});
+
+test('a batch that is refused is lost and counted, not tried again, and the next goes out as ever', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(13));
+  await attempt().answer(REFUSED);
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [3, 10, REFUSED.reason]);
+  assert.equal(attempts.length, 0);
+  await pass(5_000);
+  const next = attempt();
+  assert.equal(next.spans.length, 3);
+  await next.answer(ACCEPTED);
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 10, REFUSED.reason]);
+});
+
+test('what is taken is everything whose arrival is not known: on the way, waiting to be tried again, and new', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(34);
+  end(spans);
+  const onTheWay = attempt();
+  const batches = queue.takeUnsent();
+  assert.deepEqual(
+    batches.map(({ length }) => length),
+    [10, 10, 10, 4],
+  );
+  assert.deepEqual(batches.flat(), spans);
+  assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
+  assert.deepEqual(queue.takeUnsent(), []);
+
+  // What is answered now is somebody else's.
+  for (const outcome of [LATER, REFUSED, ACCEPTED]) await onTheWay.answer(outcome);
+  await pass(60_000);
+  assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
+});
+
+for (const outcome of [LATER, REFUSED]) {
+  test(`what was taken while it was on the way neither comes back nor is counted when it is answered "${outcome.kind}"`, async (t) => {
+    const pass = stopTime(t);
+    const { queue, attempts, end, attempt } = makeQueue();
+    end(makeSpans(10));
+    const onTheWay = attempt();
+    assert.equal(queue.takeUnsent().flat().length, 10);
+    await onTheWay.answer(outcome);
+    await pass(60_000);
+    assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
+  });
+}
+
+test('a batch that came back is taken with the rest', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(12);
+  end(spans);
+  await attempt().answer(LATER);
+  assert.deepEqual(queue.takeUnsent().flat(), spans);
+  await pass(60_000);
+  assert.equal(attempts.length, 0, 'and is not tried again');
+});
+
+test('a closed queue takes nothing', async (t) => {
+  const pass = stopTime(t);
+  const taken = makeQueue({ maxExportBatchSize: 1 });
+  taken.queue.takeUnsent();
+  const shut = makeQueue({ maxExportBatchSize: 1 });
+  await shut.queue.shutdown();
+  for (const { queue, attempts, end } of [taken, shut]) {
+    end(makeSpans(3));
+    await pass(60_000);
+    assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
+  }
+});
+
+/** Whether a promise has settled, without waiting for it. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  promise.finally(() => {
+    settled = true;
+  });
+  await settle();
+  return settled;
+}
+
+test('a flush sends all that waits at once, in batches side by side, and ends when the fate of each is known', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end } = makeQueue({ maxExportBatchSize: 100 });
+  const spans = makeSpans(25);
+  end(spans);
+  const small = makeQueue();
+  small.end(makeSpans(9));
+  const flushed = queue.forceFlush();
+  assert.deepEqual(
+    attempts.map(({ spans: { length } }) => length),
+    [25],
+  );
+  assert.ok(!(await isSettled(flushed)));
+  await attempts[0]?.answer(ACCEPTED);
+  assert.ok(await isSettled(flushed));
+  assert.equal(queue.unsent, 0);
+});
+
+test('a flush of several batches sends them side by side', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(34);
+  end(spans);
+  const first = attempt();
+  const flushed = queue.forceFlush();
+  assert.deepEqual(
+    attempts.map(({ spans: { length } }) => length),
+    [10, 10, 4],
+  );
+  assert.deepEqual([...first.spans, ...attempts.flatMap((each) => each.spans)], spans);
+  await first.answer(ACCEPTED);
+  for (const { answer } of attempts) {
+    assert.ok(!(await isSettled(flushed)));
+    await answer(ACCEPTED);
+  }
+  assert.ok(await isSettled(flushed));
+  assert.equal(queue.unsent, 0);
+});
+
+test('a flush waits for a batch that was already on the way', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(10));
+  const onTheWay = attempt();
+  const flushed = queue.forceFlush();
+  assert.equal(attempts.length, 0, 'and does not send it twice');
+  assert.ok(!(await isSettled(flushed)));
+  await onTheWay.answer(ACCEPTED);
+  assert.ok(await isSettled(flushed));
+  assert.equal(queue.unsent, 0);
+});
+
+test('a flush with nothing to send ends at once, and sends nothing', async () => {
+  const { queue, attempts } = makeQueue();
+  await queue.forceFlush();
+  assert.equal(attempts.length, 0);
+});
+
+test('a flush is one attempt: what cannot be sent stays, and is tried again later as ever', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(9));
+  const flushed = queue.forceFlush();
+  await attempt().answer(LATER);
+  assert.ok(await isSettled(flushed));
+  assert.deepEqual([attempts.length, queue.unsent, queue.lost], [0, 9, 0]);
+  await pass(999);
+  assert.equal(attempts.length, 0);
+  await pass(1);
+  assert.equal(attempt().spans.length, 9);
+});
+
+test('a flush that is answered "refused" counts what it lost', async (t) => {
+  stopTime(t);
+  const { queue, end, attempt } = makeQueue();
+  end(makeSpans(9));
+  const flushed = queue.forceFlush();
+  await attempt().answer(REFUSED);
+  await flushed;
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 9, REFUSED.reason]);
+});
+
+test('batches side by side that all fail are one attempt in vain, so the next is a second away', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end } = makeQueue();
+  end(makeSpans(50));
+  const flushed = queue.forceFlush();
+  assert.equal(attempts.length, 5);
+  for (const { answer } of attempts.splice(0)) await answer(LATER);
+  await flushed;
+  assert.equal(queue.unsent, 50);
+  await pass(999);
+  assert.equal(attempts.length, 0);
+  await pass(1);
+  assert.equal(attempts.length, 1);
+});
+
+test('shutting down is a flush after which nothing is sent', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  end(makeSpans(5));
+  const shut = queue.shutdown();
+  await attempt().answer(LATER);
+  await shut;
+  await pass(60_000);
+  assert.equal(attempts.length, 0);
+  assert.equal(queue.unsent, 5, 'they can still be taken');
+  assert.equal(queue.takeUnsent().flat().length, 5);
+});
+
+const DEFAULTS: QueueLimits = readSettings({});
+
+test('a burst of 5,000 spans is not lost with the default limits, and arrives in full batches without a delay', async () => {
+  const arrived: ReadableSpan[] = [];
+  const sizes: number[] = [];
+  const queue = new SpanQueue(async (spans) => {
+    sizes.push(spans.length);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    arrived.push(...spans);
+    return ACCEPTED;
+  }, DEFAULTS);
+  const spans = makeSpans(5_000);
+  for (const span of spans) queue.onEnd(span);
+  assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
+  // 9 full batches of 512 go one after the other, long before the delay; the rest is what a flush is for.
+  while (queue.unsent >= DEFAULTS.maxExportBatchSize) await new Promise((resolve) => setTimeout(resolve, 1));
+  await queue.forceFlush();
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 0, undefined]);
+  assert.deepEqual(arrived, spans);
+  assert.deepEqual(sizes, [...new Array(9).fill(512), 5_000 - 9 * 512]);
+});
+
+test('a burst of 5,000 spans is kept while the collector is away, and nothing is lost or doubled when it is back', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end } = makeQueue(DEFAULTS);
+  const spans = makeSpans(5_000);
+  end(spans);
+  for (let time = 0; time < 4; time++) {
+    for (const { answer } of attempts.splice(0)) await answer(LATER);
+    await pass(30_000);
+  }
+  assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
+  const arrived: ReadableSpan[] = [];
+  for (let next = attempts.shift(); next !== undefined; next = attempts.shift()) {
+    arrived.push(...next.spans);
+    await next.answer(ACCEPTED);
+    if (attempts.length === 0) await pass(5_000);
+  }
+  assert.deepEqual(arrived, spans);
+  assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
+});
+
+test('a span that waits does not keep the app alive', async (t) => {
+  const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length;
+  const before = timers();
+  const { queue, end, attempt } = makeQueue();
+  t.after(() => queue.takeUnsent());
+  end(makeSpans(1));
+  assert.equal(timers(), before);
+  end(makeSpans(9));
+  await attempt().answer(LATER);
+  assert.equal(timers(), before, 'nor one that will be tried again');
+});
+
+test("a tracer's spans reach the queue as its processor", async () => {
+  const { queue, attempt } = makeQueue({ maxExportBatchSize: 2 });
+  const tracer = new TracerProvider({ spanProcessors: [queue] }).getTracer('test');
+  const parent = tracer.startSpan('parent');
+  tracer.startSpan('child', {}, trace.setSpan(ROOT_CONTEXT, parent)).end();
+  parent.end();
+  assert.deepEqual(
+    attempt().spans.map(({ name }) => name),
+    ['child', 'parent'],
+  );
+});
