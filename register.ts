@@ -2,6 +2,7 @@
  * The front door: environment → settings → telemetry → instrumentations → ends. Only here is process.env read, and
  * nothing in here may fail the app: what goes wrong is said in one line, and the app runs untraced.
  */
+import { startFromFile } from './src/configured-telemetry.ts';
 import { createDiagnostics, describeProblem, showOpenTelemetryMessages } from './src/diagnostics.ts';
 import { flushAtEnd } from './src/exit.ts';
 import { activateOnLoad } from './src/instrumentations/activation.ts';
@@ -10,7 +11,7 @@ import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp-target.ts';
 import { packageName, serviceNameOf } from './src/resource.ts';
-import { readSettings } from './src/settings.ts';
+import { readSettings, type Settings } from './src/settings.ts';
 import { isOff } from './src/signals.ts';
 import { startTelemetry } from './src/telemetry.ts';
 import { VERSION } from './src/version.ts';
@@ -31,11 +32,14 @@ function register(): void {
     for (const warning of selection.warnings) diagnostics.warn(warning);
 
     const serviceName = serviceNameOf(settings) ?? packageName(process.argv[1]) ?? 'milvus-client';
-    const telemetry = startTelemetry(settings, serviceName, diagnostics);
+    const telemetry = settings.configFile
+      ? startFromFile(settings.configFile)
+      : startTelemetry(settings, serviceName, diagnostics);
     showOpenTelemetryMessages(settings.logLevel);
 
     // Before the app loads the SDK: its constructors copy methods, later patches reach no client.
-    if (selection.milvus) telemetry.adopt(new MilvusInstrumentation(settings));
+    const { captureFilter, rpcSpans } = settings;
+    if (selection.milvus) telemetry.adopt(new MilvusInstrumentation({ captureFilter, rpcSpans }));
     const surroundings = {
       metricsOn: !isOff(settings.metricsExporter),
       inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
@@ -48,12 +52,17 @@ function register(): void {
       },
     });
     flushAtEnd(telemetry, settings.flushTimeoutMs);
-    diagnostics.info(
-      `${VERSION} traces the service ${serviceName} to ${shownEndpoint(settings)} (${tracesProtocol(settings)}), sampler ${settings.sampler}.`,
-    );
+    diagnostics.info(`${VERSION} traces ${summary(settings, serviceName)}.`);
   } catch (error) {
-    diagnostics.warn(`the app runs untraced, because the start failed: ${(error as Error)?.stack ?? error}`);
+    diagnostics.warn(
+      `the app runs untraced, because the start failed: ${(error as Error)?.message ?? error}`,
+    );
   }
 }
+
+const summary = (settings: Settings, serviceName: string): string =>
+  settings.configFile
+    ? `as ${settings.configFile} says`
+    : `the service ${serviceName} to ${shownEndpoint(settings)} (${tracesProtocol(settings)}), sampler ${settings.sampler}`;
 
 register();

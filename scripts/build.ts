@@ -24,6 +24,7 @@ const PARTS: Record<string, string> = {
       `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
     ]),
   ),
+  'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-serializers': `export { JsonTraceSerializer, ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';`,
   'detector-container': detectors('container', 'containerDetector'),
   'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
@@ -127,15 +128,21 @@ const common = {
   logLevel: 'warn',
 } as const satisfies InputOptions;
 
-/** The modules that are loaded with the preload, whatever the app does: they go into one file. */
+/**
+ * The modules that are loaded with the preload, whatever the app does: they go into one file. register.ts stays
+ * outside: when it runs, what parts may ask of that file must be exported already.
+ */
 async function coreModules(): Promise<ReadonlySet<string>> {
+  const front = join(root, 'register.ts');
   const { output } = await build({
     ...common,
-    input: { preload: join(root, 'register.ts') },
+    input: { preload: front },
     output: { format: 'cjs', exports: 'named' },
     write: false,
   });
-  return new Set(output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : [])));
+  return new Set(
+    output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : [])).filter((id) => id !== front),
+  );
 }
 
 export async function buildPackage(): Promise<void> {

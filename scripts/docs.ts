@@ -1,12 +1,19 @@
 /**
- * `npm run docs`: env.example, the tables of variables in README.md and docs/settings.md, and those of attributes and
- * operations in docs/semantic-conventions.md, out of the tables in src/ that they describe.
+ * `npm run docs`: env.example, the tables of variables in README.md and docs/settings.md, and those of attributes,
+ * operations and the metric in docs/semantic-conventions.md, out of the tables in src/ that they describe.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { ATTR } from '../src/milvus/attributes.ts';
-import { ATTRIBUTE_DOCUMENTATION } from '../src/milvus/documentation.ts';
+import {
+  ATTRIBUTE_DOCUMENTATION,
+  type AttributeDocumentation,
+  HTTP_METHODS,
+  METRIC_ATTRIBUTES,
+  METRIC_DOCUMENTATION,
+  RPC_ATTRIBUTE_DOCUMENTATION,
+} from '../src/milvus/documentation.ts';
 import { OPERATIONS } from '../src/milvus/operations.ts';
 import { type Group, SETTINGS, shownFallback } from '../src/settings.ts';
 
@@ -117,27 +124,52 @@ function readmeSettings(): string {
   return `${settingsTable(chosen)}\n\n${OWN_DEFAULT}`;
 }
 
-function attributes(): string {
-  const lines = (Object.keys(ATTR) as (keyof typeof ATTR)[]).map((key) => {
-    const { type, example, when, level, atCreation } = ATTRIBUTE_DOCUMENTATION[key];
+function attributesTable(documentation: readonly (readonly [string, AttributeDocumentation])[]): string {
+  const lines = documentation.map(([name, { type, example, when, level, atCreation }]) => {
     const examples = [example].flat().map((value) => code(String(value)));
     const levelled = atCreation === true ? `${level}, at creation` : level;
-    return [code(ATTR[key]), type, examples.join(', '), when, levelled];
+    return [code(name), type, examples.join(', '), when, levelled];
   });
   return markdownTable(['Attribute', 'Type', 'Example', 'What it is', 'Level'], lines);
 }
 
+function attributes(): string {
+  const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
+  return attributesTable(keys.map((key) => [ATTR[key], ATTRIBUTE_DOCUMENTATION[key]]));
+}
+
+const rpcAttributes = (): string => attributesTable(Object.entries(RPC_ATTRIBUTE_DOCUMENTATION));
+
+function metric(): string {
+  const { name, instrument, unit, boundaries } = METRIC_DOCUMENTATION;
+  const cells = [
+    code(name),
+    instrument,
+    code(unit),
+    boundaries.join(', '),
+    METRIC_ATTRIBUTES.map((key) => code(ATTR[key])).join(', '),
+  ];
+  return markdownTable(['Metric', 'Instrument', 'Unit', 'Boundaries of its buckets', 'Attributes'], [cells]);
+}
+
+const listed = (names: readonly string[]): string => `${names.map(code).join(', ')}.`;
+
 function operations(): string {
   const names = Object.entries(OPERATIONS).map(([method, { name }]) => name ?? method);
-  const all = names.flatMap((name) => (name === 'search' ? ['search', 'hybridSearch'] : [name]));
-  return `${all.map(code).join(', ')}.`;
+  return listed(names.flatMap((name) => (name === 'search' ? ['search', 'hybridSearch'] : [name])));
 }
 
 /** File → its generated parts, by the name in their markers. */
 const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
   'README.md': { settings: readmeSettings },
   'docs/settings.md': { settings: allSettings },
-  'docs/semantic-conventions.md': { attributes, operations },
+  'docs/semantic-conventions.md': {
+    attributes,
+    operations,
+    'rest-operations': () => listed(HTTP_METHODS),
+    'rpc-attributes': rpcAttributes,
+    metric,
+  },
 };
 
 /** The text with `content` between the markers of `name`. Fails when there are not exactly these two, in order. */

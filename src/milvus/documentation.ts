@@ -1,5 +1,5 @@
-/** What the attributes of an operation's span mean, for docs/semantic-conventions.md. A test holds it against them. */
-import type { ATTR } from './attributes.ts';
+/** What spans and the metric mean, for docs/semantic-conventions.md. A test holds it against what the code does. */
+import { ATTR } from './attributes.ts';
 
 export interface AttributeDocumentation {
   type: 'string' | 'string[]' | 'int' | 'double';
@@ -55,13 +55,13 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   statusCode: {
     type: 'string',
     example: '100',
-    when: "Milvus' code, or the name of the gRPC status, when one was given.",
+    when: "Milvus' code, the name of the gRPC status, or the HTTP status, when one was given.",
     level: 'on failure',
   },
   errorType: {
     type: 'string',
     example: 'CollectionNotExists',
-    when: "Milvus' error_code by name, the name of the gRPC status, or the class of what was thrown.",
+    when: "Milvus' error_code by name, else the same as the code, or the class of what was thrown.",
     level: 'on failure',
   },
   serverAddress: {
@@ -151,3 +151,118 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
     level: 'per operation',
   },
 };
+
+/** What the span of an RPC says, by name. */
+export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocumentation>> = {
+  'rpc.system': {
+    type: 'string',
+    example: 'grpc',
+    when: 'The way of calling.',
+    level: 'always',
+    atCreation: true,
+  },
+  'rpc.service': {
+    type: 'string',
+    example: 'milvus.proto.milvus.MilvusService',
+    when: "Milvus' gRPC service.",
+    level: 'always',
+    atCreation: true,
+  },
+  'rpc.method': {
+    type: 'string',
+    example: 'Search',
+    when: 'The RPC.',
+    level: 'always',
+    atCreation: true,
+  },
+  [ATTR.serverAddress]: ATTRIBUTE_DOCUMENTATION.serverAddress,
+  [ATTR.serverPort]: ATTRIBUTE_DOCUMENTATION.serverPort,
+  'rpc.grpc.status_code': {
+    type: 'int',
+    example: 0,
+    when: 'Number of the gRPC status, when the call got as far as having one.',
+    level: 'always',
+  },
+};
+
+/** The metric; its attributes are those that an operation's span has at creation, and on failure. */
+export const METRIC_DOCUMENTATION = {
+  name: 'db.client.operation.duration',
+  instrument: 'histogram',
+  unit: 's',
+  boundaries: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
+} as const;
+
+export const METRIC_ATTRIBUTES = (Object.keys(ATTRIBUTE_DOCUMENTATION) as (keyof typeof ATTR)[]).filter(
+  (key) =>
+    ATTRIBUTE_DOCUMENTATION[key].atCreation === true || ATTRIBUTE_DOCUMENTATION[key].level === 'on failure',
+);
+
+/** Methods of HttpClient, which are all operations. Source: dist/milvus/http/*.js, SDK 3.0.6. */
+export const HTTP_METHODS: readonly string[] = [
+  'search',
+  'hybridSearch',
+  'query',
+  'get',
+  'insert',
+  'upsert',
+  'delete',
+  'createDatabase',
+  'listDatabases',
+  'describeDatabase',
+  'dropDatabase',
+  'alterDatabaseProperties',
+  'dropDatabaseProperties',
+  'createCollection',
+  'describeCollection',
+  'dropCollection',
+  'addCollectionField',
+  'alterCollectionProperties',
+  'alterCollectionFieldProperties',
+  'dropCollectionProperties',
+  'listCollections',
+  'hasCollection',
+  'renameCollection',
+  'getCollectionStatistics',
+  'flushCollection',
+  'loadCollection',
+  'releaseCollection',
+  'getCollectionLoadState',
+  'compactCollection',
+  'getCompactionState',
+  'refreshLoad',
+  'createAlias',
+  'listAliases',
+  'describeAlias',
+  'dropAlias',
+  'alterAlias',
+  'createImportJobs',
+  'listImportJobs',
+  'getImportJobProgress',
+  'createIndex',
+  'listIndexes',
+  'describeIndex',
+  'dropIndex',
+  'alterIndexProperties',
+  'dropIndexProperties',
+  'createPartition',
+  'listPartitions',
+  'hasPartition',
+  'getPartitionStatistics',
+  'loadPartitions',
+  'releasePartitions',
+  'dropPartition',
+  'createUser',
+  'listUsers',
+  'describeUser',
+  'updateUserPassword',
+  'dropUser',
+  'grantRoleToUser',
+  'revokeRoleFromUser',
+  'createRole',
+  'listRoles',
+  'describeRole',
+  'dropRole',
+  'grantPrivilegeToRole',
+  'revokePrivilegeFromRole',
+];

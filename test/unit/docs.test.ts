@@ -5,11 +5,29 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { parseEnv } from 'node:util';
-import type { Attributes } from '@opentelemetry/api';
+import { type Attributes, context } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import {
+  AggregationTemporality,
+  DataPointType,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
+import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
+import { HttpBaseClient, HttpClient } from '@zilliz/milvus2-sdk-node';
 import { checkDocs, envExample, fillPart, writeDocs } from '../../scripts/docs.ts';
 import { ATTR, readCost, readRequest } from '../../src/milvus/attributes.ts';
-import { ATTRIBUTE_DOCUMENTATION, type AttributeDocumentation } from '../../src/milvus/documentation.ts';
-import { OPERATIONS } from '../../src/milvus/operations.ts';
+import {
+  ATTRIBUTE_DOCUMENTATION,
+  type AttributeDocumentation,
+  HTTP_METHODS,
+  METRIC_ATTRIBUTES,
+  METRIC_DOCUMENTATION,
+  RPC_ATTRIBUTE_DOCUMENTATION,
+} from '../../src/milvus/documentation.ts';
+import { MilvusInstrumentation } from '../../src/milvus/instrumentation.ts';
+import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import { readSettings, SETTINGS } from '../../src/settings.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
@@ -145,7 +163,10 @@ test('env.example means the same to docker, which takes each line as it stands',
 });
 
 test('each example of an attribute is of the type that it is said to be', () => {
-  for (const [key, documentation] of Object.entries(ATTRIBUTE_DOCUMENTATION)) {
+  for (const [key, documentation] of [
+    ...Object.entries(ATTRIBUTE_DOCUMENTATION),
+    ...Object.entries(RPC_ATTRIBUTE_DOCUMENTATION),
+  ]) {
     assertType(documentation.example, documentation, key);
     assert.match(documentation.when, /^[A-Z].*\.$/);
   }
@@ -167,12 +188,17 @@ test('what is read out of requests and answers is of the types that are document
     upsert_cnt: '1',
     delete_cnt: '1',
   };
+  const httpAnswer = { code: 0, cost: 21, data: { insertCount: 1, upsertCount: 1, deleteCount: 1 } };
   const attributes: Attributes = {};
   readRequest(request, attributes);
   readCost(answer, attributes);
   for (const { reads, answers } of Object.values(OPERATIONS)) {
     reads?.(request, attributes);
     answers?.(answer, attributes);
+  }
+  for (const { reads, answers } of Object.values(HTTP_OPERATIONS)) {
+    reads?.(request, attributes);
+    answers?.(httpAnswer, attributes);
   }
   const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
   assert.ok(Object.keys(attributes).length > 10);
@@ -182,6 +208,137 @@ test('what is read out of requests and answers is of the types that are document
     assertType(value, ATTRIBUTE_DOCUMENTATION[key], name);
     assert.equal(ATTRIBUTE_DOCUMENTATION[key].level, 'per operation', name);
   }
+});
+
+const spans = new InMemorySpanExporter();
+const metricExporter = new InMemoryMetricExporter(AggregationTemporality.DELTA);
+const meterProvider = new MeterProvider({
+  readers: [new PeriodicExportingMetricReader({ exporter: metricExporter, exportIntervalMillis: 3_600_000 })],
+});
+const instrumentation = new MilvusInstrumentation({ rpcSpans: true });
+instrumentation.setTracerProvider(
+  new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter: spans })] }),
+);
+instrumentation.setMeterProvider(meterProvider);
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+after(() => meterProvider.shutdown());
+
+/** Patches the exports of one of the SDK's files, as it is done when an app loads it. */
+function patch(file: string, exports: object): void {
+  const found = instrumentation
+    .getModuleDefinitions()
+    .flatMap(({ files }) => files)
+    .find(({ name }) => name.endsWith(`/dist/milvus/${file}`));
+  assert.ok(found !== undefined, file);
+  found.patch(exports, '3.0.6');
+}
+
+type Answer = () => Promise<unknown>;
+
+/** A client and its RPCs as the SDK has them, patched; gives what one search of it leaves behind. */
+async function searchAnswered(answer: Answer) {
+  const rpcs = { promisify: (_pool: unknown, _method: string, _request: unknown) => answer() };
+  class MilvusClient {
+    config = { address: 'db.example:19531' };
+    metadata = new Map([['dbname', 'sales']]);
+    search(request: unknown): Promise<unknown> {
+      return rpcs.promisify(undefined, 'Search', request);
+    }
+  }
+  patch('utils/Function.js', rpcs);
+  patch('MilvusClient.js', { MilvusClient });
+  spans.reset();
+  metricExporter.reset();
+  await new MilvusClient().search({ collection_name: 'docs' }).catch(() => {});
+  await meterProvider.forceFlush();
+  const [rpc, operation, ...others] = spans.getFinishedSpans();
+  assert.ok(rpc !== undefined && operation !== undefined && others.length === 0);
+  const [metric] = metricExporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)[0]?.metrics ?? [];
+  assert.ok(metric?.dataPointType === DataPointType.HISTOGRAM);
+  const { descriptor, dataPoints } = metric;
+  assert.equal(dataPoints.length, 1);
+  const { attributes, value } = dataPoints[0] ?? {};
+  return { rpc, operation, descriptor, metricAttributes: attributes ?? {}, buckets: value?.buckets };
+}
+
+const ANSWERS: [what: string, answer: Answer, grpcStatus: number][] = [
+  ['succeeded', async () => ({ status: { code: 0 }, results: [] }), 0],
+  ['the server does not have', async () => ({}), 12],
+  ['failed', () => Promise.reject(Object.assign(new Error('m'), { code: 14, details: 'away' })), 14],
+];
+
+for (const [what, answer, grpcStatus] of ANSWERS) {
+  test(`the span of an RPC that ${what} has what is documented, as it is documented`, async () => {
+    const { rpc, operation } = await searchAnswered(answer);
+    assert.equal(rpc.name, 'milvus.proto.milvus.MilvusService/Search');
+    assert.equal(rpc.parentSpanContext?.spanId, operation.spanContext().spanId);
+    assert.deepEqual(Object.keys(rpc.attributes), Object.keys(RPC_ATTRIBUTE_DOCUMENTATION));
+    for (const [name, value] of Object.entries(rpc.attributes)) {
+      const documentation = RPC_ATTRIBUTE_DOCUMENTATION[name];
+      assert.ok(documentation !== undefined, name);
+      assertType(value, documentation, name);
+    }
+    assert.equal(rpc.attributes['rpc.grpc.status_code'], grpcStatus);
+    for (const name of ['rpc.system', 'rpc.service', 'rpc.method']) {
+      assert.equal(rpc.attributes[name], RPC_ATTRIBUTE_DOCUMENTATION[name]?.example);
+    }
+  });
+}
+
+test('the metric is what is documented: name, instrument, unit, buckets and attributes', async () => {
+  const refused = { status: { error_code: 'UnexpectedError', code: 1, reason: 'no' } };
+  const { descriptor, metricAttributes, buckets } = await searchAnswered(async () => refused);
+  assert.deepEqual(
+    {
+      name: descriptor.name,
+      instrument: 'histogram',
+      unit: descriptor.unit,
+      boundaries: buckets?.boundaries,
+    },
+    METRIC_DOCUMENTATION,
+  );
+  assert.deepEqual(
+    new Set(Object.keys(metricAttributes)),
+    new Set(METRIC_ATTRIBUTES.map((key) => ATTR[key] as string)),
+  );
+});
+
+test('what is documented as at creation is there when a sampler decides', async () => {
+  const seen: string[][] = [];
+  instrumentation.setTracerProvider(
+    new TracerProvider({
+      sampler: {
+        shouldSample: (_context, _traceId, _name, _kind, attributes) => {
+          seen.push(Object.keys(attributes));
+          return { decision: 2 };
+        },
+      },
+      spanProcessors: [new SimpleSpanProcessor({ exporter: spans })],
+    }),
+  );
+  await searchAnswered(async () => ({ status: { code: 0 } }));
+  const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
+  const atCreation = keys.filter((key) => ATTRIBUTE_DOCUMENTATION[key].atCreation === true);
+  const rpcAtCreation = Object.entries(RPC_ATTRIBUTE_DOCUMENTATION).filter(
+    ([, { atCreation }]) => atCreation,
+  );
+  assert.deepEqual(seen, [atCreation.map((key) => ATTR[key]), rpcAtCreation.map(([name]) => name)]);
+});
+
+test('the methods of the REST client that are documented are those that become operations', () => {
+  const methodsOf = () => {
+    const methods = new Map<string, unknown>();
+    for (let at = HttpClient.prototype; at !== HttpBaseClient.prototype; at = Object.getPrototypeOf(at)) {
+      for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+        if (typeof value === 'function') methods.set(name, value);
+      }
+    }
+    return methods;
+  };
+  const before = methodsOf();
+  patch('HttpClient.js', { HttpClient, HttpBaseClient });
+  const patched = [...methodsOf()].filter(([name, method]) => method !== before.get(name));
+  assert.deepEqual(patched.map(([name]) => name).sort(), [...HTTP_METHODS].sort());
 });
 
 function assertType(value: unknown, { type }: AttributeDocumentation, what: string): void {

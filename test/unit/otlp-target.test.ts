@@ -151,7 +151,8 @@ test('compression and the files for TLS are handed on', () => {
 });
 
 test('a target can be told to another process: as JSON it is the same', () => {
-  for (const env of [{}, { OTEL_EXPORTER_OTLP_HEADERS: 'a=b', OTEL_EXPORTER_OTLP_CERTIFICATE: 'ca.pem' }]) {
+  const given: Env = { OTEL_EXPORTER_OTLP_HEADERS: 'a=b', OTEL_EXPORTER_OTLP_CERTIFICATE: 'ca.pem' };
+  for (const env of [{}, given]) {
     const target = targetOf(env);
     assert.deepEqual({ ...target, ...JSON.parse(JSON.stringify(target)) }, target);
   }

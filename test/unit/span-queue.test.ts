@@ -316,24 +316,6 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 
 test('a flush sends all that waits at once, in batches side by side, and ends when the fate of each is known', async (t) => {
   stopTime(t);
-  const { queue, attempts, end } = makeQueue({ maxExportBatchSize: 100 });
-  const spans = makeSpans(25);
-  end(spans);
-  const small = makeQueue();
-  small.end(makeSpans(9));
-  const flushed = queue.forceFlush();
-  assert.deepEqual(
-    attempts.map(({ spans: { length } }) => length),
-    [25],
-  );
-  assert.ok(!(await isSettled(flushed)));
-  await attempts[0]?.answer(ACCEPTED);
-  assert.ok(await isSettled(flushed));
-  assert.equal(queue.unsent, 0);
-});
-
-test('a flush of several batches sends them side by side', async (t) => {
-  stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = makeSpans(34);
   end(spans);

@@ -1,0 +1,113 @@
+/** Apps on packages of their own, whose spans and those that Milvus made for them come to the tests' stack. */
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { after } from 'node:test';
+import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { type FixtureResult, runFixture } from './run-fixture.ts';
+import type { Stack } from './stack.ts';
+
+const fixtures = path.join(import.meta.dirname, '..', 'fixtures');
+const arrivalTimeoutMs = 20_000;
+
+const placed: string[] = [];
+after(async () => {
+  await Promise.all(placed.map((folder) => rm(folder, { recursive: true, force: true })));
+});
+
+/**
+ * Copies a program of test/fixtures to where its imports find the packages of `folder` (scripts/installed.ts), and what
+ * is not there among this project's own. Resolves to the copy's path; it is removed after the test file.
+ */
+export async function placeProgram(name: string, folder: string): Promise<string> {
+  // In a folder of its own: another test file may place the same program at the same time.
+  const own = await mkdtemp(path.join(folder, 'program-'));
+  placed.push(own);
+  const copy = path.join(own, name);
+  await cp(path.join(fixtures, name), copy);
+  return copy;
+}
+
+export interface TracedAppOptions {
+  /** A path, or a file of test/fixtures. */
+  program: string;
+  stack: Stack;
+  /** OTEL_SERVICE_NAME: the stack is shared, so each run has its own. */
+  service: string;
+  env?: Record<string, string>;
+  /** Without the preload: the app as it is. */
+  bare?: boolean;
+}
+
+/** Runs a program to its end. It finds Milvus at MILVUS_ADDRESS. */
+export function runApp({
+  program,
+  stack,
+  service,
+  env,
+  bare = false,
+}: TracedAppOptions): Promise<FixtureResult> {
+  return runFixture({
+    file: path.resolve(fixtures, program),
+    preload: !bare,
+    env: {
+      MILVUS_ADDRESS: stack.milvusAddress,
+      OTEL_SERVICE_NAME: service,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${stack.receiver.grpcPort}`,
+      ...env,
+    },
+  });
+}
+
+/** A span of the app, and the RPCs for which Milvus' own spans hang directly under it, each once, sorted. */
+export interface Joined {
+  span: ReceivedSpan;
+  rpcs: string[];
+}
+
+const RPC = 'milvus.proto.milvus.MilvusService/';
+
+/**
+ * The app's own spans in the order in which they started, as soon as `count` of them are there and those that `isServed`
+ * names have a span of Milvus under them. Rejects when that does not come, naming what is there; when there are more;
+ * and when Milvus took a call of the app's for somebody else's.
+ */
+export async function joinedSpans(
+  { receiver }: Stack,
+  service: string,
+  count: number,
+  isServed: (joined: Joined, index: number) => boolean = ({ span, rpcs }) =>
+    span.scope !== 'milvus-otel' || rpcs.length > 0,
+): Promise<Joined[]> {
+  const spans = await receiver.waitForSpans(
+    (received) => {
+      const joined = join(received, service);
+      return joined.length >= count && joined.every(isServed);
+    },
+    arrivalTimeoutMs,
+    { service },
+  );
+  const joined = join(spans, service);
+  if (joined.length > count)
+    throw new Error(
+      `${joined.length} spans instead of ${count}: ${joined.map(({ span }) => span.name).join(', ')}`,
+    );
+  const own = new Set(joined.map(({ span }) => span.spanId));
+  const strays = spans.filter(
+    ({ name, parentSpanId }) => name.startsWith(RPC) && !own.has(parentSpanId ?? ''),
+  );
+  if (strays.length > 0)
+    throw new Error(`Not under a span of the app's: ${strays.map(({ name }) => name).join(', ')}`);
+  return joined;
+}
+
+function join(spans: ReceivedSpan[], service: string): Joined[] {
+  return spans
+    .filter((span) => span.service === service)
+    .sort((a, b) => a.startMs - b.startMs)
+    .map((span) => {
+      const rpcs = spans
+        .filter(({ name, parentSpanId }) => parentSpanId === span.spanId && name.startsWith(RPC))
+        .map(({ name }) => name.slice(RPC.length));
+      return { span, rpcs: [...new Set(rpcs)].sort() };
+    });
+}
