@@ -26,8 +26,22 @@ const LOCAL: Record<string, ResourceDetector> = {
   serviceinstance: serviceInstanceIdDetector,
 };
 
-/** The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid. */
-export function resourceDetectors(names: readonly string[]): ResourceDetector[] {
+/** The process without its arguments: people pass tokens and addresses in them. */
+const processWithoutArguments: ResourceDetector = {
+  detect(config) {
+    const { attributes = {} } = processDetector.detect(config);
+    const { 'process.command_args': _, ...rest } = attributes;
+    return { attributes: rest };
+  },
+};
+
+/**
+ * The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid.
+ *
+ * @param named whether the names were given; if so, `process` means what it means upstream, arguments included.
+ */
+export function resourceDetectors(names: readonly string[], named: boolean): ResourceDetector[] {
+  if (!named) return [envDetector, hostDetector, processWithoutArguments];
   if (names.includes('none')) return [];
   const wanted = names.includes('all') ? [...Object.keys(LOCAL), ...SURROUNDINGS] : names;
   return wanted.flatMap(

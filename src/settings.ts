@@ -192,7 +192,7 @@ export const SETTINGS = {
       'gcp',
     ),
     fallback: ['env', 'host', 'process'],
-    doc: 'What is found out about the surroundings. Cloud detectors ask the network, so they are off until named.',
+    doc: 'What is found out about the surroundings. Cloud detectors ask the network, so they are off until named; so are the arguments in process.',
     expected:
       'names out of all, none, env, host, os, process, serviceinstance, container, alibaba, aws, azure, gcp',
     group: 'Service',

@@ -55,7 +55,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     metricReaders: metricReaders(settings),
     ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
     resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
-    resourceDetectors: resourceDetectors(settings.resourceDetectors),
+    resourceDetectors: resourceDetectors(settings.resourceDetectors, settings.given.has('resourceDetectors')),
   });
   if (!logsOn) withoutLogs(sdk);
   sdk.start();

@@ -186,17 +186,19 @@ export async function startScriptedMilvus(): Promise<ScriptedMilvus> {
   const calls: ScriptedCall[] = [];
   const servers: Server[] = [];
   const addresses = {} as Record<Behaviour, string>;
+  const services = ['MilvusService', 'ClientTelemetryService'].map((serviceName) => {
+    // No defaults: a field that was not sent shall not look as if it had been.
+    const { service } = getGRPCService(
+      { serviceName: `milvus.proto.milvus.${serviceName}` },
+      { keepCase: true, longs: String, enums: String, bytes: String, oneofs: true },
+    ) as unknown as { service: Record<string, Definition> };
+    return Object.entries(service).filter(
+      ([, { requestStream, responseStream }]) => !requestStream && !responseStream,
+    );
+  });
   for (const behaviour of Object.keys(BEHAVIOURS) as Behaviour[]) {
     const server = new Server({ 'grpc.max_receive_message_length': -1 });
-    for (const serviceName of ['MilvusService', 'ClientTelemetryService']) {
-      // No defaults: a field that was not sent shall not look as if it had been.
-      const { service } = getGRPCService(
-        { serviceName: `milvus.proto.milvus.${serviceName}` },
-        { keepCase: true, longs: String, enums: String, bytes: String, oneofs: true },
-      ) as unknown as { service: Record<string, Definition> };
-      const unary = Object.entries(service).filter(
-        ([, { requestStream, responseStream }]) => !requestStream && !responseStream,
-      );
+    for (const unary of services) {
       server.addService(
         Object.fromEntries(unary),
         Object.fromEntries(

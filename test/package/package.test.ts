@@ -168,7 +168,11 @@ describe('the bundle', () => {
       assert.ok(!text.includes(root), `${name} has ${root} in it`);
       if (!name.endsWith('.map')) continue;
       for (const source of JSON.parse(text).sources as string[])
-        assert.match(source, /^(\.\.\/(src\/|register\.ts|package\.json|node_modules\/)|\0|part:|lazy:)/, name);
+        assert.match(
+          source,
+          /^(\.\.\/(src\/|register\.ts|package\.json|node_modules\/)|\0|part:|lazy:)/,
+          name,
+        );
     }
   });
 });

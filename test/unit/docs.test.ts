@@ -241,6 +241,9 @@ async function searchAnswered(answer: Answer) {
   class MilvusClient {
     config = { address: 'db.example:19531' };
     metadata = new Map([['dbname', 'sales']]);
+    metadataListener(metadata: unknown): unknown {
+      return metadata;
+    }
     search(request: unknown): Promise<unknown> {
       return rpcs.promisify(undefined, 'Search', request);
     }

@@ -114,7 +114,9 @@ const CASES: Record<Key, Cases> = {
   clientKey: anyText,
   clientCertificate: anyText,
   metricExportIntervalMs: wholeNumber(1, MAX_MS),
+  metricExportTimeoutMs: wholeNumber(1, MAX_MS),
   zipkinEndpoint: url,
+  prometheusHost: anyText,
   prometheusPort: wholeNumber(0, 65_535),
   sampler: oneOf(
     ...['always_on', 'always_off', 'traceidratio', 'parentbased_always_on', 'parentbased_always_off'],

@@ -153,6 +153,13 @@ test('an HttpError is said by its status, never by its message, which quotes the
   );
 });
 
+test('words of an HTTP status that are no text are left out', () => {
+  for (const statusText of [undefined, null, {}, Object.create(null), Symbol('s'), 7]) {
+    const error = { name: 'HttpError', status: 503, statusText };
+    assert.deepEqual(failureOfThrown(error, undefined), failure('503', '503', 'HTTP 503'));
+  }
+});
+
 test('an error of the REST client that is no answer is said by its class', () => {
   assert.deepEqual(
     failureOfThrown(new TypeError('fetch failed'), undefined),

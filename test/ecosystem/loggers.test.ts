@@ -1,0 +1,78 @@
+/** Records of the loggers that apps use carry the ids of the span in which they were written. */
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { installed } from '../../scripts/installed.ts';
+import { type Stack, useStack } from '../support/stack.ts';
+import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';
+
+/** The newest of each on npm. */
+const loggers = { pino: '10.4.0', winston: '3.19.0', bunyan: '2.0.5' };
+
+type LogRecord = Record<string, unknown>;
+
+/** What a logger wrote, in order. Fails when a line of the program's output is no JSON. */
+function recordsOf(logger: string, stdout: string): LogRecord[] {
+  const lines = stdout.trimEnd().split('\n');
+  return lines.map((line) => JSON.parse(line) as LogRecord).filter(({ name }) => name === logger);
+}
+
+/** Without what differs from run to run, and without the ids. */
+function asWritten({
+  time: _,
+  pid: __,
+  trace_id: ___,
+  span_id: ____,
+  trace_flags: _____,
+  ...record
+}: LogRecord) {
+  return record;
+}
+
+let stack: Stack;
+let folder: string;
+before(async () => {
+  [stack, folder] = await Promise.all([useStack(), installed(loggers)]);
+});
+
+for (const [program, modules] of [
+  ['logs.mjs', 'an ESM app'],
+  ['logs.cjs', 'a CommonJS app'],
+] as const) {
+  describe(`in ${modules}`, () => {
+    const service = `ecosystem-${program}`;
+    let traced: string;
+    let bare: string;
+    before(async () => {
+      const file = await placeProgram(program, folder);
+      const run = async (withoutPreload: boolean) => {
+        const result = await runApp({ program: file, stack, service, bare: withoutPreload });
+        assert.deepEqual({ ...result, stdout: '' }, { stdout: '', stderr: '', code: 0, signal: null });
+        return result.stdout;
+      };
+      [traced, bare] = await Promise.all([run(false), run(true)]);
+    });
+
+    for (const logger of Object.keys(loggers)) {
+      test(`a record of ${logger} has the ids of the request's span, and is otherwise as without us`, async () => {
+        // connect default          GET (fetch)
+        // └─ standalone: Connect   └─ GET (server) ← the record
+        //                             └─ hasCollection logs
+        //                                └─ standalone: DescribeCollection
+        const spans = (await joinedSpans(stack, service, 4)).map(({ span }) => span);
+        const request = spans.find(({ kind }) => kind === 'SERVER');
+        const call = spans.find(({ name }) => name.startsWith('hasCollection'));
+        assert.equal(call?.parentSpanId, request?.spanId);
+
+        const records = recordsOf(logger, traced);
+        const [listening, answering] = records;
+        assert.deepEqual(
+          [answering?.trace_id, answering?.span_id, answering?.trace_flags],
+          [request?.traceId, request?.spanId, '01'],
+        );
+        assert.equal(listening?.trace_id, undefined);
+        assert.equal(records.length, 2);
+        assert.deepEqual(records.map(asWritten), recordsOf(logger, bare).map(asWritten));
+      });
+    }
+  });
+}
