@@ -18,7 +18,7 @@ import { VERSION } from './src/version.ts';
 
 const LOADED = Symbol.for('milvus-otel.loaded');
 
-function register(): void {
+export function register(): void {
   // By two paths (NODE_OPTIONS and the command line, say), the first one counts.
   if ((globalThis as Record<symbol, unknown>)[LOADED] !== undefined) return;
   (globalThis as Record<symbol, unknown>)[LOADED] = VERSION;
@@ -32,16 +32,18 @@ function register(): void {
     for (const warning of selection.warnings) diagnostics.warn(warning);
 
     const serviceName = serviceNameOf(settings) ?? packageName(process.argv[1]) ?? 'milvus-client';
+    // What is wrong in a configuration file, only OpenTelemetry knows.
+    showOpenTelemetryMessages(settings.logLevel ?? (settings.configFile ? 'warn' : undefined));
     const telemetry = settings.configFile
       ? startFromFile(settings.configFile)
       : startTelemetry(settings, serviceName, diagnostics);
-    showOpenTelemetryMessages(settings.logLevel);
 
     // Before the app loads the SDK: its constructors copy methods, later patches reach no client.
     const { captureFilter, rpcSpans } = settings;
     if (selection.milvus) telemetry.adopt(new MilvusInstrumentation({ captureFilter, rpcSpans }));
     const surroundings = {
       metricsOn: !isOff(settings.metricsExporter),
+      logsOn: !isOff(settings.logsExporter),
       inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
     };
     activateOnLoad(selection.entries, surroundings, telemetry.adopt, {
@@ -64,5 +66,3 @@ const summary = (settings: Settings, serviceName: string): string =>
   settings.configFile
     ? `as ${settings.configFile} says`
     : `the service ${serviceName} to ${shownEndpoint(settings)} (${tracesProtocol(settings)}), sampler ${settings.sampler}`;
-
-register();

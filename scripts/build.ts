@@ -3,7 +3,8 @@
  * tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
  */
 
-import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -118,11 +119,23 @@ async function readApiDirectly(folder: string): Promise<void> {
   }
 }
 
+/** A package that upstream requires instead of importing it would stay outside, where users do not have it. */
+const bundledRequires: Plugin = {
+  name: 'bundled-requires',
+  transform: (code, id) =>
+    id.includes('/@opentelemetry/instrumentation-http/')
+      ? {
+          code: code.replace(/^const (\w+) = __require\("(forwarded-parse)"\);$/m, "import $1 from '$2';"),
+          map: null,
+        }
+      : undefined,
+};
+
 const common = {
   cwd: root,
   platform: 'node',
   external: EXTERNAL,
-  plugins: [parts, lazyImports, withoutDebug],
+  plugins: [parts, lazyImports, withoutDebug, bundledRequires],
   resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
   transform: { target: 'node22.15' },
   logLevel: 'warn',
@@ -146,9 +159,21 @@ async function coreModules(): Promise<ReadonlySet<string>> {
 }
 
 export async function buildPackage(): Promise<void> {
+  // Beside dist/, so that paths in source maps fit.
+  const out = join(root, `.dist-${process.pid}`);
+  try {
+    await buildInto(out);
+    // The old one moves away first: between the two there is no more than an instant without dist/.
+    if (existsSync(dist)) await rename(dist, `${out}-old`);
+    await rename(out, dist);
+  } finally {
+    await rm(out, { recursive: true, force: true });
+    await rm(`${out}-old`, { recursive: true, force: true });
+  }
+}
+
+async function buildInto(out: string): Promise<void> {
   const core = await coreModules();
-  const out = join(root, `.cache/dist-${process.pid}`);
-  await rm(out, { recursive: true, force: true });
   const { output } = await build({
     input: {
       preload: join(root, 'register.ts'),
@@ -174,9 +199,6 @@ export async function buildPackage(): Promise<void> {
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
   const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
   await writeFile(join(out, 'LICENSES'), await licences(modules));
-  await rm(dist, { recursive: true, force: true });
-  await mkdir(dirname(dist), { recursive: true });
-  await rename(out, dist);
 }
 
 /** The licence texts of every package that a module of the bundle comes from. */
@@ -193,14 +215,26 @@ async function licences(moduleIds: readonly string[]): Promise<string> {
         .filter((file) => file.isFile() && /^(licen[cs]e|notice)/i.test(file.name))
         .map(({ name }) => name)
         .sort();
-      if (files.length === 0 && license === undefined)
-        throw new Error(`${name} is bundled but has no licence text`);
-      const contents = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
+      const contents =
+        files.length > 0
+          ? await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
+          : [await licenceInReadme(folder, name)];
       return `${name} ${version} (${license})\n\n${contents.join('\n')}`;
     }),
   );
   const rule = `\n${'-'.repeat(80)}\n`;
   return `The files beside this one contain the packages below.\n${rule}${texts.join(rule)}`;
+}
+
+/** Some packages have their licence only as a section of their README. */
+async function licenceInReadme(folder: string, name: string): Promise<string> {
+  const readme = (await readdir(folder)).find((file) => /^readme/i.test(file));
+  const text = readme === undefined ? '' : await readFile(join(folder, readme), 'utf8');
+  const section = /^#* *licen[cs]e\b.*?$([\s\S]*?)(?=^#|$(?![\s\S]))/im
+    .exec(text.replace(/^-{3,}$/gm, ''))?.[1]
+    ?.trim();
+  if (!section) throw new Error(`${name} is bundled but has no licence text`);
+  return section;
 }
 
 /** Builds when dist/ is missing or older than a source. */

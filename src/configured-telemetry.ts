@@ -6,7 +6,9 @@
 import { accessSync, constants } from 'node:fs';
 import { logs, metrics, type ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { loadChunk } from './chunks.ts';
+import { keepingMessages } from './diagnostics.ts';
 import type { Telemetry } from './telemetry.ts';
+import { withinMs } from './within.ts';
 
 interface Flushable {
   forceFlush?(): Promise<void>;
@@ -20,14 +22,14 @@ export function startFromFile(configFile: string): Telemetry {
     throw new Error(`OTEL_CONFIG_FILE=${configFile} cannot be read`);
   }
   const { startNodeSDK } = loadChunk<{ startNodeSDK(): void }>('declarative-configuration');
-  startNodeSDK();
+  keepingMessages(() => startNodeSDK());
   const tracerProvider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate();
   const providers = [tracerProvider, metrics.getMeterProvider(), logs.getLoggerProvider()] as Flushable[];
   let flushed = false;
   return {
     hasRest: () => !flushed,
-    async flush() {
-      await Promise.allSettled(providers.map((provider) => provider.forceFlush?.()));
+    async flush(limitMs) {
+      await Promise.all(providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())));
       flushed = true;
     },
     close() {},

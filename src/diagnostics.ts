@@ -65,12 +65,27 @@ export function showOpenTelemetryMessages(
   diag.setLogger(logger, { logLevel: LEVELS[level], suppressOverrideMessage: true });
 }
 
+/**
+ * Runs what would put its own logger into OpenTelemetry's place, as NodeSDK does when OTEL_LOG_LEVEL is set: that one
+ * writes to stdout.
+ */
+export function keepingMessages<T>(start: () => T): T {
+  const setLogger = diag.setLogger;
+  diag.setLogger = () => true;
+  try {
+    return start();
+  } finally {
+    diag.setLogger = setLogger;
+  }
+}
+
+/** Text of somebody else's on one line, and without what a terminal would act on. */
+export const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ');
+
 /** One line for a value that cannot be used: variable, value, what is expected, what is used instead. */
 export function describeProblem(problem: Problem): string {
   const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
-  // A value may have several lines; the message has one.
-  const value = problem.value.replace(/\s+/g, ' ');
-  return `${problem.variable}=${value} cannot be used (expected ${problem.expected}); ${instead}.`;
+  return `${problem.variable}=${oneLine(problem.value)} cannot be used (expected ${problem.expected}); ${instead}.`;
 }
 
 const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {

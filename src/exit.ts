@@ -15,7 +15,7 @@ export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
   const awaitFlush = async () => {
     if (!telemetry.hasRest()) return;
     deadline = performance.now() + flushTimeoutMs;
-    await withinMs(flushTimeoutMs, telemetry.flush());
+    await telemetry.flush(flushTimeoutMs);
   };
   // What the awaited flush has used of the bound, the helper process does not get again.
   const close = () =>
@@ -29,15 +29,6 @@ export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
     });
   }
   process.on('exit', close);
-}
-
-async function withinMs(limitMs: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limitMs);
-  });
-  await Promise.race([work, limit]);
-  clearTimeout(timer);
 }
 
 /**

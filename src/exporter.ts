@@ -3,7 +3,8 @@ import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import { loadChunk } from './chunks.ts';
-import { tracesProtocol, tracesTarget } from './otlp-target.ts';
+import { oneLine } from './diagnostics.ts';
+import { signalUrl, tracesProtocol } from './otlp-target.ts';
 import { type Settings, withoutCredentials } from './settings.ts';
 import type { Outcome, Send } from './span-queue.ts';
 
@@ -35,18 +36,18 @@ interface OtlpConfig {
 
 function createExporter(name: ExporterName, settings: Settings): SpanExporter {
   if (name === 'zipkin') {
-    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new () => SpanExporter }>('exporter-zipkin');
-    return new ZipkinExporter();
+    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: OtlpConfig) => SpanExporter }>(
+      'exporter-zipkin',
+    );
+    return new ZipkinExporter({ url: settings.zipkinEndpoint ?? DEFAULT_ZIPKIN });
   }
   const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: new (config: OtlpConfig) => SpanExporter }>(
     `exporter-trace-otlp-${CHUNK[tracesProtocol(settings)]}`,
   );
-  // Upstream reads its variables itself. Only where one was found unusable must it not read it again.
-  const reread = settings.problems.some(({ variable }) =>
-    /^OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT$/.test(variable),
-  );
-  return new OTLPTraceExporter(reread ? { url: tracesTarget(settings).url } : {});
+  return new OTLPTraceExporter(signalUrl(settings, 'traces'));
 }
+
+const DEFAULT_ZIPKIN = 'http://localhost:9411/api/v2/spans';
 
 const CHUNK = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
 
@@ -71,7 +72,7 @@ export function shortReason(error: unknown): string {
     code?: unknown;
   };
   const text = [details, message, code].find((part) => typeof part === 'string' && part !== '');
-  return withoutCredentials(String(text ?? 'no reason given').split('\n', 1)[0] ?? '').slice(0, 200);
+  return withoutCredentials(oneLine(String(text ?? 'no reason given'))).slice(0, 200);
 }
 
 /** Spans as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */

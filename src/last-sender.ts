@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { request as httpsRequest } from 'node:https';
+import { connect as connectSocket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { OtlpTarget } from './otlp-target.ts';
 
@@ -57,7 +58,11 @@ const settled = (promises: Promise<void>[]): Promise<(string | null)[]> =>
   );
 
 async function postGrpc(target: OtlpTarget, bodies: Buffer[]): Promise<(string | null)[]> {
-  const session = connect(target.url, tls(target));
+  const session = target.url.startsWith('unix:')
+    ? connect('http://localhost', {
+        createConnection: () => connectSocket(target.url.replace(/^unix:(\/\/)?/, '')),
+      })
+    : connect(target.url, tls(target));
   const failed = new Promise<never>((_, reject) => session.on('error', reject));
   const failures = await settled(
     bodies.map((body) => Promise.race([postOneGrpc(session, target, body), failed])),

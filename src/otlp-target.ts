@@ -1,5 +1,5 @@
 /** Where spans go and how, as plain data: what the exporter is made of, and what the sender at the end is told. */
-import { type Protocol, type Settings, withoutCredentials } from './settings.ts';
+import { type Protocol, SCHEME, type Settings, withoutCredentials } from './settings.ts';
 
 export interface OtlpTarget {
   protocol: Protocol;
@@ -20,7 +20,12 @@ const DEFAULT_ENDPOINT: Record<Protocol, string> = {
   'http/json': 'http://localhost:4318',
 };
 
-export const tracesProtocol = (settings: Settings): Protocol => settings.tracesProtocol ?? settings.protocol;
+export type Signal = 'traces' | 'metrics' | 'logs';
+
+export const signalProtocol = (settings: Settings, signal: Signal): Protocol =>
+  settings[`${signal}Protocol`] ?? settings.protocol;
+
+export const tracesProtocol = (settings: Settings): Protocol => signalProtocol(settings, 'traces');
 
 /** The traces' endpoint as it was given, or the default; without credentials, for people to read. */
 export function shownEndpoint(settings: Settings): string {
@@ -28,23 +33,40 @@ export function shownEndpoint(settings: Settings): string {
   return withoutCredentials(given);
 }
 
+/** Origin for grpc, the whole URL for http. Always with a scheme; of a Unix socket, as it was given. */
+function urlOf(settings: Settings, signal: Signal): string {
+  const protocol = signalProtocol(settings, signal);
+  const own = settings[`${signal}Endpoint`];
+  const insecure = (signal === 'traces' ? settings.tracesInsecure : undefined) ?? settings.insecure;
+  const given = own ?? settings.endpoint ?? DEFAULT_ENDPOINT[protocol];
+  const hasScheme = SCHEME.test(given);
+  if (given.startsWith('unix:')) return given;
+  const url = new URL(hasScheme ? given : `${insecure ? 'http' : 'https'}://${given}`);
+  if (protocol === 'grpc') return url.origin;
+  // The specification: the endpoint for all signals is a base, the one for a signal is used as it is.
+  if (own === undefined) url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/${signal}`;
+  return url.href;
+}
+
+/**
+ * What an exporter of OpenTelemetry's must be told. It reads its variables itself; only where an endpoint was found
+ * unusable must it not read it again.
+ */
+export function signalUrl(settings: Settings, signal: Signal): { url?: string } {
+  const variables = ['OTEL_EXPORTER_OTLP_ENDPOINT', `OTEL_EXPORTER_OTLP_${signal.toUpperCase()}_ENDPOINT`];
+  const unusable = settings.problems.some(({ variable }) => variables.includes(variable));
+  return unusable ? { url: urlOf(settings, signal) } : {};
+}
+
 export function tracesTarget(settings: Settings): OtlpTarget {
-  const protocol = tracesProtocol(settings);
-  const given = settings.tracesEndpoint ?? settings.endpoint ?? DEFAULT_ENDPOINT[protocol];
-  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(given);
-  const url = new URL(hasScheme ? given : `${settings.insecure ? 'http' : 'https'}://${given}`);
-  // The specification: the endpoint for all signals is a base, the one for traces is used as it is.
-  if (protocol !== 'grpc' && settings.tracesEndpoint === undefined) {
-    url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/traces`;
-  }
   return {
-    protocol,
-    url: protocol === 'grpc' ? url.origin : url.href,
+    protocol: tracesProtocol(settings),
+    url: urlOf(settings, 'traces'),
     headers: { ...parseHeaders(settings.headers), ...parseHeaders(settings.tracesHeaders) },
-    compression: settings.compression,
-    certificate: settings.certificate,
-    clientKey: settings.clientKey,
-    clientCertificate: settings.clientCertificate,
+    compression: settings.tracesCompression ?? settings.compression,
+    certificate: settings.tracesCertificate ?? settings.certificate,
+    clientKey: settings.tracesClientKey ?? settings.clientKey,
+    clientCertificate: settings.tracesClientCertificate ?? settings.clientCertificate,
   };
 }
 

@@ -97,12 +97,15 @@ const port = (raw: string) => number(raw, 0, 65_535, true);
 
 /** A URL, or host:port, which OTLP over gRPC allows too. */
 const endpoint = (raw: string): string | undefined => {
-  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(raw) ? raw : `https://${raw}`;
+  const withScheme = SCHEME.test(raw) || raw.startsWith('unix:') ? raw : `https://${raw}`;
   if (/\s/.test(raw) || !URL.canParse(withScheme)) return undefined;
   const { protocol, hostname } = new URL(withScheme);
   if (protocol === 'unix:') return raw;
   return (protocol === 'http:' || protocol === 'https:') && hostname !== '' ? raw : undefined;
 };
+
+/** How a URL begins that has a scheme. */
+export const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
 const keyValues = (raw: string): string | undefined =>
   list(raw).every((pair) => pair.indexOf('=') > 0) ? raw : undefined;
@@ -314,11 +317,27 @@ export const SETTINGS = {
     expected: 'none or gzip',
     group: 'Export',
   }),
+  tracesCompression: passThrough<'none' | 'gzip'>({
+    env: 'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION',
+    parse: oneOf('none', 'gzip'),
+    shownFallback: 'OTEL_EXPORTER_OTLP_COMPRESSION',
+    doc: 'The same for traces only.',
+    expected: 'none or gzip',
+    group: 'Export',
+  }),
   insecure: row({
     env: 'OTEL_EXPORTER_OTLP_INSECURE',
     parse: bool,
     fallback: false,
     doc: 'No TLS for a gRPC endpoint that is given without a scheme.',
+    expected: 'true or false',
+    group: 'Export',
+  }),
+  tracesInsecure: passThrough<boolean>({
+    env: 'OTEL_EXPORTER_OTLP_TRACES_INSECURE',
+    parse: bool,
+    shownFallback: 'OTEL_EXPORTER_OTLP_INSECURE',
+    doc: 'The same for traces only.',
     expected: 'true or false',
     group: 'Export',
   }),
@@ -330,6 +349,14 @@ export const SETTINGS = {
     expected: 'a path',
     group: 'Export',
   }),
+  tracesCertificate: passThrough<string>({
+    env: 'OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE',
+    parse: text,
+    shownFallback: 'OTEL_EXPORTER_OTLP_CERTIFICATE',
+    doc: 'The same for traces only.',
+    expected: 'a path',
+    group: 'Export',
+  }),
   clientKey: passThrough<string>({
     env: 'OTEL_EXPORTER_OTLP_CLIENT_KEY',
     parse: text,
@@ -338,11 +365,27 @@ export const SETTINGS = {
     expected: 'a path',
     group: 'Export',
   }),
+  tracesClientKey: passThrough<string>({
+    env: 'OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY',
+    parse: text,
+    shownFallback: 'OTEL_EXPORTER_OTLP_CLIENT_KEY',
+    doc: 'The same for traces only.',
+    expected: 'a path',
+    group: 'Export',
+  }),
   clientCertificate: passThrough<string>({
     env: 'OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE',
     parse: text,
     shownFallback: '',
     doc: 'File with the certificate for mutual TLS.',
+    expected: 'a path',
+    group: 'Export',
+  }),
+  tracesClientCertificate: passThrough<string>({
+    env: 'OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE',
+    parse: text,
+    shownFallback: 'OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE',
+    doc: 'The same for traces only.',
     expected: 'a path',
     group: 'Export',
   }),
@@ -552,8 +595,27 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
       });
     }
   }
-  return { ...values, given, problems } as unknown as Settings;
+  const settings = { ...values, given, problems } as unknown as Settings;
+  return withoutSchemelessHttp(settings, problems);
 }
+
+/** Only OTLP over gRPC takes an endpoint without a scheme; over HTTP there is nothing that it could be sent to. */
+function withoutSchemelessHttp(settings: Settings, problems: Problem[]): Settings {
+  const unusable = {} as Record<string, undefined>;
+  for (const key of ['endpoint', 'tracesEndpoint', 'metricsEndpoint', 'logsEndpoint'] as const) {
+    const value = settings[key];
+    const protocol =
+      (key === 'endpoint' ? undefined : settings[`${SIGNAL_OF[key]}Protocol`]) ?? settings.protocol;
+    if (value === undefined || protocol === 'grpc' || SCHEME.test(value)) continue;
+    unusable[key] = undefined;
+    const { env, shownFallback: fallback = '' } = SETTINGS[key];
+    const expected = `a URL with http:// or https:// for ${protocol}`;
+    problems.push({ variable: env, value: withoutCredentials(value), expected, fallback });
+  }
+  return { ...settings, ...unusable };
+}
+
+const SIGNAL_OF = { tracesEndpoint: 'traces', metricsEndpoint: 'metrics', logsEndpoint: 'logs' } as const;
 
 /** The fallback as documents and error lines show it; '' when there is none. */
 export function shownFallback(definition: { fallback: unknown; shownFallback?: string }): string {

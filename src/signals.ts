@@ -5,6 +5,7 @@
 import type { LogRecordExporter, LogRecordProcessor } from '@opentelemetry/sdk-logs';
 import type { IMetricReader, PushMetricExporter } from '@opentelemetry/sdk-metrics';
 import { loadChunk } from './chunks.ts';
+import { signalProtocol, signalUrl } from './otlp-target.ts';
 import type { Protocol, Settings } from './settings.ts';
 
 export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
@@ -37,11 +38,11 @@ export function metricReaders(settings: Settings): IMetricReader[] {
       }>('exporter-prometheus');
       return new PrometheusExporter({ port: settings.prometheusPort, host: settings.prometheusHost });
     }
-    const format = FORMAT[settings.metricsProtocol ?? settings.protocol];
-    const { OTLPMetricExporter } = loadChunk<{ OTLPMetricExporter: new () => PushMetricExporter }>(
-      `exporter-metrics-otlp-${format}`,
-    );
-    return periodic(new OTLPMetricExporter());
+    const format = FORMAT[signalProtocol(settings, 'metrics')];
+    const { OTLPMetricExporter } = loadChunk<{
+      OTLPMetricExporter: New<{ url?: string }, PushMetricExporter>;
+    }>(`exporter-metrics-otlp-${format}`);
+    return periodic(new OTLPMetricExporter(signalUrl(settings, 'metrics')));
   });
 }
 
@@ -54,10 +55,10 @@ export function logProcessors(settings: Settings): LogRecordProcessor[] {
   }>('sdk-logs');
   return settings.logsExporter.map((name) => {
     if (name === 'console') return new SimpleLogRecordProcessor({ exporter: new ConsoleLogRecordExporter() });
-    const format = FORMAT[settings.logsProtocol ?? settings.protocol];
-    const { OTLPLogExporter } = loadChunk<{ OTLPLogExporter: new () => LogRecordExporter }>(
+    const format = FORMAT[signalProtocol(settings, 'logs')];
+    const { OTLPLogExporter } = loadChunk<{ OTLPLogExporter: New<{ url?: string }, LogRecordExporter> }>(
       `exporter-logs-otlp-${format}`,
     );
-    return new BatchLogRecordProcessor({ exporter: new OTLPLogExporter() });
+    return new BatchLogRecordProcessor({ exporter: new OTLPLogExporter(signalUrl(settings, 'logs')) });
   });
 }

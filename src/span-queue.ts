@@ -35,7 +35,8 @@ export class SpanQueue implements SpanProcessor {
   readonly #send: Send;
   readonly #limits: QueueLimits;
   #waiting: ReadableSpan[] = [];
-  readonly #onTheWay = new Set<ReadableSpan[]>();
+  /** Batch → when its fate is known. */
+  readonly #onTheWay = new Map<ReadableSpan[], Promise<void>>();
   #onTheWayCount = 0;
   #timer: NodeJS.Timeout | undefined;
   #retryDelayMs = 0;
@@ -43,7 +44,11 @@ export class SpanQueue implements SpanProcessor {
 
   constructor(send: Send, limits: QueueLimits) {
     this.#send = send;
-    this.#limits = limits;
+    // A batch that the queue can never hold would not be sent before the delay, while spans are dropped.
+    this.#limits = {
+      ...limits,
+      maxExportBatchSize: Math.min(limits.maxExportBatchSize, limits.maxQueueSize),
+    };
   }
 
   /** Spans that have ended and whose arrival is not confirmed. */
@@ -64,12 +69,14 @@ export class SpanQueue implements SpanProcessor {
     this.#schedule();
   }
 
-  /** One attempt for everything that waits, in parallel batches. Settles when their fates are known. */
+  /**
+   * One attempt for everything that waits, in parallel batches. Settles when their fates, and those of what was on the
+   * way already, are known.
+   */
   async forceFlush(): Promise<void> {
     this.#stopTimer();
-    const batches: Promise<void>[] = [];
-    while (this.#waiting.length > 0) batches.push(this.#sendBatch());
-    await Promise.all(batches);
+    while (this.#waiting.length > 0) this.#sendBatch();
+    await Promise.all(this.#onTheWay.values());
   }
 
   async shutdown(): Promise<void> {
@@ -82,7 +89,7 @@ export class SpanQueue implements SpanProcessor {
   takeUnsent(): ReadableSpan[][] {
     this.#closed = true;
     this.#stopTimer();
-    const batches = [...this.#onTheWay];
+    const batches = [...this.#onTheWay.keys()];
     this.#onTheWay.clear();
     this.#onTheWayCount = 0;
     while (this.#waiting.length > 0) batches.push(this.#waiting.splice(0, this.#limits.maxExportBatchSize));
@@ -94,13 +101,13 @@ export class SpanQueue implements SpanProcessor {
     // While the collector is away, a full batch waits for the next attempt like any other.
     if (full && this.#onTheWayCount === 0 && this.#retryDelayMs === 0) {
       this.#stopTimer();
-      void this.#sendBatch();
+      this.#sendBatch();
       return;
     }
     if (this.#timer !== undefined || this.#onTheWayCount > 0) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      void this.#sendBatch();
+      this.#sendBatch();
     }, this.#retryDelayMs || this.#limits.scheduleDelayMs);
     // A span that waits must not keep the app alive.
     this.#timer.unref();
@@ -111,27 +118,33 @@ export class SpanQueue implements SpanProcessor {
     this.#timer = undefined;
   }
 
-  async #sendBatch(): Promise<void> {
+  #sendBatch(): void {
     const batch =
       this.#waiting.length <= this.#limits.maxExportBatchSize
         ? this.#waiting.splice(0)
         : this.#waiting.splice(0, this.#limits.maxExportBatchSize);
     if (batch.length === 0) return;
-    this.#onTheWay.add(batch);
     this.#onTheWayCount += batch.length;
+    this.#onTheWay.set(batch, this.#follow(batch));
+  }
+
+  async #follow(batch: ReadableSpan[]): Promise<void> {
+    // Of batches side by side, each doubles the same delay: together they are one attempt.
+    const delayMs = this.#retryDelayMs;
     const outcome = await this.#send(batch);
     // Taken meanwhile by takeUnsent: it is somebody else's now.
     if (!this.#onTheWay.delete(batch)) return;
     this.#onTheWayCount -= batch.length;
     if (outcome.kind === 'accepted') {
       this.#retryDelayMs = 0;
+      if (this.lost === 0) this.trouble = undefined;
     } else {
       this.trouble = outcome.reason;
       if (outcome.kind === 'refused') {
         this.lost += batch.length;
       } else {
         this.#waiting = batch.concat(this.#waiting);
-        this.#retryDelayMs = Math.min(this.#retryDelayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);
+        this.#retryDelayMs = Math.min(delayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);
       }
     }
     if (this.#waiting.length > 0 && !this.#closed) this.#schedule();

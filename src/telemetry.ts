@@ -1,23 +1,25 @@
 /** Settings → a started NodeSDK, with two ways to send what is left: one to wait for, one that waits itself. */
 import { logs, metrics, trace } from '@opentelemetry/api';
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
-import type { Diagnostics } from './diagnostics.ts';
+import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { createSender, type ExporterName, serializeBatches, shortReason } from './exporter.ts';
 import { sendNow } from './last-flush.ts';
-import { shownEndpoint, tracesTarget } from './otlp-target.ts';
+import { shownEndpoint, tracesProtocol, tracesTarget } from './otlp-target.ts';
 import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
 import { isOff, logProcessors, metricReaders } from './signals.ts';
 import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
+import { withinMs } from './within.ts';
 
 export interface Telemetry {
   /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
   hasRest(): boolean;
-  /** One attempt to send what has ended. Settles when it is sent or could not be; never rejects. */
-  flush(): Promise<void>;
+  /** One attempt to send what has ended, for at most `limitMs`. Never rejects. */
+  flush(limitMs: number): Promise<void>;
   /** Sends what is left now, blocking for at most `timeoutMs`, and says what was lost. Nothing can be sent after it. */
   close(timeoutMs: number): void;
   /** Hands the SDK's providers to an instrumentation that was made after the start. */
@@ -27,6 +29,8 @@ export interface Telemetry {
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
   const queues = new Map<ExporterName, SpanQueue>();
   const processors: SpanProcessor[] = [];
+  // OTLP over HTTP tries a collector that is away again and again; half of the time is left for the last attempt.
+  const share = tracesProtocol(settings) === 'grpc' ? 1 : 0.5;
   let ending = false;
   let flushed = false;
   if (!isOff(settings.tracesExporter)) {
@@ -36,7 +40,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       } else {
         const report = (outcome: Outcome) => {
           // At the end, close() says in one line what came of everything.
-          if (!ending) announce(outcome, settings, diagnostics);
+          if (!ending || outcome.kind === 'accepted') announce(outcome, settings, diagnostics);
         };
         const queue = new SpanQueue(
           reporting(createSender(name as ExporterName, settings), report),
@@ -50,27 +54,40 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
 
   const metricsOn = !isOff(settings.metricsExporter);
   const logsOn = !isOff(settings.logsExporter);
-  const sdk = new NodeSDK({
-    spanProcessors: processors,
-    metricReaders: metricReaders(settings),
-    ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
-    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
-    resourceDetectors: resourceDetectors(settings.resourceDetectors, settings.given.has('resourceDetectors')),
-  });
+  const unusablePropagators = settings.problems.some(({ variable }) => variable === 'OTEL_PROPAGATORS');
+  const sdk = keepingMessages(
+    () =>
+      new NodeSDK({
+        spanProcessors: processors,
+        metricReaders: metricReaders(settings),
+        ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
+        resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
+        resourceDetectors: resourceDetectors(
+          settings.resourceDetectors,
+          settings.given.has('resourceDetectors'),
+        ),
+        // NodeSDK would read the variable again, and send nothing at all.
+        ...(unusablePropagators && !settings.given.has('propagators')
+          ? { textMapPropagator: defaultPropagator() }
+          : {}),
+      }),
+  );
   if (!logsOn) withoutLogs(sdk);
   sdk.start();
 
   return {
     hasRest: () =>
       [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn)),
-    async flush() {
+    async flush(limitMs) {
       ending = true;
       const others = [
         ...(metricsOn ? [metrics.getMeterProvider()] : []),
         ...(logsOn ? [logs.getLoggerProvider()] : []),
       ];
-      await Promise.allSettled(
-        [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) => provider.forceFlush?.()),
+      await Promise.all(
+        [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
+          withinMs(limitMs * share, provider.forceFlush?.()),
+        ),
       );
       flushed = true;
     },
@@ -137,6 +154,9 @@ function announce(outcome: Outcome, settings: Settings, diagnostics: Diagnostics
     diagnostics.warn(`spans are refused by ${endpoint}: ${outcome.reason}`);
   }
 }
+
+const defaultPropagator = () =>
+  new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] });
 
 /** NodeSDK has no option for "no logs", and would take an unset OTEL_LOGS_EXPORTER for otlp. */
 function withoutLogs(sdk: NodeSDK): void {

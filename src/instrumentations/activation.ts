@@ -15,9 +15,13 @@ declare const __filename: string;
 
 type InstrumentationClass = new (config?: object) => Instrumentation;
 
+/** Instrumentations that put the trace's ids into log records, and can send the records too. */
+const LOGGERS = ['bunyan', 'pino', 'winston'];
+
 /** What has happened outside the app's modules that some instrumentations wait for. */
 export interface Surroundings {
   metricsOn: boolean;
+  logsOn: boolean;
   inLambda: boolean;
 }
 
@@ -47,7 +51,9 @@ export function activateOnLoad(
       const { Instrumentation: Class } = loadChunk<{ Instrumentation: InstrumentationClass }>(
         `instrumentation-${entry.name}`,
       );
-      const instrumentation = new Class();
+      // Nobody takes the records, and winston's would ask for a package that is not there.
+      const quiet = !surroundings.logsOn && LOGGERS.includes(entry.name);
+      const instrumentation = new Class(quiet ? { disableLogSending: true } : undefined);
       activated(instrumentation);
       return instrumentation;
     } catch (error) {
@@ -77,7 +83,8 @@ export function activateOnLoad(
       const due = name === undefined ? undefined : waiting.get(name);
       if (name === undefined || due === undefined) return nextResolve(specifier, context);
       due.forEach(activate);
-      if (!context.conditions.includes('import')) return nextResolve(specifier, context);
+      // Not an array on every Node, whatever its types say.
+      if (![...context.conditions].includes('import')) return nextResolve(specifier, context);
       if (module.isBuiltin(name)) {
         patchBuiltin(name);
         return nextResolve(specifier, context);

@@ -131,10 +131,9 @@ function partitions(request: unknown): string[] | undefined {
 }
 
 function consistencyLevel(request: unknown): string | undefined {
-  const { consistency_level } = fields(request);
-  return typeof consistency_level === 'number'
-    ? CONSISTENCY_LEVELS[consistency_level]
-    : name(consistency_level);
+  const { consistency_level, consistencyLevel: camelCase } = fields(request);
+  const level = consistency_level ?? camelCase;
+  return typeof level === 'number' ? CONSISTENCY_LEVELS[level] : name(level);
 }
 
 /** What every request may carry: partitions and consistency level. */
@@ -183,9 +182,17 @@ export function readCost(response: unknown, attributes: Attributes): void {
 
 /** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is looked at. */
 export function readSearchResponse(response: unknown, attributes: Attributes): void {
-  const { results } = fields(response);
-  if (!Array.isArray(results)) return;
-  attributes[ATTR.returnedRows] = Array.isArray(results[0])
+  put(attributes, ATTR.returnedRows, hitsIn(fields(response).results));
+}
+
+/** The same for the REST client, which has them in `data`, and makes groups of them when there are several vectors. */
+export function readHttpSearchResponse(response: unknown, attributes: Attributes): void {
+  put(attributes, ATTR.returnedRows, hitsIn(fields(response).data));
+}
+
+function hitsIn(results: unknown): number | undefined {
+  if (!Array.isArray(results)) return undefined;
+  return Array.isArray(results[0])
     ? results.reduce<number>((rows, hits) => rows + (Array.isArray(hits) ? hits.length : 0), 0)
     : results.length;
 }
@@ -234,8 +241,8 @@ const MILVUS_PORT = 19530;
 export function parseServerAddress(given: string, defaultPort: number): ServerAddress | undefined {
   const bare = given
     .replace(/^[a-z]*:\/\//i, '')
-    // Up to the last @: a password that was not encoded may hold one.
-    .replace(/^[^/]*@/, '')
+    // Up to the last @: a password that was not encoded may hold @ and /.
+    .replace(/^.*@/, '')
     .replace(/\/.*$/, '');
   const match = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(bare);
   const host = match?.[1]?.replace(/^\[|\]$/g, '');

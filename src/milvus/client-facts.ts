@@ -45,11 +45,13 @@ const MAX_PARSED = 1_000;
 
 function server(given: unknown, defaultPort: number): ServerAddress | undefined {
   if (typeof given !== 'string') return undefined;
-  let address = parsed.get(given);
-  if (address === undefined && !parsed.has(given)) {
+  // The two kinds of clients connect to different ports when the same address names none.
+  const key = `${defaultPort} ${given}`;
+  let address = parsed.get(key);
+  if (address === undefined && !parsed.has(key)) {
     if (parsed.size >= MAX_PARSED) parsed.clear();
     address = parseServerAddress(given, defaultPort);
-    parsed.set(given, address);
+    parsed.set(key, address);
   }
   return address;
 }

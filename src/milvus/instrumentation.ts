@@ -1,5 +1,5 @@
 /** Patches of @zilliz/milvus2-sdk-node, and nothing else: what a span says is in operation-span.ts. */
-import { context, ROOT_CONTEXT, SpanStatusCode } from '@opentelemetry/api';
+import { context, ROOT_CONTEXT, type Span, SpanStatusCode } from '@opentelemetry/api';
 import { isTracingSuppressed, suppressTracing } from '@opentelemetry/core';
 import {
   InstrumentationBase,
@@ -236,14 +236,18 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       child === undefined ? original.apply(self, args) : context.with(child.context, original, self, ...args);
     // A branch beside the SDK's own await, which handles a rejection.
     answer.then(
-      (response: unknown) => {
-        operation.rpcAnswered(response);
-        child?.span.setAttribute('rpc.grpc.status_code', isUnimplemented(response) ? UNIMPLEMENTED : 0).end();
-      },
-      (error: { code?: number; details?: string } | undefined) => {
-        if (typeof error?.code === 'number') child?.span.setAttribute('rpc.grpc.status_code', error.code);
-        child?.span.setStatus({ code: SpanStatusCode.ERROR, message: error?.details }).end();
-      },
+      (response: unknown) =>
+        this.finish(() => {
+          operation.rpcAnswered(response);
+          if (child === undefined) return;
+          if (isUnimplemented(response)) endRpc(child.span, UNIMPLEMENTED, operation.describe(''));
+          else child.span.setAttribute('rpc.grpc.status_code', 0).end();
+        }),
+      (error: { code?: unknown; details?: unknown } | undefined) =>
+        this.finish(() => {
+          if (child !== undefined)
+            endRpc(child.span, error?.code, operation.describe(String(error?.details ?? '')));
+        }),
     );
     return answer;
   }
@@ -328,4 +332,9 @@ function baseOf(prototype: object | null): object | null {
     base = next;
   }
   return null;
+}
+
+function endRpc(span: Span, code: unknown, description: string): void {
+  if (typeof code === 'number') span.setAttribute('rpc.grpc.status_code', code);
+  span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
 }

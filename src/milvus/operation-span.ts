@@ -147,7 +147,7 @@ export class OperationSpan {
   /** Keeps what one of the operation's RPCs answered: a later throw of the SDK may hide it. */
   rpcAnswered(response: unknown): void {
     this.#rpcs++;
-    this.#rpcFailure = isUnimplemented(response)
+    this.#rpcFailure = attempt(isUnimplemented, response)
       ? UNIMPLEMENTED_FAILURE
       : attempt(failureOfResponse, response);
   }
@@ -157,6 +157,11 @@ export class OperationSpan {
   }
 
   end(response: unknown): void {
+    // Not sampled and not measured: nobody would see what became of it.
+    if (!this.span.isRecording() && this.#recordDuration === undefined) {
+      this.span.end();
+      return;
+    }
     const failure = attempt(failureOfResponse, response) ?? this.#unimplemented();
     if (failure === undefined && this.span.isRecording()) {
       const details: Attributes = {};
@@ -187,7 +192,7 @@ export class OperationSpan {
       const outcome: Attributes = { [ATTR.errorType]: failure.errorType };
       if (failure.statusCode !== undefined) outcome[ATTR.statusCode] = failure.statusCode;
       this.span.setAttributes(outcome);
-      this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.#withoutFilters(failure.reason) });
+      this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.describe(failure.reason) });
       if (this.#recordDuration !== undefined) Object.assign(this.#attributes, outcome);
     }
     if (this.#retries > 0) this.span.setAttribute(ATTR.retries, this.#retries);
@@ -199,7 +204,7 @@ export class OperationSpan {
    * Milvus quotes a filter that it cannot parse, and after it the parts of it that it stumbled over. The filter is
    * user data, so the description ends where it begins.
    */
-  #withoutFilters(reason: string): string {
+  describe(reason: string): string {
     const starts = this.#hiddenFilters.map((filter) => reason.indexOf(filter)).filter((start) => start >= 0);
     return starts.length === 0 ? reason : `${reason.slice(0, Math.min(...starts))}<filter>`;
   }

@@ -9,6 +9,7 @@ import type { Attributes } from '@opentelemetry/api';
 import {
   readDeleteResponse,
   readHttpCounts,
+  readHttpSearchResponse,
   readInsertResponse,
   readQueryRequest,
   readQueryResponse,
@@ -214,7 +215,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
  * too. Source: dist/milvus/http/*.js, SDK 3.0.6.
  */
 export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {
-  search: { reads: readSearchRequest, answers: readQueryResponse },
+  search: { reads: readSearchRequest, answers: readHttpSearchResponse },
   hybridSearch: { reads: readSearchRequest, answers: readQueryResponse },
   query: { reads: readQueryRequest, answers: readQueryResponse },
   get: { answers: readQueryResponse },

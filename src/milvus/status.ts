@@ -63,8 +63,8 @@ const succeeded = (code: unknown, errorCode: unknown): boolean =>
 function failureOfStatus(status: unknown): Failure | undefined {
   const { error_code: errorCode, code, reason, message } = fields(status) ?? {};
   if (!isCode(code) || !isCode(errorCode) || succeeded(code, errorCode)) return undefined;
-  // The REST API says code and message; its version 1 says 200 for success.
-  if (errorCode === undefined && code === 200) return undefined;
+  // The REST API says code and message. Version 1 says 200 for success; with a message it is a missing partition.
+  if (errorCode === undefined && code === 200 && !message) return undefined;
   const words = reason ?? message;
   const known = typeof errorCode === 'string' && errorCode !== '' && !succeeded(undefined, errorCode);
   // Servers of the 2.2 age send no code; newer ones may send a code beside error_code 'Success'.
@@ -112,7 +112,7 @@ export function failureOfThrown(thrown: unknown, rpcFailure: Failure | undefined
     return {
       statusCode: status,
       errorType: status,
-      reason: `HTTP ${status} ${error.statusText ?? ''}`.trim(),
+      reason: `HTTP ${status} ${typeof error.statusText === 'string' ? error.statusText : ''}`.trim(),
     };
   }
   const own = thrown instanceof Error ? undefined : failureOfResponse(thrown);
@@ -125,9 +125,15 @@ export function failureOfThrown(thrown: unknown, rpcFailure: Failure | undefined
   }
   return {
     statusCode: undefined,
-    errorType: thrown instanceof Error ? thrown.constructor.name || thrown.name : '_OTHER',
+    errorType: className(thrown),
     reason: message,
   };
+}
+
+/** The class of an error; of a DOMException its name, AbortError for instance, which says more. */
+function className(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return '_OTHER';
+  return thrown instanceof DOMException ? thrown.name : thrown.constructor.name || thrown.name;
 }
 
 /** The failure that a gRPC status code of a call stands for. */

@@ -128,9 +128,7 @@ const CONTENT: Record<string, (request: Record<string, any>) => object> = {
   Query: ({ output_fields = [] }) =>
     output_fields.includes('count(*)')
       ? {
-          fields_data: [
-            { type: 'Int64', field_name: 'count(*)', scalars: { long_data: { data: ['5'] } } },
-          ],
+          fields_data: [{ type: 'Int64', field_name: 'count(*)', scalars: { long_data: { data: ['5'] } } }],
         }
       : { output_fields: ['id', 'half'], fields_data: [INT64_IDS, HALVES], collection_name: 'books' },
   Insert: (request) => ({

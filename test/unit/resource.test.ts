@@ -90,7 +90,8 @@ test('any resource attributes can be asked for the service name', () => {
 });
 
 test('detectors are the named ones, in their order', () => {
-  const names = (list: string[]) => resourceDetectors(list, true).map((detector) => detector.constructor.name);
+  const names = (list: string[]) =>
+    resourceDetectors(list, true).map((detector) => detector.constructor.name);
   assert.deepEqual(names(['env', 'host', 'process']), ['EnvDetector', 'HostDetector', 'ProcessDetector']);
   assert.deepEqual(names(['os', 'serviceinstance']), ['OSDetector', 'ServiceInstanceIdDetector']);
   assert.deepEqual(names([]), []);
@@ -111,9 +112,12 @@ test('every detector that the setting knows is there, those of clouds from the p
 });
 
 test('while nothing is named, the environment, the host and the process are found out, but not its arguments', () => {
-  const detected = resourceDetectors(SETTINGS.resourceDetectors.fallback, false).map((detector) => detector.detect());
+  const detected = resourceDetectors(SETTINGS.resourceDetectors.fallback, false).map((detector) =>
+    detector.detect(),
+  );
   const keys = detected.flatMap(({ attributes = {} }) => Object.keys(attributes));
-  for (const key of ['host.name', 'process.pid', 'process.runtime.version']) assert.ok(keys.includes(key), key);
+  for (const key of ['host.name', 'process.pid', 'process.runtime.version'])
+    assert.ok(keys.includes(key), key);
   assert.ok(!keys.includes('process.command_args'));
 });
 

@@ -1,0 +1,127 @@
+/** The same program run without and with the preload, each against a scripted Milvus of its own. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Receiver } from '../../scripts/receiver.ts';
+import { type FixtureResult, startFixture } from '../support/run-fixture.ts';
+import { type ScriptedCall, startScriptedMilvus } from './scripted-milvus.ts';
+
+export interface Variant {
+  preload: '--import' | '--require' | false;
+  env: Record<string, string>;
+}
+
+/** Without the preload: what the others are held against. */
+export const PLAIN: Variant = { preload: false, env: {} };
+
+/** The preload, set up in the ways in which it does most differently. */
+export const VARIANTS: Record<string, Variant> = {
+  'as it is by default': { preload: '--import', env: {} },
+  'with every option on': {
+    preload: '--require',
+    env: {
+      OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER: 'true',
+      OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS: 'true',
+      OTEL_METRICS_EXPORTER: 'otlp',
+      OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'milvus,grpc,generic-pool,undici,net,dns,winston',
+    },
+  },
+  'with nothing sampled': { preload: '--import', env: { OTEL_TRACES_SAMPLER: 'always_off' } },
+};
+
+export interface Run extends FixtureResult {
+  /** What the program wrote to the file that it was given; {} when it wrote none. */
+  report: any;
+  calls: ScriptedCall[];
+}
+
+/** `file` is one of fixtures/, called with a file to write to, or with `args` when they are given. */
+export async function runProgram(
+  file: string,
+  { preload, env }: Variant,
+  receiver: Receiver,
+  args?: string[],
+): Promise<Run> {
+  const milvus = await startScriptedMilvus();
+  const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-differential-'));
+  const reportFile = path.join(folder, 'report.json');
+  try {
+    const result = await startFixture({
+      file: `test/differential/fixtures/${file}`,
+      args: args ?? [reportFile],
+      preload,
+      env: {
+        SCRIPTED_MILVUS: JSON.stringify(milvus.addresses),
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+        ...env,
+      },
+      timeoutMs: 150_000,
+    }).ended;
+    const report = await readFile(reportFile, 'utf8').then(JSON.parse, () => ({}));
+    return { ...result, report, calls: milvus.calls() };
+  } finally {
+    milvus.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Headers that are the preload's to send; nothing else of a call may differ. */
+const TRACE_HEADERS = ['traceparent', 'tracestate', 'baggage'];
+
+/** What a client sends that is never twice the same. */
+const UNSTEADY_HEADERS = ['client-request-unixmsec'];
+
+/** The case of the program that a call belongs to; connecting comes before any. */
+export const caseOf = ({ behaviour, headers }: ScriptedCall): string =>
+  headers.case?.[0] === undefined ? `connecting to ${behaviour}` : decodeURIComponent(headers.case[0]);
+
+/** The calls by case, without trace headers and what is never the same, and in an order that is always the same. */
+export function messagesByCase(calls: ScriptedCall[]): Record<string, unknown[]> {
+  const table: Record<string, string[]> = {};
+  for (const call of calls) {
+    // Heartbeats come when time tells them to.
+    if (call.rpc === 'ClientHeartbeat') continue;
+    const headers = Object.entries(call.headers)
+      .filter(([name]) => !TRACE_HEADERS.includes(name) && !UNSTEADY_HEADERS.includes(name))
+      .map(([name, values]) => [name, call.rpc === 'Connect' ? values.map(() => 'any') : values]);
+    const { client_info: clientInfo, ...request } = call.request as Record<string, any>;
+    if (clientInfo !== undefined) request.client_info = { ...clientInfo, local_time: 'any' };
+    const message = { rpc: call.rpc, headers: Object.fromEntries(headers), request };
+    const key = caseOf(call);
+    table[key] ??= [];
+    table[key].push(JSON.stringify(message));
+  }
+  // Calls that are made at once may arrive in any order.
+  return Object.fromEntries(
+    Object.entries(table).map(([key, messages]) => [
+      key,
+      messages.sort().map((message) => JSON.parse(message)),
+    ]),
+  );
+}
+
+/** Calls whose trace headers are not as they should be, with what is wrong, as lines. */
+export function wrongTraceHeaders(calls: ScriptedCall[], { preload, env }: Variant): string[] {
+  const flags = env.OTEL_TRACES_SAMPLER === 'always_off' ? '00' : '01';
+  const right = new RegExp(`^00-[0-9a-f]{32}-[0-9a-f]{16}-${flags}$`);
+  return calls.flatMap((call) => {
+    const { traceparent = [], ...others } = call.headers;
+    const expected = preload !== false && call.rpc !== 'ClientHeartbeat' ? 1 : 0;
+    const wrong = [
+      ...(traceparent.length === expected ? [] : [`${traceparent.length} traceparents`]),
+      ...traceparent.filter((value) => !right.test(value)),
+      ...TRACE_HEADERS.filter((name) => name in others),
+    ];
+    return wrong.length === 0 ? [] : [`${caseOf(call)}: ${call.rpc} came with ${wrong.join(', ')}`];
+  });
+}
+
+/** Output without what two runs of one program never write alike: times, ports, durations. */
+export function steadyOutput(text: string): string[] {
+  return text
+    .replaceAll(/\[\d{4}-\d\d-\d\dT[\d:.]+Z\]/g, '[<time>]')
+    .replaceAll(/\(\d+ms\)/g, '(<duration>)')
+    .replaceAll(/"local_time":"[^"]*"/g, '"local_time":"<time>"')
+    .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
+    .split('\n');
+}
