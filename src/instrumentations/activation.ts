@@ -7,13 +7,14 @@ import diagnosticsChannel from 'node:diagnostics_channel';
 import module, { createRequire, registerHooks, syncBuiltinESMExports } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { diag } from '@opentelemetry/api';
-import type { Instrumentation } from '@opentelemetry/instrumentation';
+import type { Instrumentation, InstrumentationModuleDefinition } from '@opentelemetry/instrumentation';
 import { loadChunk } from '../chunks.ts';
 import type { CatalogEntry } from './catalog.ts';
 
 declare const __filename: string;
 
-type InstrumentationClass = new (config?: object) => Instrumentation;
+type Definitions = InstrumentationModuleDefinition | InstrumentationModuleDefinition[];
+type InstrumentationClass = new (config?: object) => Instrumentation & { init(): Definitions };
 
 /** Instrumentations that put the trace's ids into log records, and can send the records too. */
 const LOGGERS = ['bunyan', 'pino', 'winston'];
@@ -53,7 +54,9 @@ export function activateOnLoad(
       );
       // Nobody takes the records, and winston's would ask for a package that is not there.
       const quiet = !surroundings.logsOn && LOGGERS.includes(entry.name);
-      const instrumentation = new Class(quiet ? { disableLogSending: true } : undefined);
+      const { supportedVersions } = entry;
+      const Fitting = supportedVersions === undefined ? Class : forVersions(Class, supportedVersions);
+      const instrumentation = new Fitting(quiet ? { disableLogSending: true } : undefined);
       activated(instrumentation);
       return instrumentation;
     } catch (error) {
@@ -92,6 +95,15 @@ export function activateOnLoad(
       return imports.resolve(specifier, context, nextResolve);
     },
   });
+}
+
+/** The same instrumentation for other versions of its module than it names itself. */
+function forVersions(Class: InstrumentationClass, supportedVersions: string[]): InstrumentationClass {
+  return class extends Class {
+    override init(): Definitions {
+      return [super.init()].flat().map((definition) => Object.assign(definition, { supportedVersions }));
+    }
+  };
 }
 
 /** The package or built-in module in a specifier; undefined for paths and URLs. */

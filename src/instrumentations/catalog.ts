@@ -9,6 +9,8 @@ export interface CatalogEntry {
   className: string;
   /** Packages and built-in modules whose loading by the app activates it. */
   modules: readonly string[];
+  /** Versions of the module that it works with, where the package itself names too few. */
+  supportedVersions?: string[];
   /** For those that wait for no module. */
   when?: 'fetch' | 'metrics' | 'lambda';
   /** Off until named in OTEL_NODE_ENABLED_INSTRUMENTATIONS. */
@@ -29,7 +31,13 @@ export const CATALOG: readonly CatalogEntry[] = [
       '@smithy/smithy-client',
     ],
   },
-  { name: 'bunyan', className: 'BunyanInstrumentation', modules: ['bunyan'] },
+  {
+    name: 'bunyan',
+    className: 'BunyanInstrumentation',
+    modules: ['bunyan'],
+    // Nothing that is patched has changed in 2.
+    supportedVersions: ['>=1.0.0 <3'],
+  },
   { name: 'cassandra-driver', className: 'CassandraDriverInstrumentation', modules: ['cassandra-driver'] },
   { name: 'connect', className: 'ConnectInstrumentation', modules: ['connect'] },
   { name: 'cucumber', className: 'CucumberInstrumentation', modules: ['@cucumber/cucumber'] },

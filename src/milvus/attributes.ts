@@ -142,11 +142,13 @@ export function readRequest(request: unknown, attributes: Attributes): void {
   put(attributes, ATTR.consistency, consistencyLevel(request));
 }
 
+/** Field and limit may stand in `search_params`, as LangChain has them; the SDK then reads them only there. */
 export function readSearchRequest(request: unknown, attributes: Attributes): void {
-  const { limit, topk } = fields(request);
-  put(attributes, ATTR.annsField, vectorField(request));
+  const { limit, topk, search_params } = fields(request);
+  const long = fields(search_params);
+  put(attributes, ATTR.annsField, name(long.anns_field) ?? vectorField(request));
   put(attributes, ATTR.searchNq, queryVectors(request));
-  put(attributes, ATTR.searchLimit, count(limit) ?? count(topk));
+  put(attributes, ATTR.searchLimit, count(long.topk) ?? count(limit) ?? count(topk));
 }
 
 export function readQueryRequest(request: unknown, attributes: Attributes): void {

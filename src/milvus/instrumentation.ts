@@ -245,6 +245,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         }),
       (error: { code?: unknown; details?: unknown } | undefined) =>
         this.finish(() => {
+          operation.rpcRejected(error);
           if (child !== undefined)
             endRpc(child.span, error?.code, operation.describe(String(error?.details ?? '')));
         }),

@@ -152,6 +152,12 @@ export class OperationSpan {
       : attempt(failureOfResponse, response);
   }
 
+  /** Keeps why one of its RPCs failed: some SDKs throw an Error of their own made of it. */
+  rpcRejected(error: unknown): void {
+    this.#rpcs++;
+    this.#rpcFailure = attempt((thrown) => failureOfThrown(thrown, undefined), error);
+  }
+
   rpcRetried(): void {
     this.#retries++;
   }
@@ -175,7 +181,7 @@ export class OperationSpan {
   endThrown(thrown: unknown): void {
     let failure: Failure;
     try {
-      failure = failureOfThrown(thrown, this.#rpcFailure);
+      failure = failureOfThrown(thrown, this.#rpcFailure, this.#operation.rpcIsCause);
     } catch {
       failure = this.#rpcFailure ?? { statusCode: undefined, errorType: '_OTHER', reason: '' };
     }

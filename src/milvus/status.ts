@@ -92,8 +92,13 @@ export function failureOfResponse(response: unknown): Failure | undefined {
  *
  * @param rpcFailure the failure of the operation's last RPC, when that failed. It counts when the thrown value
  *   hides it: a TypeError on a response that is empty, or an Error made of its reason.
+ * @param rpcIsCause whether any Error after a failed RPC comes of that failure.
  */
-export function failureOfThrown(thrown: unknown, rpcFailure: Failure | undefined): Failure {
+export function failureOfThrown(
+  thrown: unknown,
+  rpcFailure: Failure | undefined,
+  rpcIsCause = false,
+): Failure {
   const error = fields(thrown);
   const message = typeof error?.message === 'string' ? error.message : '';
   const code = error?.code;
@@ -119,7 +124,9 @@ export function failureOfThrown(thrown: unknown, rpcFailure: Failure | undefined
   if (own !== undefined) return own;
   if (
     rpcFailure !== undefined &&
-    (thrown instanceof TypeError || (rpcFailure.reason !== '' && message.includes(rpcFailure.reason)))
+    (thrown instanceof TypeError ||
+      (rpcIsCause && thrown instanceof Error) ||
+      (rpcFailure.reason !== '' && message.includes(rpcFailure.reason)))
   ) {
     return rpcFailure;
   }

@@ -6,6 +6,7 @@ import { OPERATIONS } from '../../src/milvus/operations.ts';
 import { describeDifferences } from './differences.ts';
 import {
   caseOf,
+  isOfTheApp,
   messagesByCase,
   PLAIN,
   type Run,
@@ -52,7 +53,7 @@ function assertAlike(without: Record<string, unknown>, withIt: Record<string, un
  * other waits for the network.
  */
 function recordsOf({ report, calls }: Run): Record<string, unknown> {
-  const sent = new Set(calls.map(caseOf));
+  const sent = new Set(calls.filter(isOfTheApp).map(caseOf));
   return Object.fromEntries(
     Object.entries<Record<string, unknown>>(report.records).map(([name, { settledAtOnce, ...record }]) => [
       name,
@@ -87,14 +88,20 @@ function compareRuns(program: string, variants: string[], { sorted = false } = {
     assert.equal(plain.code, 0, plain.stderr);
   });
   const of = (variant: string) => traced[variant] as Run;
+  // A variant that makes fewer calls is held against these of the plain run.
+  const only = (table: Record<string, unknown>, variant: string) => {
+    if (VARIANTS[variant]?.env.FEW_CASES === undefined) return table;
+    const made = new Set(Object.keys(of(variant).report.records));
+    return Object.fromEntries(Object.entries(table).filter(([name]) => made.has(name) || !(name in plain.report.records)));
+  };
 
   for (const variant of variants) {
     test(`values, errors and arguments, ${variant}`, () => {
       assert.ok(of(variant).report.records, of(variant).stderr);
-      assertAlike(recordsOf(plain), recordsOf(of(variant)));
+      assertAlike(only(recordsOf(plain), variant), recordsOf(of(variant)));
     });
     test(`messages and headers on the wire, ${variant}`, () => {
-      assertAlike(messagesByCase(plain.calls), messagesByCase(of(variant).calls));
+      assertAlike(only(messagesByCase(plain.calls), variant), messagesByCase(of(variant).calls));
     });
     test(`each call has exactly one traceparent, ${variant}`, () => {
       assert.deepEqual(wrongTraceHeaders(of(variant).calls, VARIANTS[variant] ?? PLAIN), []);
@@ -127,7 +134,7 @@ describe('every method, with good and bad arguments, on servers that do well and
   });
 
   test('good arguments are good: they reach the server, and are answered well', () => {
-    const sent = new Set(plain().calls.map(caseOf));
+    const sent = new Set(plain().calls.filter(isOfTheApp).map(caseOf));
     const records = plain().report.records;
     for (const name of methods()) {
       const record = records[`success › ${name} › good arguments`];

@@ -179,21 +179,22 @@ type Definition = MethodDefinition<any, any> & {
   responseType: { type: { name: string; field: { name: string }[] } };
 };
 
+const services = ['MilvusService', 'ClientTelemetryService'].map((serviceName) => {
+  // No defaults: a field that was not sent shall not look as if it had been.
+  const { service } = getGRPCService(
+    { serviceName: `milvus.proto.milvus.${serviceName}` },
+    { keepCase: true, longs: String, enums: String, bytes: String, oneofs: true },
+  ) as unknown as { service: Record<string, Definition> };
+  return Object.entries(service).filter(
+    ([, { requestStream, responseStream }]) => !requestStream && !responseStream,
+  );
+});
+
 /** Starts one server per behaviour, each on a free port. */
 export async function startScriptedMilvus(): Promise<ScriptedMilvus> {
   const calls: ScriptedCall[] = [];
   const servers: Server[] = [];
   const addresses = {} as Record<Behaviour, string>;
-  const services = ['MilvusService', 'ClientTelemetryService'].map((serviceName) => {
-    // No defaults: a field that was not sent shall not look as if it had been.
-    const { service } = getGRPCService(
-      { serviceName: `milvus.proto.milvus.${serviceName}` },
-      { keepCase: true, longs: String, enums: String, bytes: String, oneofs: true },
-    ) as unknown as { service: Record<string, Definition> };
-    return Object.entries(service).filter(
-      ([, { requestStream, responseStream }]) => !requestStream && !responseStream,
-    );
-  });
   for (const behaviour of Object.keys(BEHAVIOURS) as Behaviour[]) {
     const server = new Server({ 'grpc.max_receive_message_length': -1 });
     for (const unary of services) {
