@@ -65,4 +65,9 @@ export function register(): void {
 const summary = (settings: Settings, serviceName: string): string =>
   settings.configFile
     ? `as ${settings.configFile} says`
-    : `the service ${serviceName} to ${shownEndpoint(settings)} (${tracesProtocol(settings)}), sampler ${settings.sampler}`;
+    : `the service ${serviceName} to ${destination(settings)}, sampler ${settings.sampler}`;
+
+const destination = (settings: Settings): string =>
+  settings.tracesExporter
+    .map((name) => (name === 'otlp' ? `${shownEndpoint(settings)} (${tracesProtocol(settings)})` : name))
+    .join(' and ');

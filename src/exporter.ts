@@ -17,14 +17,24 @@ export function createSender(name: ExporterName, settings: Settings): Send {
     const resource = spans[0]?.resource;
     if (resource?.asyncAttributesPending) await resource.waitForAsyncAttributes?.();
     return new Promise<Outcome>((resolve) => {
+      const timeoutMs = settings.batchTimeoutMs;
+      const timer = setTimeout(
+        () =>
+          resolve({ kind: 'later', reason: `no answer within ${timeoutMs} ms (OTEL_BSP_EXPORT_TIMEOUT)` }),
+        timeoutMs,
+      ).unref();
+      const settle = (outcome: Outcome) => {
+        clearTimeout(timer);
+        resolve(outcome);
+      };
       try {
         // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
         context.with(suppressTracing(context.active()), () => {
           exporter ??= createExporter(name, settings);
-          exporter.export(spans, (result) => resolve(outcomeOf(result)));
+          exporter.export(spans, (result) => settle(outcomeOf(result)));
         });
       } catch (error) {
-        resolve({ kind: 'refused', reason: shortReason(error) });
+        settle({ kind: 'refused', reason: shortReason(error) });
       }
     });
   };
@@ -39,7 +49,7 @@ function createExporter(name: ExporterName, settings: Settings): SpanExporter {
     const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: OtlpConfig) => SpanExporter }>(
       'exporter-zipkin',
     );
-    return new ZipkinExporter({ url: settings.zipkinEndpoint ?? DEFAULT_ZIPKIN });
+    return new ZipkinExporter({ url: zipkinUrl(settings) });
   }
   const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: new (config: OtlpConfig) => SpanExporter }>(
     `exporter-trace-otlp-${CHUNK[tracesProtocol(settings)]}`,
@@ -47,7 +57,8 @@ function createExporter(name: ExporterName, settings: Settings): SpanExporter {
   return new OTLPTraceExporter(signalUrl(settings, 'traces'));
 }
 
-const DEFAULT_ZIPKIN = 'http://localhost:9411/api/v2/spans';
+export const zipkinUrl = (settings: Settings): string =>
+  settings.zipkinEndpoint ?? 'http://localhost:9411/api/v2/spans';
 
 const CHUNK = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
 
@@ -74,6 +85,12 @@ export function shortReason(error: unknown): string {
   const text = [details, message, code].find((part) => typeof part === 'string' && part !== '');
   return withoutCredentials(oneLine(String(text ?? 'no reason given'))).slice(0, 200);
 }
+
+/** A question that helps when nobody answered, and nowhere else. */
+export const connectionHint = (reason: string): string =>
+  /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|UNREACH|no answer|No connection/i.test(reason)
+    ? ' Is a collector listening there?'
+    : '';
 
 /** Spans as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
 export function serializeBatches(batches: readonly ReadableSpan[][], settings: Settings): Uint8Array[] {

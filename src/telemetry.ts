@@ -6,7 +6,14 @@ import { defaultResource, resourceFromAttributes } from '@opentelemetry/resource
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
-import { createSender, type ExporterName, serializeBatches, shortReason } from './exporter.ts';
+import {
+  connectionHint,
+  createSender,
+  type ExporterName,
+  serializeBatches,
+  shortReason,
+  zipkinUrl,
+} from './exporter.ts';
 import { sendNow } from './last-flush.ts';
 import { shownEndpoint, tracesProtocol, tracesTarget } from './otlp-target.ts';
 import { resourceDetectors } from './resource.ts';
@@ -40,7 +47,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       } else {
         const report = (outcome: Outcome) => {
           // At the end, close() says in one line what came of everything.
-          if (!ending || outcome.kind === 'accepted') announce(outcome, settings, diagnostics);
+          if (!ending || outcome.kind === 'accepted') announce(outcome, target(name, settings), diagnostics);
         };
         const queue = new SpanQueue(
           reporting(createSender(name as ExporterName, settings), report),
@@ -102,10 +109,11 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         }
         const lost = queue.lost + left;
         if (lost > 0) {
+          const spans = lost === 1 ? 'span was' : 'spans were';
+          const reason =
+            queue.trouble ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
           diagnostics.warn(
-            `${lost} ${lost === 1 ? 'span was' : 'spans were'} lost on the way to ${shownEndpoint(settings)}: ${
-              queue.trouble ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`
-            }. Is a collector listening there?`,
+            `${lost} ${spans} lost on the way to ${target(name, settings)}: ${reason}.${connectionHint(reason)}`,
           );
         }
       }
@@ -127,7 +135,7 @@ function sendLeftovers(queue: SpanQueue, settings: Settings, timeoutMs: number):
     batches.map(({ length }, index) => {
       const failure = failures[index];
       if (failure === null) return 0;
-      queue.trouble = failure ?? queue.trouble;
+      queue.trouble = failure === undefined ? queue.trouble : shortReason({ message: failure });
       return length;
     }),
   );
@@ -142,18 +150,20 @@ const reporting =
   };
 
 /** While the app runs: once that the collector cannot be reached, and for who asked, that it has accepted spans. */
-function announce(outcome: Outcome, settings: Settings, diagnostics: Diagnostics): void {
-  const endpoint = shownEndpoint(settings);
+function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
   if (outcome.kind === 'accepted') {
-    diagnostics.info(`the first spans were accepted by ${endpoint}.`);
+    diagnostics.info(`the first spans were accepted by ${target}.`);
   } else if (outcome.kind === 'later') {
     diagnostics.warn(
-      `spans cannot be sent to ${endpoint} now; they are kept and tried again. Is a collector listening there? (${outcome.reason})`,
+      `spans cannot be sent to ${target} now; they are kept and tried again: ${outcome.reason}.${connectionHint(outcome.reason)}`,
     );
   } else {
-    diagnostics.warn(`spans are refused by ${endpoint}: ${outcome.reason}`);
+    diagnostics.warn(`spans are refused by ${target}: ${outcome.reason}.`);
   }
 }
+
+const target = (name: string, settings: Settings): string =>
+  name === 'zipkin' ? zipkinUrl(settings) : shownEndpoint(settings);
 
 const defaultPropagator = () =>
   new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] });

@@ -66,11 +66,12 @@ function recordsOf({ report, calls }: Run): Record<string, unknown> {
   );
 }
 
-/** Exit, output, and events of the process; `sorted` for programs that do several things at once. */
-function outsideOf({ code, signal, stdout, stderr, report }: Run, sorted = false): Record<string, unknown> {
-  const lines = (text: string) => (sorted ? steadyOutput(text).sort() : steadyOutput(text));
-  const events = [...new Set((report.events ?? []).map((event: unknown) => JSON.stringify(event)))];
-  return { code, signal, stdout: lines(stdout), stderr: lines(stderr), events: events.sort() };
+/** Exit, output, and events of the process; each line once and in order for a program that does several things at once. */
+function outsideOf({ code, signal, stdout, stderr, report }: Run, sorted = false) {
+  const once = (lines: string[]) => [...new Set(lines)].sort();
+  const lines = (text: string) => (sorted ? once(steadyOutput(text)) : steadyOutput(text));
+  const events: string[] = (report.events ?? []).map((event: unknown) => JSON.stringify(event));
+  return { code, signal, stdout: lines(stdout), stderr: lines(stderr), events: once(events) };
 }
 
 function compareRuns(program: string, variants: string[], { sorted = false } = {}): { plain: () => Run } {
@@ -88,11 +89,14 @@ function compareRuns(program: string, variants: string[], { sorted = false } = {
     assert.equal(plain.code, 0, plain.stderr);
   });
   const of = (variant: string) => traced[variant] as Run;
+  const makesFewCalls = (variant: string) => VARIANTS[variant]?.env.FEW_CASES !== undefined;
   // A variant that makes fewer calls is held against these of the plain run.
   const only = (table: Record<string, unknown>, variant: string) => {
-    if (VARIANTS[variant]?.env.FEW_CASES === undefined) return table;
+    if (!makesFewCalls(variant)) return table;
     const made = new Set(Object.keys(of(variant).report.records));
-    return Object.fromEntries(Object.entries(table).filter(([name]) => made.has(name) || !(name in plain.report.records)));
+    return Object.fromEntries(
+      Object.entries(table).filter(([name]) => made.has(name) || !(name in plain.report.records)),
+    );
   };
 
   for (const variant of variants) {
@@ -107,7 +111,13 @@ function compareRuns(program: string, variants: string[], { sorted = false } = {
       assert.deepEqual(wrongTraceHeaders(of(variant).calls, VARIANTS[variant] ?? PLAIN), []);
     });
     test(`output, exit code and events of the process, ${variant}`, () => {
-      assertAlike(outsideOf(plain, sorted), outsideOf(of(variant), sorted));
+      const [without, withIt] = [outsideOf(plain, sorted), outsideOf(of(variant), sorted)];
+      if (sorted && makesFewCalls(variant)) {
+        // It says less, but nothing of its own.
+        for (const stream of ['stdout', 'stderr', 'events'] as const)
+          without[stream] = without[stream].filter((line) => withIt[stream].includes(line));
+      }
+      assertAlike(without, withIt);
     });
   }
   test('without the preload no call has trace headers', () => {

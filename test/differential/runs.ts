@@ -123,7 +123,7 @@ export function wrongTraceHeaders(calls: ScriptedCall[], { preload, env }: Varia
 export function steadyOutput(text: string): string[] {
   return text
     .replaceAll(/\[\d{4}-\d\d-\d\dT[\d:.]+Z\]/g, '[<time>]')
-    .replaceAll(/\(\d+ms\)/g, '(<duration>)')
+    .replaceAll(/\([\d.]+m?s\)/g, '(<duration>)')
     .replaceAll(/"local_time":"[^"]*"/g, '"local_time":"<time>"')
     .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
     .replaceAll(/'date' => \[ '[^']*' \]/g, "'date' => [ '<time>' ]")
