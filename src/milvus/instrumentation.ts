@@ -28,6 +28,7 @@ type Wrapper = (original: AnyFunction) => AnyFunction;
 export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumentationConfig> {
   // Declared only: the base constructor calls init() and enable() before an initialiser here would run.
   declare private undo: (() => void)[];
+  declare private wrappers: WeakSet<AnyFunction>;
   declare private recordDuration: RecordDuration | undefined;
 
   constructor(config: MilvusInstrumentationConfig = {}) {
@@ -39,7 +40,9 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   }
 
   protected override init(): InstrumentationNodeModuleDefinition[] {
-    this.undo = [];
+    // Asked for the definitions again, it must not forget what it has patched.
+    this.undo ??= [];
+    this.wrappers ??= new WeakSet();
     const file = (path: string, patch: (exports: any) => void) =>
       new InstrumentationNodeModuleFile(
         `${SDK}/dist/milvus/${path}`,
@@ -308,7 +311,9 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     const descriptor = Object.getOwnPropertyDescriptor(holder, name);
     const original = descriptor?.value;
     if (descriptor === undefined || typeof original !== 'function' || !descriptor.writable) return;
+    if (this.wrappers.has(original)) return;
     const wrapped = wrap(original);
+    this.wrappers.add(wrapped);
     Object.defineProperty(wrapped, 'name', { value: original.name, configurable: true });
     Object.defineProperty(wrapped, 'length', { value: original.length, configurable: true });
     Object.defineProperty(holder, name, { ...descriptor, value: wrapped });

@@ -1,4 +1,5 @@
 /** Two values of JSON apart: where they differ first, and a text that shows it. */
+import assert from 'node:assert/strict';
 
 export interface Difference {
   /** Of the value that differs, such as `rejected.own.message`. */
@@ -28,6 +29,12 @@ export function firstDifference(without: unknown, withIt: unknown, path = ''): D
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 
+/** Fails, saying under which name what differs. */
+export function assertAlike(without: Record<string, unknown>, withIt: Record<string, unknown>): void {
+  const differences = describeDifferences(without, withIt);
+  if (differences !== '') assert.fail(`The app sees that it is traced.\n${differences}`);
+}
+
 const SHOWN = 12;
 const SHOWN_CHARACTERS = 300;
 
@@ -35,10 +42,7 @@ const SHOWN_CHARACTERS = 300;
  * The differences of two tables, name by name, as a text; '' when there are none. What differs alike under several
  * names is shown once.
  */
-export function describeDifferences(
-  without: Record<string, unknown>,
-  withIt: Record<string, unknown>,
-): string {
+function describeDifferences(without: Record<string, unknown>, withIt: Record<string, unknown>): string {
   const alike = new Map<string, { names: string[]; difference: Difference }>();
   for (const name of new Set([...Object.keys(without), ...Object.keys(withIt)])) {
     const difference = firstDifference(without[name], withIt[name]);

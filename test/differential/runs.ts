@@ -1,8 +1,7 @@
-/** The same program run without and with the preload, each against a scripted Milvus of its own. */
+/** The same program run without and with the preload, and what is left of its runs when time and chance are taken away. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Receiver } from '../../scripts/receiver.ts';
 import { type FixtureResult, startFixture } from '../support/run-fixture.ts';
 import { type ScriptedCall, startScriptedMilvus } from './scripted-milvus.ts';
 
@@ -15,7 +14,7 @@ export interface Variant {
 export const PLAIN: Variant = { preload: false, env: {} };
 
 /** The preload, set up in the ways in which it does most differently. */
-export const VARIANTS: Record<string, Variant> = {
+export const VARIANTS = {
   'as it is by default': { preload: '--import', env: {} },
   'with every option on': {
     preload: '--require',
@@ -24,45 +23,66 @@ export const VARIANTS: Record<string, Variant> = {
       OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS: 'true',
       OTEL_METRICS_EXPORTER: 'otlp',
       OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'milvus,grpc,generic-pool,undici,net,dns,winston',
+      // For the program: here it is not the arguments that matter.
       FEW_CASES: '1',
     },
   },
   'with nothing sampled': { preload: '--import', env: { OTEL_TRACES_SAMPLER: 'always_off' } },
-};
+} satisfies Record<string, Variant>;
+export type VariantName = keyof typeof VARIANTS;
+
+export interface RunOptions {
+  /** Where the preload sends its spans, without a scheme. */
+  collector: string;
+  env?: Record<string, string>;
+  /** Instead of the file to report to. */
+  args?: string[];
+}
 
 export interface Run extends FixtureResult {
   /** What the program wrote to the file that it was given; {} when it wrote none. */
   report: any;
-  calls: ScriptedCall[];
 }
 
-/** `file` is one of fixtures/, called with a file to write to, or with `args` when they are given. */
+/** `file` is one of fixtures/. */
 export async function runProgram(
   file: string,
-  { preload, env }: Variant,
-  receiver: Receiver,
-  args?: string[],
+  variant: Variant,
+  { collector, env, args }: RunOptions,
 ): Promise<Run> {
-  const milvus = await startScriptedMilvus();
   const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-differential-'));
   const reportFile = path.join(folder, 'report.json');
   try {
     const result = await startFixture({
       file: `test/differential/fixtures/${file}`,
       args: args ?? [reportFile],
-      preload,
-      env: {
-        SCRIPTED_MILVUS: JSON.stringify(milvus.addresses),
-        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
-        ...env,
-      },
+      preload: variant.preload,
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://${collector}`, ...variant.env, ...env },
       timeoutMs: 150_000,
     }).ended;
-    const report = await readFile(reportFile, 'utf8').then(JSON.parse, () => ({}));
-    return { ...result, report, calls: milvus.calls() };
+    return { ...result, report: await readFile(reportFile, 'utf8').then(JSON.parse, () => ({})) };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export interface ScriptedRun extends Run {
+  calls: ScriptedCall[];
+}
+
+/** Runs a program against a scripted Milvus of its own, so that what it sends is told from what others send. */
+export async function runOnScriptedMilvus(
+  file: string,
+  variant: Variant,
+  options: RunOptions,
+): Promise<ScriptedRun> {
+  const milvus = await startScriptedMilvus();
+  try {
+    const env = { ...options.env, SCRIPTED_MILVUS: JSON.stringify(milvus.addresses) };
+    const run = await runProgram(file, variant, { ...options, env });
+    return { ...run, calls: milvus.calls() };
   } finally {
     milvus.stop();
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
@@ -120,7 +140,7 @@ export function wrongTraceHeaders(calls: ScriptedCall[], { preload, env }: Varia
 }
 
 /** Output without what two runs of one program never write alike: times, ports, durations. */
-export function steadyOutput(text: string): string[] {
+function steadyOutput(text: string): string[] {
   return text
     .replaceAll(/\[\d{4}-\d\d-\d\dT[\d:.]+Z\]/g, '[<time>]')
     .replaceAll(/\([\d.]+m?s\)/g, '(<duration>)')
@@ -128,4 +148,12 @@ export function steadyOutput(text: string): string[] {
     .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
     .replaceAll(/'date' => \[ '[^']*' \]/g, "'date' => [ '<time>' ]")
     .split('\n');
+}
+
+/** What others see of the process; each line once and in order for a program that does several things at once. */
+export function outsideOf({ code, signal, stdout, stderr, report }: Run, sorted = false) {
+  const once = (lines: string[]) => [...new Set(lines)].sort();
+  const lines = (text: string) => (sorted ? once(steadyOutput(text)) : steadyOutput(text));
+  const events: string[] = (report.events ?? []).map((event: unknown) => JSON.stringify(event));
+  return { code, signal, stdout: lines(stdout), stderr: lines(stderr), events: once(events) };
 }
