@@ -43,20 +43,26 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     // Asked for the definitions again, it must not forget what it has patched.
     this.undo ??= [];
     this.wrappers ??= new WeakSet();
-    const file = (path: string, patch: (exports: any) => void) =>
-      new InstrumentationNodeModuleFile(
+    const file = (path: string, patch: (exports: any) => void) => {
+      // An app may hold several copies of the SDK; the base class remembers the last one only.
+      const copies = new Set<unknown>();
+      return new InstrumentationNodeModuleFile(
         `${SDK}/dist/milvus/${path}`,
         SUPPORTED_VERSIONS,
         (exports) => {
-          try {
-            patch.call(this, exports);
-          } catch (error) {
-            this._diag.error(`${SDK}/dist/milvus/${path} could not be patched`, error);
+          copies.add(exports);
+          for (const copy of copies) {
+            try {
+              patch.call(this, copy);
+            } catch (error) {
+              this._diag.error(`${SDK}/dist/milvus/${path} could not be patched`, error);
+            }
           }
           return exports;
         },
         () => this.restore(),
       );
+    };
     return [
       new InstrumentationNodeModuleDefinition(SDK, SUPPORTED_VERSIONS, undefined, undefined, [
         // Before a client exists: constructors copy methods and exports, later patches reach no client.
@@ -116,13 +122,10 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     const headers = base === null ? undefined : Object.getOwnPropertyDescriptor(base, 'headers');
     const getHeaders = headers?.get;
     if (base === null || headers === undefined || getHeaders === undefined) return;
+    if (this.wrappers.has(getHeaders)) return;
     const injecting = this.injecting(getHeaders);
-    Object.defineProperty(base, 'headers', {
-      ...headers,
-      get() {
-        return injecting.call(this);
-      },
-    });
+    this.wrappers.add(injecting);
+    Object.defineProperty(base, 'headers', { ...headers, get: injecting });
     this.undo.push(() => Object.defineProperty(base, 'headers', headers));
   }
 
