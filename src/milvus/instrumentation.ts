@@ -22,6 +22,14 @@ export interface MilvusInstrumentationConfig extends InstrumentationConfig {
   rpcSpans?: boolean;
 }
 
+/** What grpc-js makes the methods of a service of. Source: Client, grpc-js 1.14. */
+const GRPC_REQUESTS = [
+  'makeUnaryRequest',
+  'makeClientStreamRequest',
+  'makeServerStreamRequest',
+  'makeBidiStreamRequest',
+];
+
 type AnyFunction = (this: any, ...args: any[]) => any;
 type Wrapper = (original: AnyFunction) => AnyFunction;
 
@@ -273,12 +281,14 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         });
       };
     });
-    // Operations have spans of their own, so gRPC's instrumentation has nothing to do on Milvus' methods.
+    // Operations have spans of their own, so gRPC's instrumentation has nothing to do on Milvus' methods. It wraps
+    // them, and what they are made of in the class that all services share: both are put back for this one.
     this.replace(exports, 'getGRPCService', (original) => (...args) => {
       const service = original(...args);
-      for (const method of Object.keys(service.prototype)) {
-        const unwrapped = service.prototype[method]?.__original;
-        if (typeof unwrapped === 'function') service.prototype[method] = unwrapped;
+      const { prototype } = service;
+      for (const method of [...Object.keys(prototype), ...GRPC_REQUESTS]) {
+        const unwrapped = prototype[method]?.__original;
+        if (typeof unwrapped === 'function') prototype[method] = unwrapped;
       }
       return service;
     });
