@@ -132,6 +132,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     if (base === null || headers === undefined || getHeaders === undefined) return;
     if (this.wrappers.has(getHeaders)) return;
     const injecting = this.injecting(getHeaders);
+    Object.defineProperty(injecting, 'name', { value: getHeaders.name, configurable: true });
     this.wrappers.add(injecting);
     Object.defineProperty(base, 'headers', { ...headers, get: injecting });
     this.undo.push(() => Object.defineProperty(base, 'headers', headers));
@@ -144,13 +145,16 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     original: AnyFunction,
   ): AnyFunction {
     const instrumentation = this;
-    return function (this: unknown, ...args) {
-      // Public methods call public methods: what runs inside an operation, whose context is a suppressed one, is
-      // part of it.
-      if (!instrumentation.isEnabled() || isTracingSuppressed(context.active()))
-        return original.apply(this, args);
-      return instrumentation.run(method, operation, readClient, this, args[0], original, this, args);
-    };
+    // A method, as the SDK's own are: a function expression has a `prototype`, and `new` would take it.
+    return {
+      traced(this: unknown, ...args: unknown[]) {
+        // Public methods call public methods: what runs inside an operation, whose context is a suppressed one, is
+        // part of it.
+        if (!instrumentation.isEnabled() || isTracingSuppressed(context.active()))
+          return original.apply(this, args);
+        return instrumentation.run(method, operation, readClient, this, args[0], original, this, args);
+      },
+    }.traced;
   }
 
   /** Runs `original` under a new span, and gives back what it gives: same value, same error, sync or async. */
@@ -174,11 +178,15 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       return original.apply(self, args);
     }
     let result: any;
+    const stackTraceLimit = raiseStackTraceLimit();
     try {
-      result = context.with(span.innerContext(), original, self, ...args);
+      // Bound here: context.with makes null of an undefined `this`.
+      result = context.with(span.innerContext(), original.bind(self), undefined, ...args);
     } catch (thrown) {
       this.finish(() => span.endThrown(thrown));
       throw thrown;
+    } finally {
+      if (stackTraceLimit !== undefined) Error.stackTraceLimit = stackTraceLimit;
     }
     if (typeof result?.then !== 'function') {
       this.finish(() => span.end(result));
@@ -208,16 +216,18 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   /** The client fills the metadata or headers of each call here; the trace context goes beside them. */
   private injecting(original: AnyFunction): AnyFunction {
     const instrumentation = this;
-    return function (this: unknown, ...args) {
-      const filled = original.apply(this, args);
-      try {
-        // metadataListener is given its metadata and returns it; a getter of headers makes them.
-        if (instrumentation.isEnabled()) activeOperation()?.inject((args[0] ?? filled) as Carrier);
-      } catch (error) {
-        instrumentation._diag.error('The trace context could not be sent', error);
-      }
-      return filled;
-    };
+    return {
+      injecting(this: unknown, ...args: unknown[]) {
+        const filled = original.apply(this, args);
+        try {
+          // metadataListener is given its metadata and returns it; a getter of headers makes them.
+          if (instrumentation.isEnabled()) activeOperation()?.inject((args[0] ?? filled) as Carrier);
+        } catch (error) {
+          instrumentation._diag.error('The trace context could not be sent', error);
+        }
+        return filled;
+      },
+    }.injecting;
   }
 
   /** Every RPC but the heartbeat passes promisify. One outside any operation gets a span of its own. */
@@ -228,9 +238,9 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         if (!instrumentation.isEnabled()) return original.apply(this, args);
         const operation = activeOperation();
         if (operation !== undefined)
-          return instrumentation.runRpc(operation, String(args[1]), original, this, args);
+          return instrumentation.runRpc(operation, rpcName(args[1]), original, this, args);
         if (isTracingSuppressed(context.active())) return original.apply(this, args);
-        const rpc = String(args[1]);
+        const rpc = rpcName(args[1]);
         const method = rpc.charAt(0).toLowerCase() + rpc.slice(1);
         return instrumentation.run(method, {}, readGrpcClient, undefined, args[2], original, this, args);
       };
@@ -312,10 +322,12 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     if (prototype === undefined) return;
     this.replace(prototype, method, (original) => {
       const instrumentation = this;
-      return function (this: unknown, ...args) {
-        if (!instrumentation.isEnabled()) return original.apply(this, args);
-        return context.with(suppressTracing(ROOT_CONTEXT), original, this, ...args);
-      };
+      return {
+        inBackground(this: unknown, ...args: unknown[]) {
+          if (!instrumentation.isEnabled()) return original.apply(this, args);
+          return context.with(suppressTracing(ROOT_CONTEXT), original, this, ...args);
+        },
+      }.inBackground;
     });
   }
 
@@ -357,3 +369,25 @@ function endRpc(span: Span, code: unknown, description: string): void {
   if (typeof code === 'number') span.setAttribute('rpc.grpc.status_code', code);
   span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
 }
+
+/** Frames between an app's call and the SDK's method: the wrapper, run, and three of the context. */
+const OWN_FRAMES = 5;
+
+/**
+ * Our frames must not push the app's own line out of the stack of what a method throws before it waits for
+ * anything. Gives the limit to set back; undefined when it was left alone.
+ */
+function raiseStackTraceLimit(): number | undefined {
+  const limit = Error.stackTraceLimit;
+  if (typeof limit !== 'number' || !(limit > 0)) return undefined;
+  try {
+    Error.stackTraceLimit = limit + OWN_FRAMES;
+    return limit;
+  } catch {
+    // The intrinsics are frozen.
+    return undefined;
+  }
+}
+
+/** An app that calls promisify itself may hand it anything, and String() does not take everything. */
+const rpcName = (target: unknown): string => (typeof target === 'string' && target !== '' ? target : 'rpc');
