@@ -155,7 +155,7 @@ function metric(): string {
 const listed = (names: readonly string[]): string => `${names.map(code).join(', ')}.`;
 
 function operations(): string {
-  const names = Object.entries(OPERATIONS).map(([method, { name }]) => name ?? method);
+  const names = [...new Set(Object.entries(OPERATIONS).map(([method, { name }]) => name ?? method))];
   return listed(names.flatMap((name) => (name === 'search' ? ['search', 'hybridSearch'] : [name])));
 }
 

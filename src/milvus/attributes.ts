@@ -166,10 +166,18 @@ export function readRowsRequest(request: unknown, attributes: Attributes): void 
  * The filter expressions of a request: `filter`, or `expr` as older code says, and those of a hybrid search's
  * sub-searches. Sensitive.
  */
-export function filterTexts(request: unknown): string[] {
-  const own = ({ filter, expr }: Fields) => name(filter) ?? name(expr);
-  const searches = subSearches(request) ?? [];
-  return [request, ...searches].map((source) => own(fields(source))).filter((text) => text !== undefined);
+export function filterTexts(request: unknown): readonly string[] {
+  const own = filterText(request);
+  const searches = subSearches(request);
+  if (searches === undefined) return own === undefined ? NONE : [own];
+  return [own, ...searches.map(filterText)].filter((text) => text !== undefined);
+}
+
+const NONE: readonly string[] = [];
+
+function filterText(request: unknown): string | undefined {
+  const { filter, expr } = fields(request);
+  return name(filter) ?? name(expr);
 }
 
 /**

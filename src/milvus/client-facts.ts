@@ -39,19 +39,22 @@ export const readHttpClient: ReadClient = (client) => {
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined;
 
-const parsed = new Map<string, ServerAddress | undefined>();
+/** By default port: the two kinds of clients connect to different ones when the same address names none. */
+const parsed = new Map<number, Map<string, ServerAddress | undefined>>();
 /** Addresses are few; a program that makes them up without end must not fill the memory. */
 const MAX_PARSED = 1_000;
 
 function server(given: unknown, defaultPort: number): ServerAddress | undefined {
   if (typeof given !== 'string') return undefined;
-  // The two kinds of clients connect to different ports when the same address names none.
-  const key = `${defaultPort} ${given}`;
-  let address = parsed.get(key);
-  if (address === undefined && !parsed.has(key)) {
-    if (parsed.size >= MAX_PARSED) parsed.clear();
+  let known = parsed.get(defaultPort);
+  if (known === undefined || known.size > MAX_PARSED) {
+    known = new Map();
+    parsed.set(defaultPort, known);
+  }
+  let address = known.get(given);
+  if (address === undefined && !known.has(given)) {
     address = parseServerAddress(given, defaultPort);
-    parsed.set(key, address);
+    known.set(given, address);
   }
   return address;
 }

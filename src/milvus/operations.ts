@@ -203,6 +203,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ]),
   // Server. `connect` itself returns before its RPC ends; _getServerInfo is where the connecting happens.
   _getServerInfo: { name: 'connect' },
+  // A Global cluster's client first asks for the topology over HTTP: that is part of connecting.
+  _initGlobalConnection: { name: 'connect' },
   ...same([
     'getVersion',
     'checkHealth',
