@@ -13,9 +13,11 @@ import { CATALOG } from '../src/instrumentations/catalog.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
+const importHookFile = join(root, 'src/instrumentations/import-hook.ts');
+const requireHookFile = join(root, 'src/instrumentations/require-hook.ts');
 
 /** Shared with the app, or needed as files of their own. */
-const EXTERNAL = ['@opentelemetry/api', '@grpc/grpc-js', /^import-in-the-middle/];
+const EXTERNAL = ['@opentelemetry/api', '@grpc/grpc-js'];
 
 /** Parts that are loaded only when they are needed: file name → what it exports. */
 const PARTS: Record<string, string> = {
@@ -105,19 +107,44 @@ const withoutDebug: Plugin = {
   load: (id) => (id === '\0debug' ? { code: 'module.exports = () => () => {};' } : undefined),
 };
 
+/** How rolldown makes that copy; a test holds that none is left. */
+const COPY_OF_API = /\b_opentelemetry_api ?= ?require_rolldown_runtime\.\w+\(_opentelemetry_api(, ?1)?\);/g;
+
 /**
  * Named imports of the API are read off its exports, not through a copy that has a getter for each: operations do so
- * many times. Lines stay where they are, so that source maps fit.
+ * many times. Everything else stays where it is, so that source maps fit.
  */
 async function readApiDirectly(folder: string): Promise<void> {
   for (const file of await readdir(folder)) {
     if (!file.endsWith('.cjs')) continue;
     const code = await readFile(join(folder, file), 'utf8');
     if (code.includes('_opentelemetry_api.default')) continue;
-    const direct = code.replace(/^_opentelemetry_api = [\w$.]*__toESM\(_opentelemetry_api(, 1)?\);$/gm, '');
+    const direct = code.replace(COPY_OF_API, (copy) => ' '.repeat(copy.length));
     if (direct !== code) await writeFile(join(folder, file), direct);
   }
 }
+
+/** See src/instrumentations/require-hook.ts and import-hook.ts. */
+const hooks: Plugin = {
+  name: 'hooks',
+  resolveId(id, importer) {
+    if (id === 'require-in-the-middle' && importer !== requireHookFile) return requireHookFile;
+    return id === 'import-in-the-middle' ? importHookFile : undefined;
+  },
+};
+
+/** Linux asks no program for its machine's id, so the module for programs is not loaded with the preload. */
+const lateChildProcess: Plugin = {
+  name: 'late-child-process',
+  transform: (_code, id) =>
+    /\/machine-id\/execAsync\.mjs$/.test(id)
+      ? {
+          code: `import { promisify } from 'node:util';
+export const execAsync = (...args) => promisify(process.getBuiltinModule('node:child_process').exec)(...args);`,
+          map: null,
+        }
+      : undefined,
+};
 
 /** A package that upstream requires instead of importing it would stay outside, where users do not have it. */
 const bundledRequires: Plugin = {
@@ -135,7 +162,7 @@ const common = {
   cwd: root,
   platform: 'node',
   external: EXTERNAL,
-  plugins: [parts, lazyImports, withoutDebug, bundledRequires],
+  plugins: [parts, lazyImports, withoutDebug, hooks, lateChildProcess, bundledRequires],
   resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
   transform: { target: 'node22.15' },
   logLevel: 'warn',
@@ -189,7 +216,8 @@ async function buildInto(out: string): Promise<void> {
       entryFileNames: '[name].cjs',
       chunkFileNames: 'shared-[hash].cjs',
       sourcemap: true,
-      minify: false,
+      // Less to read at every start. Names stay, and the source maps lead to the rest.
+      minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
       exports: 'named',
       codeSplitting: { groups: [{ name: 'core', test: (id) => core.has(id) }] },
     },

@@ -10,16 +10,18 @@ import type { Telemetry } from './telemetry.ts';
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 type EndingSignal = (typeof SIGNALS)[number];
 
+/** A clock that only goes forward; `performance` would be loaded for it. */
+const nowMs = (): number => process.uptime() * 1_000;
+
 export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
   let deadline = Number.POSITIVE_INFINITY;
   const awaitFlush = async () => {
     if (!telemetry.hasRest()) return;
-    deadline = performance.now() + flushTimeoutMs;
+    deadline = nowMs() + flushTimeoutMs;
     await telemetry.flush(flushTimeoutMs);
   };
   // What the awaited flush has used of the bound, the helper process does not get again.
-  const close = () =>
-    telemetry.close(Math.min(flushTimeoutMs, Math.max(0, Math.round(deadline - performance.now()))));
+  const close = () => telemetry.close(Math.min(flushTimeoutMs, Math.max(0, Math.round(deadline - nowMs()))));
 
   flushWhenIdle(telemetry, awaitFlush);
   for (const signal of SIGNALS) {

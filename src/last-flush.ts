@@ -2,7 +2,6 @@
  * Sends what is left when the process can no longer wait for a promise: in the exit event, after process.exit(), an
  * uncaught exception or an unhandled rejection. A helper process does the sending, and is waited for, bounded.
  */
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import type { LastAnswer, LastRequest } from './last-sender.ts';
 import type { OtlpTarget } from './otlp-target.ts';
@@ -20,6 +19,8 @@ export function sendNow(
   timeoutMs: number,
 ): (string | null)[] {
   const request: LastRequest = { target, lengths: bodies.map(({ length }) => length) };
+  // Loaded here: it takes milliseconds, and most processes never need it.
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   const { stdout, error } = spawnSync(process.execPath, [join(__dirname, 'last-sender.cjs')], {
     input: Buffer.concat([Buffer.from(`${JSON.stringify(request)}\n`), ...bodies]),
     stdio: ['pipe', 'pipe', 'ignore'],

@@ -8,8 +8,11 @@ import module, { createRequire, registerHooks, syncBuiltinESMExports } from 'nod
 import { pathToFileURL } from 'node:url';
 import { diag } from '@opentelemetry/api';
 import type { Instrumentation, InstrumentationModuleDefinition } from '@opentelemetry/instrumentation';
+import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
 import { loadChunk } from '../chunks.ts';
 import type { CatalogEntry } from './catalog.ts';
+import { startImportHooks } from './import-hook.ts';
+import { moduleName } from './module-name.ts';
 
 declare const __filename: string;
 
@@ -106,16 +109,6 @@ function forVersions(Class: InstrumentationClass, supportedVersions: string[]): 
   };
 }
 
-/** The package or built-in module in a specifier; undefined for paths and URLs. */
-function moduleName(specifier: string): string | undefined {
-  const first = specifier.charCodeAt(0);
-  if (first === 46 /* . */ || first === 47 /* / */) return undefined;
-  if (specifier.startsWith('node:')) return specifier.slice(5);
-  if (module.isBuiltin(specifier)) return specifier;
-  const slash = specifier.indexOf('/', first === 64 /* @ */ ? specifier.indexOf('/') + 1 : 0);
-  return slash === -1 ? specifier : specifier.slice(0, slash);
-}
-
 /** An import of a built-in module passes no require hook: require it once, then refresh its named exports. */
 function patchBuiltin(name: string): void {
   createRequire(__filename)(name);
@@ -146,7 +139,6 @@ function activateOnFirstFetch(
 type Resolve = NonNullable<Parameters<typeof registerHooks>[0]['resolve']>;
 
 interface EsmHooks {
-  supportsSyncHooks(): boolean;
   createHook(meta: { url: string }): {
     applyOptions(options: { include: string[] }): void;
     resolveSync: Resolve;
@@ -162,8 +154,12 @@ function esmImports(include: string[]): { resolve: Resolve } {
   const unchanged: Resolve = (specifier, context, nextResolve) => nextResolve(specifier, context);
   const require = createRequire(__filename);
   const hookUrl = pathToFileURL(require.resolve('import-in-the-middle/hook.mjs')).href;
-  const { supportsSyncHooks } = require('import-in-the-middle/supports-sync-hooks.mjs') as EsmHooks;
+  const startHooks = () =>
+    startImportHooks(
+      (require('import-in-the-middle') as { Hook: Parameters<typeof startImportHooks>[0] }).Hook,
+    );
   if (!supportsSyncHooks()) {
+    startHooks();
     module.register(hookUrl, { data: { include } });
     return { resolve: unchanged };
   }
@@ -173,6 +169,7 @@ function esmImports(include: string[]): { resolve: Resolve } {
       if (started) return nextResolve(specifier, context);
       started = true;
       try {
+        startHooks();
         const { createHook } = require('import-in-the-middle/create-hook.mjs') as EsmHooks;
         const hook = createHook({ url: hookUrl });
         hook.applyOptions({ include });

@@ -112,16 +112,16 @@ describe('the tarball', () => {
 });
 
 describe('the bundle', () => {
-  /** The packages that code in dist/ comes from, by the comment above each module. */
+  /** The packages that code in dist/ comes from, as the source maps say. */
   const bundledPackages = async () => {
     const names = new Set<string>();
-    for (const text of (await filesOfDist(/\.cjs$/)).values()) {
-      for (const [, name] of text.matchAll(
-        /^\s*\/\/(?:#region)? \S*node_modules\/((?:@[^/\s]+\/)?[^/\s]+)\//gm,
-      ))
-        names.add(name as string);
+    for (const map of (await filesOfDist(/\.cjs\.map$/)).values()) {
+      for (const source of JSON.parse(map).sources as string[]) {
+        const name = /^\.\.\/node_modules\/(?:.*\/node_modules\/)?((?:@[^/]+\/)?[^/]+)\//.exec(source)?.[1];
+        if (name !== undefined) names.add(name);
+      }
     }
-    assert.ok(names.has('@opentelemetry/sdk-node'), 'no module is named in the bundle');
+    assert.ok(names.has('@opentelemetry/sdk-node'), 'no module is named in the source maps');
     return names;
   };
   /** Sections of dist/LICENSES, each beginning with `name version (licence)`. */
@@ -159,8 +159,18 @@ describe('the bundle', () => {
 
   test('holds neither the API nor gRPC, which it shares with the app', async () => {
     const names = await bundledPackages();
-    for (const shared of ['@opentelemetry/api', '@grpc/grpc-js', 'import-in-the-middle'])
-      assert.ok(!names.has(shared), shared);
+    for (const shared of ['@opentelemetry/api', '@grpc/grpc-js']) assert.ok(!names.has(shared), shared);
+  });
+
+  test('reads the API directly where every app loads it, not through a copy with getters', async () => {
+    const files = [...(await filesOfDist(/\.cjs$/))].filter(([name]) =>
+      /^(preload|shared-)/.test(path.basename(name)),
+    );
+    assert.ok(files.some(([, text]) => text.includes('require("@opentelemetry/api")')));
+    for (const [name, text] of files) {
+      if (text.includes('_opentelemetry_api.default')) continue;
+      assert.doesNotMatch(text, /_opentelemetry_api ?= ?require_rolldown/, name);
+    }
   });
 
   test('holds no path of the machine that built it', async () => {

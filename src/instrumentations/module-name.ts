@@ -1,0 +1,13 @@
+import module from 'node:module';
+
+/** The package or built-in module that a specifier names, without `node:`; undefined for paths and URLs. */
+export function moduleName(specifier: string): string | undefined {
+  const first = specifier.charCodeAt(0);
+  if (first === 46 /* . */ || first === 47 /* / */ || first === 35 /* # */) return undefined;
+  if (specifier.startsWith('node:')) return specifier.slice(5);
+  if (module.isBuiltin(specifier)) return specifier;
+  // A URL, or a path on Windows.
+  if (specifier.includes(':')) return undefined;
+  const slash = specifier.indexOf('/', first === 64 /* @ */ ? specifier.indexOf('/') + 1 : 0);
+  return slash === -1 ? specifier : specifier.slice(0, slash);
+}
