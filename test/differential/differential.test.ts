@@ -128,14 +128,15 @@ describe('every method, with good and bad arguments, on servers that do well and
   const methods = () => (plain().report.methods as [string, string][]).map(([name]) => name);
 
   test('every row of the table of operations is called', () => {
+    // Only the constructor of a Global cluster's client can call it: test/preload/global-cluster.test.ts.
+    const operations = Object.keys(OPERATIONS).filter((name) => name !== '_initGlobalConnection');
     const called = new Set(methods());
     assert.deepEqual(
-      Object.keys(OPERATIONS).filter((name) => !called.has(name)),
+      operations.filter((name) => !called.has(name)),
       [],
     );
     const recorded = Object.keys(plain().report.records);
-    for (const name of Object.keys(OPERATIONS))
-      assert.ok(recorded.includes(`success › ${name} › good arguments`), name);
+    for (const name of operations) assert.ok(recorded.includes(`success › ${name} › good arguments`), name);
   });
 
   test('good arguments are good: they reach the server, and are answered well', () => {
