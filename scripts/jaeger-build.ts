@@ -15,7 +15,7 @@ import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { spawnGuarded } from './guarded-child.ts';
+import { isRunning, spawnGuarded } from './guarded-child.ts';
 
 export const jaegerVersion = 'v1.76.0';
 /** The `go` line of that version's go.mod: an older Go cannot build it. */
@@ -246,16 +246,6 @@ function isAbandoned(file: string): boolean {
   } catch {
     // Released meanwhile.
     return false;
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it runs, as somebody else.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

@@ -8,7 +8,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { spawnGuarded } from './guarded-child.ts';
+import { isRunning, spawnGuarded } from './guarded-child.ts';
 
 /** Of the PyPI package and the server in it. */
 export const milvusVersion = '2.3.5';
@@ -360,15 +360,5 @@ async function removeAbandonedFolders(): Promise<void> {
     if (pid !== undefined && !isRunning(Number(pid))) {
       await rm(path.join(cacheFolder, name), { recursive: true, force: true });
     }
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it runs, as somebody else.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

@@ -7,7 +7,7 @@ import { accessSync, constants } from 'node:fs';
 import { logs, metrics, type ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { loadChunk } from './chunks.ts';
 import { keepingMessages } from './diagnostics.ts';
-import type { Telemetry } from './telemetry.ts';
+import { adopt, type Telemetry } from './telemetry.ts';
 import { withinMs } from './within.ts';
 
 interface Flushable {
@@ -33,9 +33,6 @@ export function startFromFile(configFile: string): Telemetry {
       flushed = true;
     },
     close() {},
-    adopt(instrumentation) {
-      instrumentation.setTracerProvider(trace.getTracerProvider());
-      instrumentation.setMeterProvider(metrics.getMeterProvider());
-    },
+    adopt,
   };
 }

@@ -4,7 +4,7 @@ import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelem
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import { loadChunk } from './chunks.ts';
 import { oneLine } from './diagnostics.ts';
-import { signalUrl, tracesProtocol } from './otlp-target.ts';
+import { EXPORTER_FORMAT, signalUrl, tracesProtocol } from './otlp-target.ts';
 import { type Settings, withoutCredentials } from './settings.ts';
 import type { Outcome, Send } from './span-queue.ts';
 
@@ -52,15 +52,13 @@ function createExporter(name: ExporterName, settings: Settings): SpanExporter {
     return new ZipkinExporter({ url: zipkinUrl(settings) });
   }
   const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: new (config: OtlpConfig) => SpanExporter }>(
-    `exporter-trace-otlp-${CHUNK[tracesProtocol(settings)]}`,
+    `exporter-trace-otlp-${EXPORTER_FORMAT[tracesProtocol(settings)]}`,
   );
   return new OTLPTraceExporter(signalUrl(settings, 'traces'));
 }
 
 export const zipkinUrl = (settings: Settings): string =>
   settings.zipkinEndpoint ?? 'http://localhost:9411/api/v2/spans';
-
-const CHUNK = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
 
 /** gRPC codes that OTLP calls retryable, and RESOURCE_EXHAUSTED, which collectors send under memory pressure. */
 const RETRYABLE_GRPC = new Set([1, 4, 8, 10, 11, 14, 15]);

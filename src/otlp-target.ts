@@ -20,6 +20,13 @@ const DEFAULT_ENDPOINT: Record<Protocol, string> = {
   'http/json': 'http://localhost:4318',
 };
 
+/** How OpenTelemetry's exporter packages name the protocols: exporter-trace-otlp-proto, for instance. */
+export const EXPORTER_FORMAT: Record<Protocol, string> = {
+  grpc: 'grpc',
+  'http/protobuf': 'proto',
+  'http/json': 'http',
+};
+
 export type Signal = 'traces' | 'metrics' | 'logs';
 
 export const signalProtocol = (settings: Settings, signal: Signal): Protocol =>

@@ -5,14 +5,12 @@
 import type { LogRecordExporter, LogRecordProcessor } from '@opentelemetry/sdk-logs';
 import type { IMetricReader, PushMetricExporter } from '@opentelemetry/sdk-metrics';
 import { loadChunk } from './chunks.ts';
-import { signalProtocol, signalUrl } from './otlp-target.ts';
-import type { Protocol, Settings } from './settings.ts';
+import { EXPORTER_FORMAT, signalProtocol, signalUrl } from './otlp-target.ts';
+import type { Settings } from './settings.ts';
 
 export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
 
 type New<Options, Instance> = new (options: Options) => Instance;
-
-const FORMAT: Record<Protocol, string> = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
 
 export function metricReaders(settings: Settings): IMetricReader[] {
   if (isOff(settings.metricsExporter)) return [];
@@ -38,7 +36,7 @@ export function metricReaders(settings: Settings): IMetricReader[] {
       }>('exporter-prometheus');
       return new PrometheusExporter({ port: settings.prometheusPort, host: settings.prometheusHost });
     }
-    const format = FORMAT[signalProtocol(settings, 'metrics')];
+    const format = EXPORTER_FORMAT[signalProtocol(settings, 'metrics')];
     const { OTLPMetricExporter } = loadChunk<{
       OTLPMetricExporter: New<{ url?: string }, PushMetricExporter>;
     }>(`exporter-metrics-otlp-${format}`);
@@ -55,7 +53,7 @@ export function logProcessors(settings: Settings): LogRecordProcessor[] {
   }>('sdk-logs');
   return settings.logsExporter.map((name) => {
     if (name === 'console') return new SimpleLogRecordProcessor({ exporter: new ConsoleLogRecordExporter() });
-    const format = FORMAT[signalProtocol(settings, 'logs')];
+    const format = EXPORTER_FORMAT[signalProtocol(settings, 'logs')];
     const { OTLPLogExporter } = loadChunk<{ OTLPLogExporter: New<{ url?: string }, LogRecordExporter> }>(
       `exporter-logs-otlp-${format}`,
     );

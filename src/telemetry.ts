@@ -118,11 +118,14 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         }
       }
     },
-    adopt(instrumentation) {
-      instrumentation.setTracerProvider(trace.getTracerProvider());
-      instrumentation.setMeterProvider(metrics.getMeterProvider());
-    },
+    adopt,
   };
+}
+
+/** The providers are the global ones, however they were made. */
+export function adopt(instrumentation: Instrumentation): void {
+  instrumentation.setTracerProvider(trace.getTracerProvider());
+  instrumentation.setMeterProvider(metrics.getMeterProvider());
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

@@ -6,7 +6,7 @@ import { type Context, createContextKey, INVALID_SPAN_CONTEXT, type Span, trace 
 import { suppressTracing } from '@opentelemetry/core';
 import type { OperationSpan } from './operation-span.ts';
 
-export const OPERATION = createContextKey('milvus-otel operation');
+const OPERATION = createContextKey('milvus-otel operation');
 
 /** The key that `set` uses, which the API does not tell. */
 function keyOf(set: (context: Context) => Context): symbol {
