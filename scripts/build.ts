@@ -28,7 +28,18 @@ const PARTS: Record<string, string> = {
     ]),
   ),
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
-  'otlp-serializers': `export { JsonTraceSerializer, ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';`,
+  'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
+  'otlp-over-grpc': `import { convertLegacyOtlpGrpcOptions } from '@opentelemetry/otlp-grpc-exporter-base';
+import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
+export { createOtlpGrpcExportDelegate as createDelegate } from '@opentelemetry/otlp-grpc-exporter-base';
+export const optionsOf = (config) => convertLegacyOtlpGrpcOptions(config, 'TRACES');
+export const { deserializeResponse } = ProtobufTraceSerializer;`,
+  'otlp-over-http': `import { convertLegacyHttpOptions } from '@opentelemetry/otlp-exporter-base/node-http';
+import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
+export { createOtlpHttpExportDelegate as createDelegate } from '@opentelemetry/otlp-exporter-base/node-http';
+const headers = { 'Content-Type': 'application/x-protobuf' };
+export const optionsOf = (config) => convertLegacyHttpOptions(config, 'TRACES', 'v1/traces', headers);
+export const { deserializeResponse } = ProtobufTraceSerializer;`,
   'detector-container': detectors('container', 'containerDetector'),
   'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
   'detector-aws': detectors(

@@ -1,20 +1,34 @@
 /** The way from a batch of spans to the collector: made at the first batch, its answers told as outcomes. */
 import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
-import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
+import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { loadChunk } from './chunks.ts';
 import { oneLine } from './diagnostics.ts';
-import { EXPORTER_FORMAT, signalUrl, tracesProtocol } from './otlp-target.ts';
+import { EncodedSpans } from './encoded-spans.ts';
+import { signalUrl, tracesProtocol } from './otlp-target.ts';
 import { type Settings, withoutCredentials } from './settings.ts';
+import { type SpanBatch, SpanList } from './span-batch.ts';
 import type { Outcome, Send } from './span-queue.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
 
+/** One of OpenTelemetry's exporters, or what they are made of. */
+interface Exporter {
+  export(batch: SpanBatch, done: (result: ExportResult) => void): void;
+}
+
+/** What the queue of this exporter keeps spans in. */
+export function batchFactory(name: ExporterName, settings: Settings): () => SpanBatch {
+  return name === 'otlp' && tracesProtocol(settings) !== 'http/json'
+    ? () => new EncodedSpans()
+    : () => new SpanList();
+}
+
 /** A sender on one of OpenTelemetry's exporters, which is loaded and made when the first batch is sent. */
-export function createSender(name: ExporterName, settings: Settings): Send {
-  let exporter: SpanExporter | undefined;
-  return async (spans) => {
-    const resource = spans[0]?.resource;
+export function createSender(name: ExporterName, settings: Settings): Send<SpanBatch> {
+  let exporter: Exporter | undefined;
+  return async (batch) => {
+    const { resource } = batch;
     if (resource?.asyncAttributesPending) await resource.waitForAsyncAttributes?.();
     return new Promise<Outcome>((resolve) => {
       const timeoutMs = settings.batchTimeoutMs;
@@ -31,7 +45,7 @@ export function createSender(name: ExporterName, settings: Settings): Send {
         // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
         context.with(suppressTracing(context.active()), () => {
           exporter ??= createExporter(name, settings);
-          exporter.export(spans, (result) => settle(outcomeOf(result)));
+          exporter.export(batch, (result) => settle(outcomeOf(result)));
         });
       } catch (error) {
         settle({ kind: 'refused', reason: shortReason(error) });
@@ -40,21 +54,60 @@ export function createSender(name: ExporterName, settings: Settings): Send {
   };
 }
 
-interface OtlpConfig {
-  url?: string;
+interface SpanExporter {
+  export(spans: ReadableSpan[], done: (result: ExportResult) => void): void;
 }
 
-function createExporter(name: ExporterName, settings: Settings): SpanExporter {
+type New<Config> = new (config: Config) => SpanExporter;
+
+const exporterOfSpans = (exporter: SpanExporter): Exporter => ({
+  export: (batch, done) => exporter.export((batch as SpanList).spans, done),
+});
+
+/** The function behind OpenTelemetry's OTLP exporters: a transport below, a serializer above it. */
+type CreateDelegate = (
+  options: unknown,
+  serializer: {
+    serializeRequest(batch: SpanBatch): Uint8Array;
+    deserializeResponse(data: Uint8Array): unknown;
+  },
+  componentType: string,
+  metricsHelper: { name: 'span'; countItems(batch: SpanBatch): number },
+  meterProvider: undefined,
+  ...grpc: string[]
+) => Exporter;
+
+function createExporter(name: ExporterName, settings: Settings): Exporter {
   if (name === 'zipkin') {
-    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: OtlpConfig) => SpanExporter }>(
-      'exporter-zipkin',
-    );
-    return new ZipkinExporter({ url: zipkinUrl(settings) });
+    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: New<{ url: string }> }>('exporter-zipkin');
+    return exporterOfSpans(new ZipkinExporter({ url: zipkinUrl(settings) }));
   }
-  const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: new (config: OtlpConfig) => SpanExporter }>(
-    `exporter-trace-otlp-${EXPORTER_FORMAT[tracesProtocol(settings)]}`,
+  const config = signalUrl(settings, 'traces');
+  const protocol = tracesProtocol(settings);
+  if (protocol === 'http/json') {
+    const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: New<{ url?: string }> }>(
+      'exporter-trace-otlp-http',
+    );
+    return exporterOfSpans(new OTLPTraceExporter(config));
+  }
+  type Parts = {
+    optionsOf(config: { url?: string }): unknown;
+    createDelegate: CreateDelegate;
+    deserializeResponse(data: Uint8Array): unknown;
+  };
+  const isGrpc = protocol === 'grpc';
+  const { optionsOf, createDelegate, deserializeResponse } = loadChunk<Parts>(
+    isGrpc ? 'otlp-over-grpc' : 'otlp-over-http',
   );
-  return new OTLPTraceExporter(signalUrl(settings, 'traces'));
+  const serializeRequest = (batch: SpanBatch) => (batch as EncodedSpans).request();
+  return createDelegate(
+    optionsOf(config),
+    { serializeRequest, deserializeResponse },
+    isGrpc ? 'otlp_grpc_span_exporter' : 'otlp_http_span_exporter',
+    { name: 'span', countItems: ({ count }) => count },
+    undefined,
+    ...(isGrpc ? ['TraceExportService', '/opentelemetry.proto.collector.trace.v1.TraceService/Export'] : []),
+  );
 }
 
 export const zipkinUrl = (settings: Settings): string =>
@@ -90,12 +143,13 @@ export const connectionHint = (reason: string): string =>
     ? ' Is a collector listening there?'
     : '';
 
-/** Spans as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
-export function serializeBatches(batches: readonly ReadableSpan[][], settings: Settings): Uint8Array[] {
-  const { ProtobufTraceSerializer, JsonTraceSerializer } =
-    loadChunk<Record<string, { serializeRequest(spans: readonly ReadableSpan[]): Uint8Array | undefined }>>(
-      'otlp-serializers',
-    );
-  const serializer = tracesProtocol(settings) === 'http/json' ? JsonTraceSerializer : ProtobufTraceSerializer;
-  return batches.flatMap((batch) => serializer?.serializeRequest(batch) ?? []);
+/** Batches as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
+export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] =>
+  batches.map((batch) => (batch instanceof EncodedSpans ? batch.request() : jsonRequest(batch as SpanList)));
+
+function jsonRequest({ spans }: SpanList): Uint8Array {
+  const { JsonTraceSerializer } = loadChunk<{
+    JsonTraceSerializer: { serializeRequest(spans: readonly ReadableSpan[]): Uint8Array };
+  }>('otlp-json');
+  return JsonTraceSerializer.serializeRequest(spans);
 }

@@ -4,6 +4,7 @@
  * left; docs/decisions/span-queue.md has the reasons.
  */
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
+import type { SpanBatch } from './span-batch.ts';
 
 /** What became of one batch. */
 export type Outcome =
@@ -14,7 +15,7 @@ export type Outcome =
   | { kind: 'refused'; reason: string };
 
 /** Sends one batch; settles when its fate is known, never rejects. */
-export type Send = (spans: ReadableSpan[]) => Promise<Outcome>;
+export type Send<Batch extends SpanBatch> = (batch: Batch) => Promise<Outcome>;
 
 export interface QueueLimits {
   /** Spans that may be kept, waiting or on their way. */
@@ -27,33 +28,34 @@ export interface QueueLimits {
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
 
-export class SpanQueue implements SpanProcessor {
+export class SpanQueue<Batch extends SpanBatch = SpanBatch> implements SpanProcessor {
   /** Spans given up: beyond the queue's limit, or refused by the collector. */
   lost = 0;
   /** Why spans were given up or are still here; undefined while nothing went wrong. */
   trouble: string | undefined;
-  readonly #send: Send;
+  /** Spans that have ended and whose arrival is not confirmed. */
+  unsent = 0;
+  readonly #newBatch: () => Batch;
+  readonly #send: Send<Batch>;
   readonly #limits: QueueLimits;
-  #waiting: ReadableSpan[] = [];
+  /** Full ones, and some that came back, the oldest first. */
+  #waiting: Batch[] = [];
+  /** What spans are added to; the youngest. */
+  #open: Batch | undefined;
   /** Batch → when its fate is known. */
-  readonly #onTheWay = new Map<ReadableSpan[], Promise<void>>();
-  #onTheWayCount = 0;
+  readonly #onTheWay = new Map<Batch, Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #retryDelayMs = 0;
   #closed = false;
 
-  constructor(send: Send, limits: QueueLimits) {
+  constructor(newBatch: () => Batch, send: Send<Batch>, limits: QueueLimits) {
+    this.#newBatch = newBatch;
     this.#send = send;
     // A batch that the queue can never hold would not be sent before the delay, while spans are dropped.
     this.#limits = {
       ...limits,
       maxExportBatchSize: Math.min(limits.maxExportBatchSize, limits.maxQueueSize),
     };
-  }
-
-  /** Spans that have ended and whose arrival is not confirmed. */
-  get unsent(): number {
-    return this.#waiting.length + this.#onTheWayCount;
   }
 
   onStart(): void {}
@@ -65,7 +67,18 @@ export class SpanQueue implements SpanProcessor {
       this.trouble ??= `the queue was full (OTEL_BSP_MAX_QUEUE_SIZE=${this.#limits.maxQueueSize})`;
       return;
     }
-    this.#waiting.push(span);
+    this.#open ??= this.#newBatch();
+    const open = this.#open;
+    try {
+      open.add(span);
+    } catch (error) {
+      // The app ended a span; what it holds is no reason to fail there.
+      this.lost++;
+      this.trouble ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
+      return;
+    }
+    this.unsent++;
+    if (open.count >= this.#limits.maxExportBatchSize) this.#seal();
     this.#schedule();
   }
 
@@ -75,6 +88,7 @@ export class SpanQueue implements SpanProcessor {
    */
   async forceFlush(): Promise<void> {
     this.#stopTimer();
+    this.#seal();
     while (this.#waiting.length > 0) this.#sendBatch();
     await Promise.all(this.#onTheWay.values());
   }
@@ -85,26 +99,33 @@ export class SpanQueue implements SpanProcessor {
     this.#stopTimer();
   }
 
-  /** Everything that is not known to have arrived, in batches, for who sends it another way. The queue is closed. */
-  takeUnsent(): ReadableSpan[][] {
+  /** Everything that is not known to have arrived, for who sends it another way. The queue is closed. */
+  takeUnsent(): Batch[] {
     this.#closed = true;
     this.#stopTimer();
-    const batches = [...this.#onTheWay.keys()];
+    this.#seal();
+    const batches = [...this.#onTheWay.keys(), ...this.#waiting];
     this.#onTheWay.clear();
-    this.#onTheWayCount = 0;
-    while (this.#waiting.length > 0) batches.push(this.#waiting.splice(0, this.#limits.maxExportBatchSize));
+    this.#waiting = [];
+    this.unsent = 0;
     return batches;
   }
 
+  #seal(): void {
+    if (this.#open === undefined) return;
+    this.#waiting.push(this.#open);
+    this.#open = undefined;
+  }
+
   #schedule(): void {
-    const full = this.#waiting.length >= this.#limits.maxExportBatchSize;
+    if (this.#onTheWay.size > 0) return;
     // While the collector is away, a full batch waits for the next attempt like any other.
-    if (full && this.#onTheWayCount === 0 && this.#retryDelayMs === 0) {
+    if (this.#waiting.length > 0 && this.#retryDelayMs === 0) {
       this.#stopTimer();
       this.#sendBatch();
       return;
     }
-    if (this.#timer !== undefined || this.#onTheWayCount > 0) return;
+    if (this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#sendBatch();
@@ -119,34 +140,31 @@ export class SpanQueue implements SpanProcessor {
   }
 
   #sendBatch(): void {
-    const batch =
-      this.#waiting.length <= this.#limits.maxExportBatchSize
-        ? this.#waiting.splice(0)
-        : this.#waiting.splice(0, this.#limits.maxExportBatchSize);
-    if (batch.length === 0) return;
-    this.#onTheWayCount += batch.length;
-    this.#onTheWay.set(batch, this.#follow(batch));
+    if (this.#waiting.length === 0) this.#seal();
+    const batch = this.#waiting.shift();
+    if (batch !== undefined) this.#onTheWay.set(batch, this.#follow(batch));
   }
 
-  async #follow(batch: ReadableSpan[]): Promise<void> {
+  async #follow(batch: Batch): Promise<void> {
     // Of batches side by side, each doubles the same delay: together they are one attempt.
     const delayMs = this.#retryDelayMs;
     const outcome = await this.#send(batch);
     // Taken meanwhile by takeUnsent: it is somebody else's now.
     if (!this.#onTheWay.delete(batch)) return;
-    this.#onTheWayCount -= batch.length;
     if (outcome.kind === 'accepted') {
+      this.unsent -= batch.count;
       this.#retryDelayMs = 0;
       if (this.lost === 0) this.trouble = undefined;
     } else {
       this.trouble = outcome.reason;
       if (outcome.kind === 'refused') {
-        this.lost += batch.length;
+        this.unsent -= batch.count;
+        this.lost += batch.count;
       } else {
-        this.#waiting = batch.concat(this.#waiting);
+        this.#waiting.unshift(batch);
         this.#retryDelayMs = Math.min(delayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);
       }
     }
-    if (this.#waiting.length > 0 && !this.#closed) this.#schedule();
+    if (this.unsent > 0 && !this.#closed) this.#schedule();
   }
 }

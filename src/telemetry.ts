@@ -7,10 +7,11 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import {
+  batchFactory,
   connectionHint,
   createSender,
   type ExporterName,
-  serializeBatches,
+  requestBodies,
   shortReason,
   zipkinUrl,
 } from './exporter.ts';
@@ -19,6 +20,7 @@ import { shownEndpoint, tracesProtocol, tracesTarget } from './otlp-target.ts';
 import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
 import { isOff, logProcessors, metricReaders } from './signals.ts';
+import type { SpanBatch } from './span-batch.ts';
 import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
 import { withinMs } from './within.ts';
 
@@ -49,11 +51,13 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
           // At the end, close() says in one line what came of everything.
           if (!ending || outcome.kind === 'accepted') announce(outcome, target(name, settings), diagnostics);
         };
+        const exporter = name as ExporterName;
         const queue = new SpanQueue(
-          reporting(createSender(name as ExporterName, settings), report),
+          batchFactory(exporter, settings),
+          reporting(createSender(exporter, settings), report),
           settings,
         );
-        queues.set(name as ExporterName, queue);
+        queues.set(exporter, queue);
         processors.push(queue);
       }
     }
@@ -133,21 +137,21 @@ const sum = (numbers: readonly number[]): number => numbers.reduce((total, numbe
 /** Sends a queue's rest by the helper process. Gives the number of spans that did not arrive. */
 function sendLeftovers(queue: SpanQueue, settings: Settings, timeoutMs: number): number {
   const batches = queue.takeUnsent();
-  const failures = sendNow(tracesTarget(settings), serializeBatches(batches, settings), timeoutMs);
+  const failures = sendNow(tracesTarget(settings), requestBodies(batches), timeoutMs);
   return sum(
-    batches.map(({ length }, index) => {
+    batches.map(({ count }, index) => {
       const failure = failures[index];
       if (failure === null) return 0;
       queue.trouble = failure === undefined ? queue.trouble : shortReason({ message: failure });
-      return length;
+      return count;
     }),
   );
 }
 
 const reporting =
-  (send: Send, report: (outcome: Outcome) => void): Send =>
-  async (spans) => {
-    const outcome = await send(spans);
+  (send: Send<SpanBatch>, report: (outcome: Outcome) => void): Send<SpanBatch> =>
+  async (batch) => {
+    const outcome = await send(batch);
     report(outcome);
     return outcome;
   };

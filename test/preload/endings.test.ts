@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();
@@ -33,8 +32,8 @@ async function end(way: string[], env: Record<string, string>, signals: NodeJS.S
   await fixture.waitForStdout(way[0] === 'exit' ? /found/ : /ready/);
   const beganMs = performance.now();
   for (const [index, signal] of signals.entries()) {
-    // Time for the program to have handled one before the next.
-    if (index > 0) await sleep(150);
+    // Signals that come before the program has handled the first are one to it.
+    if (index > 0) await fixture.waitForStdout(/ignored/);
     fixture.kill(signal);
   }
   const result = await fixture.ended;

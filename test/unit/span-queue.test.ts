@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
 import { readSettings } from '../../src/settings.ts';
+import { SpanList } from '../../src/span-batch.ts';
 import { type Outcome, type QueueLimits, SpanQueue } from '../../src/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
@@ -44,7 +45,8 @@ const settle = async () => {
 function makeQueue(limits: Partial<QueueLimits> = {}) {
   const attempts: Attempt[] = [];
   const queue = new SpanQueue(
-    (spans) =>
+    () => new SpanList(),
+    ({ spans }) =>
       new Promise((resolve) => {
         const answer = async (outcome: Outcome) => {
           resolve(outcome);
@@ -65,6 +67,8 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
   };
   return { queue, attempts, end, attempt };
 }
+
+const spansOf = (batches: readonly SpanList[]) => batches.flatMap(({ spans }) => spans);
 
 /** Time stands still until the test moves it. */
 function stopTime(t: TestContext): (ms: number) => Promise<void> {
@@ -254,10 +258,10 @@ test('what is taken is everything whose arrival is not known: on the way, waitin
   const onTheWay = attempt();
   const batches = queue.takeUnsent();
   assert.deepEqual(
-    batches.map(({ length }) => length),
+    batches.map(({ count }) => count),
     [10, 10, 10, 4],
   );
-  assert.deepEqual(batches.flat(), spans);
+  assert.deepEqual(spansOf(batches), spans);
   assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
   assert.deepEqual(queue.takeUnsent(), []);
 
@@ -273,7 +277,7 @@ for (const outcome of [LATER, REFUSED]) {
     const { queue, attempts, end, attempt } = makeQueue();
     end(makeSpans(10));
     const onTheWay = attempt();
-    assert.equal(queue.takeUnsent().flat().length, 10);
+    assert.equal(spansOf(queue.takeUnsent()).length, 10);
     await onTheWay.answer(outcome);
     await pass(60_000);
     assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
@@ -286,7 +290,7 @@ test('a batch that came back is taken with the rest', async (t) => {
   const spans = makeSpans(12);
   end(spans);
   await attempt().answer(LATER);
-  assert.deepEqual(queue.takeUnsent().flat(), spans);
+  assert.deepEqual(spansOf(queue.takeUnsent()), spans);
   await pass(60_000);
   assert.equal(attempts.length, 0, 'and is not tried again');
 });
@@ -403,7 +407,7 @@ test('shutting down is a flush after which nothing is sent', async (t) => {
   await pass(60_000);
   assert.equal(attempts.length, 0);
   assert.equal(queue.unsent, 5, 'they can still be taken');
-  assert.equal(queue.takeUnsent().flat().length, 5);
+  assert.equal(spansOf(queue.takeUnsent()).length, 5);
 });
 
 const DEFAULTS: QueueLimits = readSettings({});
@@ -411,12 +415,16 @@ const DEFAULTS: QueueLimits = readSettings({});
 test('a burst of 5,000 spans is not lost with the default limits, and arrives in full batches without a delay', async () => {
   const arrived: ReadableSpan[] = [];
   const sizes: number[] = [];
-  const queue = new SpanQueue(async (spans) => {
-    sizes.push(spans.length);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-    arrived.push(...spans);
-    return ACCEPTED;
-  }, DEFAULTS);
+  const queue = new SpanQueue(
+    () => new SpanList(),
+    async ({ spans }) => {
+      sizes.push(spans.length);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      arrived.push(...spans);
+      return ACCEPTED;
+    },
+    DEFAULTS,
+  );
   const spans = makeSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);

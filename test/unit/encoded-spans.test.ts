@@ -1,0 +1,250 @@
+/** What EncodedSpans writes is, byte for byte, what OpenTelemetry's serializer makes of the same spans. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Attributes, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { TraceState } from '@opentelemetry/core';
+import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import { type ReadableSpan, TracerProvider } from '@opentelemetry/sdk-trace';
+import fc from 'fast-check';
+import { EncodedSpans } from '../../src/encoded-spans.ts';
+
+function encode(spans: readonly ReadableSpan[]): Uint8Array {
+  const batch = new EncodedSpans();
+  for (const span of spans) batch.add(span);
+  assert.equal(batch.count, spans.length);
+  return batch.request();
+}
+
+function assertSameBytes(spans: ReadableSpan[]): void {
+  const expected = ProtobufTraceSerializer.serializeRequest(spans);
+  assert.ok(expected !== undefined);
+  assert.equal(Buffer.from(encode(spans)).toString('hex'), Buffer.from(expected).toString('hex'));
+}
+
+/** A provider whose ended spans are collected. */
+function makeProvider(resource: Attributes = {}, schemaUrl?: string) {
+  const spans: ReadableSpan[] = [];
+  const provider = new TracerProvider({
+    resource: resourceFromAttributes(resource, schemaUrl === undefined ? {} : { schemaUrl }),
+    spanProcessors: [
+      {
+        onStart() {},
+        onEnd: (span) => spans.push(span),
+        forceFlush: async () => {},
+        shutdown: async () => {},
+      },
+    ],
+  });
+  return { provider, spans };
+}
+
+/** A span as the SDK makes them, with these fields in the place of its own. */
+function makeSpan(fields: Partial<ReadableSpan>): ReadableSpan {
+  const { provider, spans } = makeProvider({ 'service.name': 'test' });
+  provider.getTracer('test').startSpan('span', {}, ROOT_CONTEXT).end();
+  return Object.assign(Object.create(spans[0] as ReadableSpan), fields);
+}
+
+const withField = <K extends keyof ReadableSpan>(field: K, value: unknown): ReadableSpan => {
+  const span = makeSpan({});
+  Object.defineProperty(span, field, { value });
+  return span;
+};
+
+describe('the bytes are those of OpenTelemetry’s serializer:', () => {
+  test('spans with children, events, links, status, several scopes and resources', () => {
+    const first = makeProvider({ 'service.name': 'one', 'process.pid': 7 });
+    const second = makeProvider({ 'service.name': 'two', list: ['a', 'b'] }, 'https://schema.example/1');
+    const spans: ReadableSpan[] = [];
+    for (const { provider, spans: ended } of [first, second]) {
+      for (const scope of [
+        provider.getTracer('plain'),
+        provider.getTracer('with version', '1.2.3', { schemaUrl: 'https://schema.example/2' }),
+      ]) {
+        const parent = scope.startSpan('parent', { kind: SpanKind.CLIENT, attributes: { a: 1, b: 'é' } });
+        const context = trace.setSpan(ROOT_CONTEXT, parent);
+        const child = scope.startSpan('child', { links: [{ context: parent.spanContext() }] }, context);
+        child.addEvent('event', { x: 1.5 });
+        child.recordException(new Error('broken'));
+        child.setStatus({ code: SpanStatusCode.ERROR, message: 'it broke ✗' });
+        child.end();
+        parent.end();
+      }
+      spans.push(...ended);
+    }
+    assert.equal(spans.length, 8);
+    // One after the other, and mixed: batches group them in the order in which they came.
+    assertSameBytes(spans);
+    assertSameBytes([0, 4, 2, 6, 1, 5, 3, 7].map((index) => spans[index] as ReadableSpan));
+  });
+
+  test('a parent from elsewhere, with trace state', () => {
+    const { provider, spans } = makeProvider();
+    const remote = {
+      traceId: '0af7651916cd43dd8448eb211c80319c',
+      spanId: 'B7AD6B7169203331',
+      traceFlags: 1,
+      isRemote: true,
+      traceState: new TraceState('a=1,b=2'),
+    };
+    const context = trace.setSpanContext(ROOT_CONTEXT, remote);
+    provider
+      .getTracer('t')
+      .startSpan('s', { links: [{ context: remote }] }, context)
+      .end();
+    assertSameBytes(spans);
+  });
+
+  for (const [what, value] of Object.entries({
+    integers: [
+      0,
+      -0,
+      1,
+      127,
+      128,
+      300,
+      2 ** 31,
+      2 ** 32 - 1,
+      2 ** 32,
+      2 ** 53,
+      2 ** 62,
+      -1,
+      -300,
+      -(2 ** 63),
+    ],
+    'numbers that are no 64-bit integers': [0.1, -2.5, Number.NaN, Infinity, -Infinity, 2 ** 63, 1e300],
+    texts: ['', 'a', 'é', '✗', '😀', '\ud800', 'x'.repeat(127), 'x'.repeat(128), 'é'.repeat(100_000)],
+    'lists with gaps': [[null, 'a', undefined, null]],
+    bytes: [new Uint8Array([0, 1, 255]), new Uint8Array(300)],
+    maps: [{ a: { b: [1, 'x', { c: true }] }, ['long key'.repeat(40)]: 1 }],
+    nothing: [null, undefined, () => {}, Symbol('s')],
+  })) {
+    test(`attributes: ${what}`, () => {
+      for (const each of value) assertSameBytes([makeSpan({ attributes: { key: each } as Attributes })]);
+    });
+  }
+
+  test('an attribute that the object only inherits is left out', () => {
+    const attributes = Object.assign(Object.create({ inherited: 1 }), { own: 2 });
+    assertSameBytes([makeSpan({ attributes })]);
+  });
+
+  test('times: the first, the last that 32 bits of seconds hold, and each carry between the halves', () => {
+    for (const seconds of [0, 1, 4, 5, 65_535, 65_536, 1_800_000_000, 2 ** 32 - 1]) {
+      for (const nanos of [0, 1, 294_967_295, 294_967_296, 999_999_999]) {
+        assertSameBytes([makeSpan({ startTime: [seconds, nanos], endTime: [seconds, nanos] })]);
+      }
+    }
+  });
+
+  test('dropped attributes, events and links are counted', () => {
+    const span = withField('droppedAttributesCount', 300);
+    Object.defineProperty(span, 'droppedEventsCount', { value: 2 });
+    Object.defineProperty(span, 'droppedLinksCount', { value: 200_000 });
+    assertSameBytes([span]);
+  });
+
+  test('a span of any size: each length field grows from one byte to several', () => {
+    for (const size of [1, 60, 100, 110, 120, 127, 128, 200, 16_200, 16_383, 16_384, 70_000, 3_000_000]) {
+      assertSameBytes([makeSpan({ name: 'n'.repeat(size), attributes: { list: ['v'.repeat(size), 'w'] } })]);
+    }
+  });
+
+  test('whatever the attributes, names and status are', () => {
+    const leaf = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.maxSafeInteger(),
+      fc.double(),
+      fc.boolean(),
+      fc.uint8Array(),
+      fc.constant(null),
+    );
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 3 },
+        leaf,
+        fc.array(tie('value'), { maxLength: 4 }),
+        fc.dictionary(fc.string(), tie('value'), { maxKeys: 4, noNullPrototype: true }),
+      ),
+    }));
+    const attributes = fc.dictionary(fc.string({ unit: 'binary' }), value as fc.Arbitrary<never>, {
+      maxKeys: 8,
+      noNullPrototype: true,
+    });
+    const time = fc.tuple(fc.nat(2 ** 31 - 1), fc.nat(999_999_999));
+    const span = fc.record({
+      name: fc.string({ unit: 'binary' }),
+      kind: fc.constantFrom(0, 1, 2, 3, 4),
+      attributes,
+      startTime: time,
+      endTime: time,
+      events: fc.array(fc.record({ name: fc.string(), time, attributes, droppedAttributesCount: fc.nat() }), {
+        maxLength: 2,
+      }),
+      status: fc.record({
+        code: fc.constantFrom(0, 1, 2),
+        message: fc.option(fc.string(), { nil: undefined }),
+      }),
+    });
+    fc.assert(
+      fc.property(fc.array(span, { minLength: 1, maxLength: 5 }), (all) =>
+        assertSameBytes(all.map((fields) => makeSpan(fields as Partial<ReadableSpan>))),
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+test('a batch of thousands of spans grows as it must', () => {
+  const { provider, spans } = makeProvider({ 'service.name': 'many' });
+  const tracer = provider.getTracer('t');
+  for (let index = 0; index < 5_000; index++)
+    tracer.startSpan(`search ${index}`, { attributes: { index } }).end();
+  assertSameBytes(spans);
+});
+
+test('a request can be made again, as after an attempt in vain, and with more spans in it', () => {
+  const batch = new EncodedSpans();
+  const one = makeSpan({ name: 'one' });
+  const two = Object.assign(Object.create(one), { name: 'two' });
+  batch.add(one);
+  const before = Buffer.from(batch.request());
+  assert.deepEqual(Buffer.from(batch.request()), before);
+  batch.add(two);
+  assert.deepEqual(
+    Buffer.from(batch.request()),
+    Buffer.from(ProtobufTraceSerializer.serializeRequest([one, two]) ?? []),
+  );
+});
+
+test('what changes after a span has ended does not change what is sent', () => {
+  const attributes: Attributes = { key: 'before' };
+  const span = makeSpan({ attributes });
+  const batch = new EncodedSpans();
+  batch.add(span);
+  const expected = Buffer.from(ProtobufTraceSerializer.serializeRequest([span]) ?? []);
+  attributes.key = 'after';
+  assert.deepEqual(Buffer.from(batch.request()), expected);
+});
+
+test('a span that cannot be written leaves the others as they are', () => {
+  const good = makeSpan({ name: 'good' });
+  const bad = Object.assign(Object.create(good), {
+    name: 'x'.repeat(10_000),
+    attributes: {
+      get key(): string {
+        throw new Error('not readable');
+      },
+    },
+  });
+  const batch = new EncodedSpans();
+  batch.add(good);
+  assert.throws(() => batch.add(bad), /not readable/);
+  batch.add(good);
+  assert.equal(batch.count, 2);
+  assert.deepEqual(
+    Buffer.from(batch.request()),
+    Buffer.from(ProtobufTraceSerializer.serializeRequest([good, good]) ?? []),
+  );
+});
