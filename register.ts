@@ -3,7 +3,12 @@
  * nothing in here may fail the app: what goes wrong is said in one line, and the app runs untraced.
  */
 import { startFromFile } from './src/configured-telemetry.ts';
-import { createDiagnostics, describeProblem, showOpenTelemetryMessages } from './src/diagnostics.ts';
+import {
+  createDiagnostics,
+  describeMisspelling,
+  describeProblem,
+  showOpenTelemetryMessages,
+} from './src/diagnostics.ts';
 import { flushAtEnd } from './src/exit.ts';
 import { activateOnLoad } from './src/instrumentations/activation.ts';
 import { selectInstrumentations } from './src/instrumentations/selection.ts';
@@ -28,6 +33,7 @@ export function register(): void {
   const diagnostics = createDiagnostics(settings.logLevel);
   try {
     for (const problem of settings.problems) diagnostics.warn(describeProblem(problem));
+    for (const misspelling of settings.misspellings) diagnostics.warn(describeMisspelling(misspelling));
     const selection = selectInstrumentations(settings);
     for (const warning of selection.warnings) diagnostics.warn(warning);
 

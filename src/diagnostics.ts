@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
-import type { Problem, Settings } from './settings.ts';
+import type { Misspelling, Problem, Settings } from './settings.ts';
 
 const PREFIX = 'milvus-otel: ';
 
@@ -87,6 +87,10 @@ export function describeProblem(problem: Problem): string {
   const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
   return `${problem.variable}=${oneLine(problem.value)} cannot be used (expected ${problem.expected}); ${instead}.`;
 }
+
+/** One line for a name that nothing reads. Its value is not shown: it may be a secret under a wrong name. */
+export const describeMisspelling = ({ variable, meant }: Misspelling): string =>
+  `${oneLine(variable)} is read by nothing and has no effect; ${meant} is near, was it meant?`;
 
 const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
   none: DiagLogLevel.NONE,

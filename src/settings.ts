@@ -6,6 +6,9 @@
  * set, every standard variable means what the specification says.
  */
 
+import { isReadByOthers } from './known-variables.ts';
+import { meantName } from './meant-name.ts';
+
 /** A value that could not be used: what was set, and what is used instead. Printed in one line each. */
 export interface Problem {
   variable: string;
@@ -33,6 +36,12 @@ interface Row<T> {
   ownDefault?: boolean;
   /** How the fallback is shown in documents when it is not simply its text. */
   shownFallback?: string;
+}
+
+/** A set variable that nothing reads, and the one that was meant, by all appearances. */
+export interface Misspelling {
+  variable: string;
+  meant: string;
 }
 
 export type Group =
@@ -565,6 +574,7 @@ export type Settings = {
 } & {
   readonly given: ReadonlySet<SettingKey>;
   readonly problems: readonly Problem[];
+  readonly misspellings: readonly Misspelling[];
 };
 
 /**
@@ -595,9 +605,24 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
       });
     }
   }
-  const settings = { ...values, given, problems } as unknown as Settings;
+  const misspellings = findMisspellings(env);
+  const settings = { ...values, given, problems, misspellings } as unknown as Settings;
   return withoutSchemelessHttp(settings, problems);
 }
+
+/** Names beginning with OTEL_ that nothing reads, where one that we read is near. Any other is somebody else's. */
+function findMisspellings(env: Readonly<Record<string, string | undefined>>): Misspelling[] {
+  const misspellings: Misspelling[] = [];
+  for (const variable of Object.keys(env)) {
+    if (!variable.startsWith('OTEL_') || NAMES.has(variable) || isReadByOthers(variable)) continue;
+    if ((env[variable] ?? '').trim() === '') continue;
+    const meant = meantName(variable, NAMES);
+    if (meant !== undefined) misspellings.push({ variable, meant });
+  }
+  return misspellings;
+}
+
+const NAMES: ReadonlySet<string> = new Set(Object.values(SETTINGS).map(({ env }) => env));
 
 /** Only OTLP over gRPC takes an endpoint without a scheme; over HTTP there is nothing that it could be sent to. */
 function withoutSchemelessHttp(settings: Settings, problems: Problem[]): Settings {
