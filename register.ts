@@ -15,7 +15,7 @@ import { selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp-target.ts';
-import { packageName, serviceNameOf } from './src/resource.ts';
+import { appFile, packageName, serviceNameOf } from './src/resource.ts';
 import { readSettings, type Settings } from './src/settings.ts';
 import { isOff } from './src/signals.ts';
 import { startTelemetry } from './src/telemetry.ts';
@@ -37,7 +37,7 @@ export function register(): void {
     const selection = selectInstrumentations(settings);
     for (const warning of selection.warnings) diagnostics.warn(warning);
 
-    const serviceName = serviceNameOf(settings) ?? packageName(process.argv[1]) ?? 'milvus-client';
+    const serviceName = serviceNameOf(settings) ?? packageName(appFile(process.argv[1], process.env)) ?? 'milvus-client';
     // What is wrong in a configuration file, only OpenTelemetry knows.
     showOpenTelemetryMessages(settings.logLevel ?? (settings.configFile ? 'warn' : undefined));
     const telemetry = settings.configFile

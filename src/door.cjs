@@ -6,7 +6,14 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 // Workers cannot abort the process. (worker_threads would say it too, but takes milliseconds to load.)
 const inWorker = process.abort.disabled === true;
 
-if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true') {
+// Programs that inherit NODE_OPTIONS on the way to the app: they never run it themselves, and what they start has the
+// preload of its own. One is meant only if file and package both fit: an app may have a yarn.js too.
+const TOOL_FILES =
+  /^(npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2|Daemon|cross-env|concurrently)$/;
+const TOOL_PACKAGES =
+  /^(npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
+
+if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true' && !isTool(process.argv[1])) {
   if (major > 22 || (major === 22 && minor >= 15)) {
     // Node loads preloads in the thread of module hooks too, which has nothing to trace.
     if (!inWorker || !require('node:worker_threads').isInternalThread) require('./preload.cjs').register();
@@ -20,5 +27,45 @@ if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true') {
     } catch (_) {
       // stderr is closed: there is nobody to tell.
     }
+  }
+}
+
+/** Why and how: docs/decisions/tools-left-alone.md. The name alone rules out nearly everything, and costs nothing. */
+function isTool(mainFile) {
+  const name = /[^\\/]*$/.exec(String(mainFile))[0].replace(/\.[cm]?js$/, '');
+  return isInstallScript() || (TOOL_FILES.test(name) && isOfToolPackage(mainFile));
+}
+
+function isOfToolPackage(mainFile) {
+  try {
+    // biome-ignore-start lint/style/useNodejsImportProtocol: as above.
+    const fs = require('fs');
+    const path = require('path');
+    // biome-ignore-end lint/style/useNodejsImportProtocol: as above.
+    // Of a link such as node_modules/.bin/tsc, where it leads.
+    const file = fs.realpathSync(mainFile);
+    // Yarn in a repository: a file of its own, with no package.json but the app's above it.
+    if (/[\\/]\.yarn[\\/]releases[\\/]yarn-[^\\/]*$/.test(file)) return true;
+    for (let folder = path.dirname(file); folder !== path.dirname(folder); folder = path.dirname(folder)) {
+      const manifest = path.join(folder, 'package.json');
+      if (!fs.existsSync(manifest)) continue;
+      const name = JSON.parse(fs.readFileSync(manifest, 'utf8')).name;
+      // Some packages have a nameless one further down, which says only which kind of modules is in there.
+      if (name !== undefined) return TOOL_PACKAGES.test(name);
+    }
+  } catch (_) {
+    // Not to be read, so not known to be a tool.
+  }
+  return false;
+}
+
+/** What a dependency runs when it is installed: it may download something, but it is not the app. */
+function isInstallScript() {
+  if (!/^(pre|post)?install$/.test(process.env.npm_lifecycle_event)) return false;
+  try {
+    return /[\\/]node_modules[\\/]/.test(process.cwd());
+  } catch (_) {
+    // The folder is gone.
+    return false;
   }
 }

@@ -1,7 +1,7 @@
 /** Who the telemetry is about: the resource's detectors, and a name for the service. */
 
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import {
   envDetector,
   hostDetector,
@@ -64,6 +64,24 @@ export function packageName(mainFile: string | undefined): string | undefined {
       // No package.json here, or not one that can be read: the next folder up decides.
     }
     if (directory === dirname(directory)) return undefined;
+  }
+}
+
+/**
+ * The main file of the app, as far as its name goes: a runner that is installed beside the app (next, ts-node, pm2's
+ * container) is not it.
+ */
+export function appFile(mainFile: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
+  const runner = `${sep}node_modules${sep}`;
+  if (mainFile === undefined || !mainFile.includes(runner)) return mainFile;
+  if (env.pm_exec_path !== undefined) return env.pm_exec_path;
+  try {
+    const folder = process.cwd();
+    const holder = mainFile.slice(0, mainFile.indexOf(runner));
+    return `${folder}${sep}`.startsWith(`${holder}${sep}`) ? join(folder, 'package.json') : mainFile;
+  } catch {
+    // The folder is gone.
+    return mainFile;
   }
 }
 
