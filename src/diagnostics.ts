@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
+import type { Earlier } from './other-sdk.ts';
 import type { Misspelling, Problem, Settings } from './settings.ts';
 
 const PREFIX = 'milvus-otel: ';
@@ -91,6 +92,20 @@ export function describeProblem(problem: Problem): string {
 /** One line for a name that nothing reads. Its value is not shown: it may be a secret under a wrong name. */
 export const describeMisspelling = ({ variable, meant }: Misspelling): string =>
   `${oneLine(variable)} is read by nothing and has no effect; ${meant} is near, was it meant?`;
+
+/** Who won, and how to choose: an SDK that was there first. */
+export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>
+  shared
+    ? 'another OpenTelemetry SDK was started before this preload, so it sends all spans, and this one only adds those of Milvus; to send by milvus-otel, load it first or alone.'
+    : `another OpenTelemetry SDK was started before this preload with @opentelemetry/api ${oneLine(apiVersion)}, an older one than ours, so Milvus is not traced; load milvus-otel first or alone, or install one version of @opentelemetry/api.`;
+
+/** Who won, and how to choose: an SDK that came later. */
+export const describeLaterSdk = (destination: string): string =>
+  `another OpenTelemetry SDK was started after this preload, which sends all spans (to ${oneLine(destination)}), and that one none; to send by that one, leave the preload out and give it new MilvusInstrumentation() from milvus-otel/instrumentation.`;
+
+/** Who won, and how to choose: two copies of this package. */
+export const describeSecondCopy = (first: string, second: string): string =>
+  `it is loaded twice, and ${oneLine(first)} traces, ${oneLine(second)} does nothing; load only one of them.`;
 
 const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
   none: DiagLogLevel.NONE,

@@ -15,8 +15,13 @@ const TOOL_PACKAGES =
 
 if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true' && !isTool(process.argv[1])) {
   if (major > 22 || (major === 22 && minor >= 15)) {
-    // Node loads preloads in the thread of module hooks too, which has nothing to trace.
-    if (!inWorker || !require('node:worker_threads').isInternalThread) require('./preload.cjs').register();
+    const loaded = globalThis[Symbol.for('milvus-otel.loaded')];
+    if (loaded !== undefined) {
+      if (!inWorker) loaded(__filename);
+      // Node loads preloads in the thread of module hooks too, which has nothing to trace.
+    } else if (!inWorker || !require('node:worker_threads').isInternalThread) {
+      require('./preload.cjs').register();
+    }
   } else if (!inWorker) {
     try {
       // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.

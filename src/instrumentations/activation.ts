@@ -10,6 +10,7 @@ import { diag } from '@opentelemetry/api';
 import type { Instrumentation, InstrumentationModuleDefinition } from '@opentelemetry/instrumentation';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
 import { loadChunk } from '../chunks.ts';
+import { asOurs } from '../other-sdk.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { startImportHooks } from './import-hook.ts';
 import { moduleName } from './module-name.ts';
@@ -29,11 +30,11 @@ export interface Surroundings {
   inLambda: boolean;
 }
 
-/** A package whose first resolution is told, with the URL that it came to. */
-export interface Watched {
-  name: string;
-  resolved: (url: string) => void;
-}
+/** Packages whose first resolution is told, with the URL that it came to. */
+export type Watched = Readonly<Record<string, (url: string) => void>>;
+
+/** Leaves what the instrumentation of this name does to somebody else's, from now on. */
+export type GiveWay = (name: string) => void;
 
 /**
  * Starts waiting. `activated` is told of each instrumentation that was made, so that the SDK's providers can be
@@ -44,13 +45,14 @@ export function activateOnLoad(
   surroundings: Surroundings,
   activated: (instrumentation: Instrumentation) => void,
   watched: Watched,
-): void {
+): GiveWay {
   const waiting = new Map<string, CatalogEntry[]>();
-  const done = new Set<CatalogEntry>();
+  /** Names of those that had their turn, and what was made. */
+  const done = new Map<string, Instrumentation | undefined>();
 
-  const activate = (entry: CatalogEntry): Instrumentation | undefined => {
-    if (done.has(entry)) return undefined;
-    done.add(entry);
+  const make = (entry: CatalogEntry): Instrumentation | undefined => {
+    if (done.has(entry.name)) return undefined;
+    done.set(entry.name, undefined);
     try {
       const { Instrumentation: Class } = loadChunk<{ Instrumentation: InstrumentationClass }>(
         `instrumentation-${entry.name}`,
@@ -61,12 +63,14 @@ export function activateOnLoad(
       const Fitting = supportedVersions === undefined ? Class : forVersions(Class, supportedVersions);
       const instrumentation = new Fitting(quiet ? { disableLogSending: true } : undefined);
       activated(instrumentation);
+      done.set(entry.name, instrumentation);
       return instrumentation;
     } catch (error) {
       diag.error(`The instrumentation ${entry.name} could not be activated`, error);
       return undefined;
     }
   };
+  const activate = (entry: CatalogEntry) => asOurs(() => make(entry));
 
   for (const entry of entries) {
     for (const name of entry.modules) waiting.set(name, [...(waiting.get(name) ?? []), entry]);
@@ -76,18 +80,20 @@ export function activateOnLoad(
   }
 
   const imports = esmImports([...waiting.keys()]);
-  let told = false;
+  const untold = new Map(Object.entries(watched));
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = moduleName(specifier);
-      if (name === watched.name && !told) {
-        told = true;
+      if (name === undefined) return nextResolve(specifier, context);
+      const tell = untold.get(name);
+      if (tell !== undefined) {
+        untold.delete(name);
         const resolution = nextResolve(specifier, context);
-        watched.resolved(resolution.url);
+        tell(resolution.url);
         return resolution;
       }
-      const due = name === undefined ? undefined : waiting.get(name);
-      if (name === undefined || due === undefined) return nextResolve(specifier, context);
+      const due = waiting.get(name);
+      if (due === undefined) return nextResolve(specifier, context);
       due.forEach(activate);
       // Not an array on every Node, whatever its types say.
       if (![...context.conditions].includes('import')) return nextResolve(specifier, context);
@@ -98,6 +104,12 @@ export function activateOnLoad(
       return imports.resolve(specifier, context, nextResolve);
     },
   });
+
+  return (name) => {
+    const made = done.get(name);
+    done.set(name, undefined);
+    made?.disable();
+  };
 }
 
 /** The same instrumentation for other versions of its module than it names itself. */
