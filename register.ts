@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { startFromFile } from './src/configured-telemetry.ts';
 import {
   createDiagnostics,
+  DATADOG,
   describeEarlierSdk,
   describeLaterSdk,
   describeMisspelling,
@@ -21,6 +22,7 @@ import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import {
   asOurs,
   earlierSdk,
+  hasDatadog,
   SDK_PACKAGES,
   watchInstrumentations,
   watchRegistration,
@@ -54,6 +56,7 @@ export function register(): void {
 
     const { captureFilter, rpcSpans } = settings;
     const makeMilvus = () => asOurs(() => new MilvusInstrumentation({ captureFilter, rpcSpans }));
+    if (hasDatadog()) diagnostics.warn(DATADOG);
     const earlier = earlierSdk();
     if (earlier !== undefined) {
       diagnostics.warn(describeEarlierSdk(earlier));
@@ -83,6 +86,7 @@ export function register(): void {
         const unknown = selection.milvus ? unknownSdk(url) : undefined;
         if (unknown !== undefined) diagnostics.warn(unknown);
       },
+      'dd-trace': () => diagnostics.warn(DATADOG),
       ...Object.fromEntries(SDK_PACKAGES.map((name) => [name, sdkLoaded])),
     });
     watchInstrumentations((name) => {

@@ -103,6 +103,10 @@ export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>
 export const describeLaterSdk = (destination: string): string =>
   `another OpenTelemetry SDK was started after this preload, which sends all spans (to ${oneLine(destination)}), and that one none; to send by that one, leave the preload out and give it new MilvusInstrumentation() from milvus-otel/instrumentation.`;
 
+/** Nobody won: a tracer of another kind. */
+export const DATADOG =
+  'dd-trace is in this process too: both trace, each to its own place, and both write the trace context of outgoing calls, so traces fall apart; load only one of them.';
+
 /** Who won, and how to choose: two copies of this package. */
 export const describeSecondCopy = (first: string, second: string): string =>
   `it is loaded twice, and ${oneLine(first)} traces, ${oneLine(second)} does nothing; load only one of them.`;

@@ -9,7 +9,7 @@ const inWorker = process.abort.disabled === true;
 // Programs that inherit NODE_OPTIONS on the way to the app: they never run it themselves, and what they start has the
 // preload of its own. One is meant only if file and package both fit: an app may have a yarn.js too.
 const TOOL_FILES =
-  /^(npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2|Daemon|cross-env|concurrently)$/;
+  /^(npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently)$/;
 const TOOL_PACKAGES =
   /^(npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
 

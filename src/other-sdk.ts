@@ -37,6 +37,9 @@ export function asOurs<T>(make: () => T): T {
   }
 }
 
+/** Datadog's tracer, which registers nothing with OpenTelemetry unless it is asked to. Source: dd-trace 6, bootstrap.js. */
+export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
+
 /** Packages whose loading says that an SDK may be started. */
 export const SDK_PACKAGES = [
   '@opentelemetry/sdk-node',

@@ -1,0 +1,151 @@
+/** Twice in one process, or beside another OpenTelemetry SDK: one provider, one set of spans, one line that says who sends. */
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { outline, useRuns } from './runs.ts';
+
+const runs = useRuns();
+const root = path.join(import.meta.dirname, '../..');
+const stockFolder = path.join(root, 'node_modules/@opentelemetry/auto-instrumentations-node');
+const printed = 'has true, inserted 1, found 5, queried 5\n';
+/** The stock SDKs' defaults that would try to send elsewhere, ask clouds, or add spans of sockets. */
+const TRACES_ONLY = {
+  OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+  OTEL_METRICS_EXPORTER: 'none',
+  OTEL_LOGS_EXPORTER: 'none',
+  OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process',
+  OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'net,dns,fs,generic-pool',
+};
+const STARTED_BEFORE =
+  /^milvus-otel: another OpenTelemetry SDK was started before this preload, [^\n]* load it first or alone\.\n$/;
+const STARTED_AFTER =
+  /^milvus-otel: another OpenTelemetry SDK was started after this preload, [^\n]*milvus-otel\/instrumentation\.\n$/;
+
+// GET (fetch)
+// └─ GET (server)
+//    ├─ connect default
+//    └─ search quick_setup
+// GET
+// └─ GET
+//    └─ search quick_setup
+const WEB_APP = [
+  'GET',
+  '  GET',
+  '    connect default',
+  '    search quick_setup',
+  'GET',
+  '  GET',
+  '    search quick_setup',
+];
+
+let stock: string;
+before(async () => {
+  const { exports } = JSON.parse(await readFile(path.join(stockFolder, 'package.json'), 'utf8'));
+  const door = exports['./register'];
+  stock = path.join(stockFolder, door.require?.default ?? door.require ?? door.default ?? door);
+});
+
+const door = path.join(root, 'dist/register.cjs');
+/** The preloads in this order, all by --import: Node loads those of --require before. */
+const preloads = (...files: string[]) => ({
+  NODE_OPTIONS: files.map((file) => `--import ${JSON.stringify(file)}`).join(' '),
+});
+
+describe('beside another SDK', { concurrency: 2 }, () => {
+  test('the stock preload before ours sends the spans, and Milvus is in them', async () => {
+    const { service, stdout, stderr, code } = await runs.run({
+      file: 'test/fixtures/web-app.mjs',
+      preload: false,
+      env: { ...TRACES_ONLY, ...preloads(stock, door) },
+    });
+    assert.deepEqual({ stdout, code }, { stdout: '5\n5\n', code: 0 });
+    assert.match(stderr, STARTED_BEFORE);
+    assert.deepEqual(outline(await runs.spans(service, 7)), WEB_APP);
+  });
+
+  test('the stock preload after ours adds its instrumentations, and no second span', async () => {
+    const { service, stdout, stderr, code } = await runs.run({
+      file: 'test/fixtures/web-app.mjs',
+      preload: false,
+      env: { ...TRACES_ONLY, ...preloads(door, stock) },
+    });
+    assert.deepEqual({ stdout, code }, { stdout: '5\n5\n', code: 0 });
+    assert.match(stderr, STARTED_AFTER);
+    assert.deepEqual(outline(await runs.spans(service, 7)), WEB_APP);
+  });
+
+  test('an SDK that the app starts itself, as an ES module, sends nothing beside us', async () => {
+    const { service, stdout, stderr, code } = await runs.run({
+      file: 'test/fixtures/own-sdk.mjs',
+      env: TRACES_ONLY,
+    });
+    assert.deepEqual({ stdout, code }, { stdout: '5\n5\n', code: 0 });
+    assert.match(stderr, STARTED_AFTER);
+    assert.deepEqual(outline(await runs.spans(service, 7)), WEB_APP);
+  });
+
+  test('an SDK that the app starts itself, in CommonJS, leaves its spans to us', async () => {
+    const file = 'test/fixtures/own-sdk.cjs';
+    assert.equal((await runs.run({ file, preload: false, env: TRACES_ONLY })).stdout, 'own exporter: 1\n');
+    const { service, stdout, stderr, code } = await runs.run({ file, env: TRACES_ONLY });
+    assert.deepEqual({ stdout, code }, { stdout: 'own exporter: 0\n', code: 0 });
+    assert.match(stderr, STARTED_AFTER);
+    assert.deepEqual(outline(await runs.spans(service, 1)), ['own']);
+  });
+
+  test('an app that brings its own instrumentations is told so only at info', async () => {
+    const { stderr } = await runs.run({
+      file: 'test/fixtures/own-sdk.mjs',
+      env: { ...TRACES_ONLY, OTEL_LOG_LEVEL: 'info' },
+    });
+    assert.match(stderr, /^milvus-otel: the app's own instrumentation http is used instead/m);
+    assert.doesNotMatch(stderr, /own instrumentation milvus/);
+  });
+});
+
+describe('loaded twice', { concurrency: 2 }, () => {
+  let copy: string;
+  before(async () => {
+    // Within the repository, so that it finds what is shared with the app.
+    copy = await mkdtemp(path.join(root, '.cache/copy-'));
+    await cp(path.join(root, 'dist'), copy, { recursive: true });
+  });
+  after(() => rm(copy, { recursive: true, force: true }));
+
+  test('from the same path, nothing is said and there is one set of spans', async () => {
+    const { service, ...result } = await runs.run({
+      file: 'test/fixtures/searches.mjs',
+      preload: '--require',
+      env: preloads(door, door),
+    });
+    assert.deepEqual(result, { stdout: printed, stderr: '', code: 0, signal: null });
+    await runs.spans(service, 5);
+  });
+
+  for (const way of ['--import', '--require'] as const) {
+    test(`from two copies, by NODE_OPTIONS and ${way}, one traces and one line names both`, async () => {
+      const other = path.join(copy, 'register.cjs');
+      const { service, stdout, stderr, code } = await runs.run({
+        file: 'test/fixtures/searches.mjs',
+        preload: way,
+        env: { NODE_OPTIONS: `${way} ${other}` },
+      });
+      assert.deepEqual({ stdout, code }, { stdout: printed, code: 0 });
+      assert.equal(
+        stderr,
+        `milvus-otel: it is loaded twice, and ${other} traces, ${door} does nothing; load only one of them.\n`,
+      );
+      await runs.spans(service, 5);
+    });
+  }
+
+  test('from two copies in an app with a worker thread, the line is there once', async () => {
+    const { service, stderr } = await runs.run({
+      file: 'test/fixtures/worker.mjs',
+      env: preloads(path.join(copy, 'register.cjs')),
+    });
+    assert.match(stderr, /^milvus-otel: it is loaded twice[^\n]*\n$/);
+    await runs.spans(service, 5);
+  });
+});
