@@ -13,6 +13,7 @@ import {
   describeProblem,
   describeSecondCopy,
   showOpenTelemetryMessages,
+  stderrWithout,
 } from './src/diagnostics.ts';
 import { flushAtEnd } from './src/exit.ts';
 import { activateOnLoad } from './src/instrumentations/activation.ts';
@@ -41,7 +42,8 @@ const LOADED = Symbol.for('milvus-otel.loaded');
 export function register(): void {
   const settings = readSettings(process.env);
   if (settings.sdkDisabled) return;
-  const diagnostics = createDiagnostics(settings.logLevel);
+  const write = stderrWithout(process.env);
+  const diagnostics = createDiagnostics(settings.logLevel, write);
   // By two ways (NODE_OPTIONS and the command line, say), the first one counts. The second one asks before it loads
   // anything: src/door.cjs.
   const door = join(__dirname, 'register.cjs');
@@ -67,7 +69,7 @@ export function register(): void {
     const serviceName =
       serviceNameOf(settings) ?? packageName(appFile(process.argv[1], process.env)) ?? 'milvus-client';
     // What is wrong in a configuration file, only OpenTelemetry knows.
-    showOpenTelemetryMessages(settings.logLevel ?? (settings.configFile ? 'warn' : undefined));
+    showOpenTelemetryMessages(settings.logLevel ?? (settings.configFile ? 'warn' : undefined), write);
     const telemetry = settings.configFile
       ? startFromFile(settings.configFile)
       : startTelemetry(settings, serviceName, diagnostics);

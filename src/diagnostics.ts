@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import type { Earlier } from './other-sdk.ts';
+import { secretsIn, withoutSecrets } from './secrets.ts';
 import type { Misspelling, Problem, Settings } from './settings.ts';
 
 const PREFIX = 'milvus-otel: ';
@@ -14,6 +15,20 @@ export interface Diagnostics {
   warn(text: string): void;
   /** A fact for who asked by OTEL_LOG_LEVEL=info or finer; each text is said once. */
   info(text: string): void;
+}
+
+/** Writes lines to stderr, without what is secret in the environment. */
+export function stderrWithout(
+  env: Readonly<Record<string, string | undefined>>,
+  write: (line: string) => void = writeToStderr,
+): (line: string) => void {
+  let secrets: string[] | undefined;
+  return (line) => {
+    // Read at the first line: most processes never write one.
+    secrets ??= secretsIn(env);
+    // Who speaks stays readable, whatever the secret is.
+    write(PREFIX + withoutSecrets(line.slice(PREFIX.length), secrets));
+  };
 }
 
 export function createDiagnostics(
@@ -81,17 +96,25 @@ export function keepingMessages<T>(start: () => T): T {
 }
 
 /** Text of somebody else's on one line, and without what a terminal would act on. */
-export const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ');
+export const oneLine = (text: string): string => text.replace(/[\s\p{Cc}\p{Cf}]+/gu, ' ');
+
+/** A value on one line, of which the beginning says enough. */
+const shown = (value: string): string => {
+  const line = oneLine(value);
+  return line.length > LONGEST_SHOWN ? `${line.slice(0, LONGEST_SHOWN)}…` : line;
+};
+
+const LONGEST_SHOWN = 200;
 
 /** One line for a value that cannot be used: variable, value, what is expected, what is used instead. */
 export function describeProblem(problem: Problem): string {
   const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
-  return `${problem.variable}=${oneLine(problem.value)} cannot be used (expected ${problem.expected}); ${instead}.`;
+  return `${problem.variable}=${shown(problem.value)} cannot be used (expected ${problem.expected}); ${instead}.`;
 }
 
 /** One line for a name that nothing reads. Its value is not shown: it may be a secret under a wrong name. */
 export const describeMisspelling = ({ variable, meant }: Misspelling): string =>
-  `${oneLine(variable)} is read by nothing and has no effect; ${meant} is near, was it meant?`;
+  `${shown(variable)} is read by nothing and has no effect; ${meant} is near, was it meant?`;
 
 /** Who won, and how to choose: an SDK that was there first. */
 export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>

@@ -651,9 +651,9 @@ export function shownFallback(definition: { fallback: unknown; shownFallback?: s
 }
 
 /**
- * Takes user:password out of a URL or host:port, so that it can be printed. All up to the last @ goes: a password
+ * Takes user:password and the values of a query out of a URL or host:port, so that it can be printed. All up to the last @ goes: a password
  * that was not encoded may hold @, / and blanks itself, and then the value is no URL at all.
  */
 export function withoutCredentials(value: string): string {
-  return value.replace(/^([^@]*?:\/\/)?.*@/s, '$1***@');
+  return value.replace(/^([^@]*?:\/\/)?.*@/s, '$1***@').replace(/([?&][^\s=&#]+=)[^\s&#]*/g, '$1***');
 }

@@ -1,0 +1,54 @@
+/** 10,000 environments that mean no good: whatever is set, there are settings, and one line for each thing that is wrong. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  createDiagnostics,
+  describeMisspelling,
+  describeProblem,
+  stderrWithout,
+} from '../../src/diagnostics.ts';
+import { readSettings, SETTINGS } from '../../src/settings.ts';
+import { CASES, hostileEnvironment, PLANT } from '../support/hostile-environments.ts';
+
+const NAMES = new Set(Object.values(SETTINGS).map(({ env }) => env));
+
+test(`any of ${CASES.numRuns} environments gives settings, and one line for each thing that is wrong`, (t) => {
+  t.diagnostic(`seed ${CASES.seed}`);
+  let problems = 0;
+  let misspellings = 0;
+  fc.assert(
+    fc.property(hostileEnvironment, (env) => {
+      const settings = readSettings(env);
+      const lines: string[] = [];
+      const diagnostics = createDiagnostics(
+        'warn',
+        stderrWithout(env, (line) => lines.push(line)),
+      );
+      for (const problem of settings.problems) {
+        assert.ok(NAMES.has(problem.variable));
+        diagnostics.warn(describeProblem(problem));
+        const line = lines.at(-1) as string;
+        assert.match(line, / cannot be used \(expected [^\n]+\); (it is ignored|[^\n]+ is used)\.\n$/);
+        assert.ok(line.startsWith(`milvus-otel: ${problem.variable}=`), line);
+      }
+      for (const misspelling of settings.misspellings) {
+        assert.ok(!NAMES.has(misspelling.variable) && NAMES.has(misspelling.meant));
+        diagnostics.warn(describeMisspelling(misspelling));
+      }
+      problems += settings.problems.length;
+      misspellings += settings.misspellings.length;
+      for (const line of lines) {
+        // Nothing in it ends the line early or steers a terminal.
+        assert.match(line, /^[^\p{Cc}]*\n$/u);
+        assert.ok(line.length < 1_000, `${line.length} characters`);
+        assert.ok(!line.includes(PLANT), line);
+      }
+      assert.equal(lines.length, new Set(lines).size);
+    }),
+    CASES,
+  );
+  // Else the environments were harmless, and nothing was tested.
+  assert.ok(problems > CASES.numRuns, `${problems} problems`);
+  assert.ok(misspellings > CASES.numRuns / 20, `${misspellings} misspellings`);
+});
