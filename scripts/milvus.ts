@@ -27,6 +27,10 @@ export interface MilvusOptions {
    * span whose client is sampled, and none of its background work.
    */
   sampleFraction?: number;
+  /** Further variables of the server, which override those that are set here. */
+  env?: Record<string, string>;
+  /** `user:password` for the look whether it is ready, when `env` switches authorisation on. */
+  token?: string;
   /** Takes progress, a line at a time, without a line end. */
   log?: (line: string) => void;
 }
@@ -48,7 +52,7 @@ export interface Milvus {
  * The server listens on all interfaces (it has no setting for that) without authorisation.
  */
 export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
-  const { otlpEndpoint, sampleFraction = 0, log = () => {} } = options;
+  const { otlpEndpoint, sampleFraction = 0, env = {}, token, log = () => {} } = options;
   if (!/^[^/:]+:\d+$/.test(otlpEndpoint)) {
     throw new Error(
       `otlpEndpoint "${otlpEndpoint}": needs host:port without a scheme, such as 127.0.0.1:4317`,
@@ -61,7 +65,7 @@ export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
     log(`Starting Milvus ${milvusVersion}`);
     const startedMs = performance.now();
     try {
-      const milvus = await startServer(otlpEndpoint, sampleFraction);
+      const milvus = await startServer(otlpEndpoint, sampleFraction, env, token);
       const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
       log(`Milvus ${milvus.version} is ready at ${milvus.address} after ${seconds} s`);
       return milvus;
@@ -75,7 +79,12 @@ export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
 
 class PortTakenError extends Error {}
 
-async function startServer(otlpEndpoint: string, sampleFraction: number): Promise<Milvus> {
+async function startServer(
+  otlpEndpoint: string,
+  sampleFraction: number,
+  env: Record<string, string>,
+  token: string | undefined,
+): Promise<Milvus> {
   const runFolder = await newFolder('run');
   const { ports, address, metricsPort, etcdFile } = await writeConfiguration(runFolder);
   const logFile = path.join(runFolder, 'logs', 'milvus.log');
@@ -98,6 +107,7 @@ async function startServer(otlpEndpoint: string, sampleFraction: number): Promis
       TRACE_OTLP_SECURE: 'false',
       TRACE_SAMPLEFRACTION: String(sampleFraction),
       OTEL_BSP_SCHEDULE_DELAY: '200',
+      ...env,
     },
     stdout: logDescriptor,
     stderr: logDescriptor,
@@ -130,7 +140,7 @@ async function startServer(otlpEndpoint: string, sampleFraction: number): Promis
       throw await failure(`Milvus is not ready after ${startDeadlineMs} ms.`);
     }
     // The SDK comes second: a client whose first call finds nobody hangs until its deadline.
-    const version = (await isHealthy(healthUrl)) ? await versionByRpc(address) : undefined;
+    const version = (await isHealthy(healthUrl)) ? await versionByRpc(address, token) : undefined;
     if (version !== undefined) return { address, version, stop: () => server.stop() };
     await sleep(25);
   }
@@ -146,8 +156,8 @@ async function isHealthy(url: string): Promise<boolean> {
 }
 
 /** What the server says over gRPC that its version is; undefined while it cannot say so or is not healthy. */
-async function versionByRpc(address: string): Promise<string | undefined> {
-  const client = new MilvusClient({ address, timeout: 5_000, maxRetries: 0 });
+async function versionByRpc(address: string, token: string | undefined): Promise<string | undefined> {
+  const client = new MilvusClient({ address, token, timeout: 5_000, maxRetries: 0 });
   try {
     await client.connectPromise;
     const { isHealthy: healthy } = await client.checkHealth();
