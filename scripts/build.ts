@@ -8,7 +8,7 @@ import { cp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type InputOptions, type Plugin } from 'rolldown';
+import { build, type InputOptions, type OutputOptions, type Plugin } from 'rolldown';
 import { CATALOG } from '../src/instrumentations/catalog.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -212,6 +212,16 @@ export async function buildPackage(): Promise<void> {
 
 async function buildInto(out: string): Promise<void> {
   const core = await coreModules();
+  const files = {
+    dir: out,
+    format: 'cjs',
+    // Flat, so that a part is './name.cjs' wherever it is asked for.
+    entryFileNames: '[name].cjs',
+    sourcemap: true,
+    // Less to read at every start. Names stay, and the source maps lead to the rest.
+    minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
+    exports: 'named',
+  } as const satisfies OutputOptions;
   const { output } = await build({
     input: {
       preload: join(root, 'register.ts'),
@@ -221,22 +231,27 @@ async function buildInto(out: string): Promise<void> {
     },
     ...common,
     output: {
-      dir: out,
-      format: 'cjs',
-      // Flat, so that a part is './name.cjs' wherever it is asked for.
-      entryFileNames: '[name].cjs',
+      ...files,
       chunkFileNames: 'shared-[hash].cjs',
-      sourcemap: true,
-      // Less to read at every start. Names stay, and the source maps lead to the rest.
-      minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
-      exports: 'named',
       codeSplitting: { groups: [{ name: 'core', test: (id) => core.has(id) }] },
     },
+  });
+  // Apart from the preload, which shall neither grow by it nor wait for it.
+  const doctor = await build({
+    ...common,
+    input: {
+      doctor: join(root, 'src/doctor/command.ts'),
+      'doctor-probe': join(root, 'src/doctor/probe.ts'),
+      'doctor-witness': join(root, 'src/doctor/witness.ts'),
+    },
+    output: { ...files, chunkFileNames: 'doctor-shared-[hash].cjs' },
   });
   await readApiDirectly(out);
   await cp(join(root, 'src/door.cjs'), join(out, 'register.cjs'));
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
-  const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
+  const modules = [...output, ...doctor.output].flatMap((file) =>
+    file.type === 'chunk' ? file.moduleIds : [],
+  );
   await writeFile(join(out, 'LICENSES'), await licences(modules));
 }
 

@@ -1,0 +1,345 @@
+/** Hop 3: from a name to one marked span that the collector accepts. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { gzipSync } from 'node:zlib';
+import {
+  Client,
+  credentials,
+  type Metadata as GrpcMetadata,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { oneLine } from '../diagnostics.ts';
+import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp-target.ts';
+import { type Settings, withoutCredentials } from '../settings.ts';
+import type { CheckId, Finding } from './finding.ts';
+import { markedRequest } from './marked-span.ts';
+import { type Failure, failed, reachAny, resolveName, shakeHands, spokenAt } from './network.ts';
+import { integer, messages, text } from './protobuf.ts';
+
+export const STEP_MS = 2_000;
+
+export async function checkCollector(settings: Settings, version: string): Promise<Finding[]> {
+  if (settings.configFile !== undefined)
+    return [
+      {
+        id: 'collector.export',
+        status: 'skipped',
+        seen: 'OTEL_CONFIG_FILE says where spans go; only the probe shows whether they arrive',
+      },
+    ];
+  const target = tracesTarget(settings);
+  const shown = shownEndpoint(settings);
+  const findings: Finding[] = [];
+  const unreadable = [target.certificate, target.clientKey, target.clientCertificate].find(
+    (file) => file !== undefined && !canBeRead(file),
+  );
+  if (unreadable !== undefined)
+    return [
+      {
+        id: 'collector.tls',
+        status: 'failure',
+        seen: `the file ${unreadable} of OTEL_EXPORTER_OTLP_CERTIFICATE, CLIENT_KEY or CLIENT_CERTIFICATE cannot be read`,
+        cure: `ls -l ${unreadable}`,
+      },
+    ];
+  if (!target.url.startsWith('unix:')) {
+    const url = new URL(target.url);
+    const wanted = target.protocol === 'grpc' ? 'http/2' : 'http/1.1';
+    const place = {
+      host: url.hostname.replace(/^\[|\]$/g, ''),
+      port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
+      tls: url.protocol === 'https:',
+    };
+    const sound = await checkPlace('collector', place, wanted, target, findings, {
+      refused: `start a collector at ${shown}, or set OTEL_EXPORTER_OTLP_ENDPOINT to the one that you have`,
+      name: 'OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:4317, with a host that is known here',
+      plain: `OTEL_EXPORTER_OTLP_ENDPOINT=http://${url.host}`,
+      secured: `OTEL_EXPORTER_OTLP_ENDPOINT=https://${url.host}`,
+      authority: 'OTEL_EXPORTER_OTLP_CERTIFICATE=/path/to/ca.pem, the authority that signed it',
+      otherProtocol:
+        target.protocol === 'grpc'
+          ? 'OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or the gRPC port, 4317 mostly'
+          : 'OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or the HTTP port, 4318 mostly',
+    });
+    if (!sound) return findings;
+  }
+  findings.push(await exportMarked(target, shown, settings, version));
+  return findings;
+}
+
+interface Place {
+  host: string;
+  port: number;
+  tls: boolean;
+}
+
+export interface Cures {
+  refused: string;
+  name: string;
+  /** TLS here, none there; and the other way round. */
+  plain: string;
+  secured: string;
+  authority: string;
+  otherProtocol: string;
+}
+
+/** Name, TCP, TLS and HTTP's version. Adds its findings; false when one of them is a failure. */
+export async function checkPlace(
+  hop: 'collector' | 'milvus',
+  { host, port, tls }: Place,
+  wanted: 'http/2' | 'http/1.1',
+  files: Pick<OtlpTarget, 'certificate' | 'clientKey' | 'clientCertificate'>,
+  findings: Finding[],
+  cures: Cures,
+): Promise<boolean> {
+  const add = (step: 'name' | 'tcp' | 'tls' | 'protocol', seen: string, cure?: string) => {
+    const id: CheckId = `${hop}.${step}`;
+    findings.push(
+      cure === undefined ? { id, status: 'ok', seen } : { id, status: 'failure', seen: oneLine(seen), cure },
+    );
+    return cure === undefined;
+  };
+  const resolved = await resolveName(host, STEP_MS);
+  if (failed(resolved)) return add('name', `${host} is not resolved: ${resolved.failure}`, cures.name);
+  add('name', `${host} is ${resolved.addresses.join(', ')}`);
+
+  const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const reached = await reachAny(resolved.addresses, port, STEP_MS / Math.min(2, resolved.addresses.length));
+  if (failed(reached)) return add('tcp', `${where} ${whyNotReached(reached, host)}`, cures.refused);
+  add('tcp', `${where} takes connections`);
+
+  const protocol = wanted === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
+  if (tls) {
+    const alpn = wanted === 'http/2' ? ['h2'] : ['http/1.1'];
+    const hands = await shakeHands(reached.address, port, host, readable(files), alpn, STEP_MS);
+    if (failed(hands)) {
+      const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
+      return spoken === 'http/2' || spoken === 'http/1.1'
+        ? add('tls', `${where} is a plain port (${spoken}), and https means TLS`, cures.plain)
+        : add('tls', `${where} does not shake hands in TLS: ${hands.failure}`, cures.plain);
+    }
+    if (hands.refused !== undefined)
+      return add(
+        'tls',
+        `the certificate of ${where} is not accepted: ${certificateProblem(hands.refused)} (${hands.certificate})`,
+        hands.refused === 'ERR_TLS_CERT_ALTNAME_INVALID'
+          ? `use a host name that the certificate is for`
+          : cures.authority,
+      );
+    add('tls', hands.certificate);
+    if (wanted === 'http/2' && hands.alpn === 'http/1.1')
+      return add('protocol', `${where} speaks HTTP/1.1 under TLS, not gRPC`, cures.otherProtocol);
+    return add('protocol', `${where} speaks TLS${hands.alpn ? ` with ${hands.alpn}` : ''}`);
+  }
+  const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
+  if (spoken === wanted) return add('protocol', `${where} speaks ${protocol}`);
+  if (spoken === 'tls') return add('tls', `${where} speaks TLS, and is spoken to without`, cures.secured);
+  if (spoken === 'nothing')
+    return add(
+      'protocol',
+      `${where} takes connections and answers neither gRPC, HTTP nor TLS`,
+      cures.otherProtocol,
+    );
+  const other = spoken === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
+  return add('protocol', `${where} speaks ${other}, and is spoken to in ${protocol}`, cures.otherProtocol);
+}
+
+const readable = (files: Pick<OtlpTarget, 'certificate' | 'clientKey' | 'clientCertificate'>) => files;
+
+function canBeRead(file: string): boolean {
+  try {
+    readFileSync(file);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Inside a container, localhost is the container. */
+function whyNotReached({ failure, code }: Failure, host: string): string {
+  const inContainer = existsSync('/.dockerenv') || existsSync('/run/.containerenv');
+  const local = /^(localhost|127\.|::1$)/.test(host);
+  const hint = inContainer && local ? '; in a container, localhost is the container itself' : '';
+  if (code === 'ECONNREFUSED') return `refuses the connection: nothing listens there (ECONNREFUSED)${hint}`;
+  if (code === 'ETIMEDOUT') return `does not answer: a firewall or a wrong address (${failure})${hint}`;
+  return `cannot be reached: ${failure}${hint}`;
+}
+
+const certificateProblem = (code: string): string =>
+  ({
+    DEPTH_ZERO_SELF_SIGNED_CERT: 'it is self-signed',
+    SELF_SIGNED_CERT_IN_CHAIN: 'its authority is not known here',
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its authority is not known here',
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its authority is not known here',
+    CERT_HAS_EXPIRED: 'it has expired',
+    CERT_NOT_YET_VALID: 'it is not valid yet',
+    ERR_TLS_CERT_ALTNAME_INVALID: 'it is for other names',
+  })[code] ?? code;
+
+/** What an export came to. */
+export interface ExportAnswer {
+  accepted: boolean;
+  /** gRPC status or HTTP status; undefined when there was no answer. */
+  status: number | undefined;
+  message: string;
+}
+
+async function exportMarked(
+  target: OtlpTarget,
+  shown: string,
+  settings: Settings,
+  version: string,
+): Promise<Finding> {
+  const traceId = randomBytes(16).toString('hex');
+  const body = markedRequest(target.protocol, traceId, version);
+  const timeoutMs = Math.min(settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs, STEP_MS * 1.5);
+  const { accepted, status, message } = await (target.protocol === 'grpc'
+    ? exportByGrpc(target, body, timeoutMs)
+    : exportByHttp(target, body, timeoutMs));
+  const id = 'collector.export';
+  if (accepted)
+    return { id, status: 'ok', seen: `${shown} accepted a span "milvus-otel doctor", trace ${traceId}` };
+  const reason = withoutCredentials(oneLine(message)).slice(0, 200);
+  return {
+    id,
+    status: 'failure',
+    seen: `${shown} did not accept a span: ${reason}`,
+    cure: exportCure(target.protocol === 'grpc', status, message),
+  };
+}
+
+function exportCure(grpc: boolean, status: number | undefined, message: string): string {
+  const headers = 'OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20TOKEN", as the collector asks for it';
+  if (grpc ? status === 16 || status === 7 : status === 401 || status === 403) return headers;
+  if (grpc ? status === 12 : status === 404 || status === 405)
+    return grpc
+      ? 'an OTLP receiver for traces at this port: in Jaeger COLLECTOR_OTLP_ENABLED=true, in a collector a pipeline for traces'
+      : 'the path: OTEL_EXPORTER_OTLP_ENDPOINT is a base to which /v1/traces is added, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is';
+  if (grpc ? status === 8 : status === 413 || status === 429)
+    return 'the limits of the collector (memory, size, rate); or smaller batches: OTEL_BSP_MAX_EXPORT_BATCH_SIZE=64';
+  if (/deadline|no answer/i.test(message))
+    return 'the log of the collector: it takes connections and does not answer';
+  return 'the log of the collector, at this moment';
+}
+
+const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+const asIs = (bytes: Buffer): Buffer => bytes;
+
+function exportByGrpc(target: OtlpTarget, body: Buffer, timeoutMs: number): Promise<ExportAnswer> {
+  const read = (path: string | undefined) => (path === undefined ? null : readFileSync(path));
+  const secured = target.url.startsWith('https:');
+  const address = target.url.startsWith('unix:') ? target.url : new URL(target.url).host;
+  return new Promise((resolve) => {
+    try {
+      const client = new Client(
+        secured && !address.includes(':') ? `${address}:443` : address,
+        secured
+          ? credentials.createSsl(
+              read(target.certificate),
+              read(target.clientKey),
+              read(target.clientCertificate),
+            )
+          : credentials.createInsecure(),
+        target.compression === 'gzip' ? { 'grpc.default_compression_algorithm': 2 } : {},
+      );
+      const metadata: GrpcMetadata = new Metadata();
+      for (const [name, value] of Object.entries(target.headers)) metadata.set(name, value);
+      const options = { deadline: Date.now() + timeoutMs };
+      const answer = (error: ServiceError | null, response?: Buffer) => {
+        client.close();
+        if (error) resolve({ accepted: false, status: error.code, message: error.details || error.message });
+        else resolve(partialSuccess(response ?? Buffer.alloc(0)));
+      };
+      client.makeUnaryRequest(EXPORT, asIs, asIs, body, metadata, options, answer);
+    } catch (error) {
+      resolve({ accepted: false, status: undefined, message: (error as Error).message });
+    }
+  });
+}
+
+/** ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }. */
+export function partialSuccess(response: Uint8Array): ExportAnswer {
+  try {
+    const [partial] = messages(response, 1);
+    if (partial !== undefined && integer(partial, 1) > 0n)
+      return {
+        accepted: false,
+        status: undefined,
+        message: `a partial success that rejects it: ${text(partial, 2)}`,
+      };
+  } catch {
+    // Not protobuf: whoever answers so has said yes by its status.
+  }
+  return { accepted: true, status: 0, message: '' };
+}
+
+function exportByHttp(target: OtlpTarget, body: Buffer, timeoutMs: number): Promise<ExportAnswer> {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
+  const gzip = target.compression === 'gzip';
+  const sent = gzip ? gzipSync(body) : body;
+  const url = new URL(target.url);
+  return new Promise((resolve) => {
+    const refuse = (message: string, status?: number) => resolve({ accepted: false, status, message });
+    try {
+      const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(
+        url,
+        {
+          method: 'POST',
+          headers: {
+            ...target.headers,
+            'content-type': target.protocol === 'http/json' ? 'application/json' : 'application/x-protobuf',
+            'content-length': sent.length,
+            ...(gzip ? { 'content-encoding': 'gzip' } : {}),
+          },
+          ca: read(target.certificate),
+          key: read(target.clientKey),
+          cert: read(target.clientCertificate),
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', (error) => refuse(error.message));
+          response.on('end', () => {
+            clearTimeout(timer);
+            const answer = Buffer.concat(chunks);
+            const status = response.statusCode ?? 0;
+            if (status < 200 || status > 299)
+              refuse(`HTTP status ${status} ${answer.toString('utf8').slice(0, 160)}`, status);
+            else if (/json/.test(response.headers['content-type'] ?? ''))
+              resolve(partialSuccessOfJson(answer));
+            else resolve(partialSuccess(answer));
+          });
+        },
+      );
+      const timer = setTimeout(() => {
+        refuse(`no answer within ${timeoutMs} ms`);
+        request.destroy();
+      }, timeoutMs);
+      request.on('error', (error) => {
+        clearTimeout(timer);
+        refuse(error.message);
+      });
+      request.end(sent);
+    } catch (error) {
+      refuse((error as Error).message);
+    }
+  });
+}
+
+function partialSuccessOfJson(answer: Buffer): ExportAnswer {
+  try {
+    const { partialSuccess: partial } = JSON.parse(answer.toString('utf8')) ?? {};
+    if (Number(partial?.rejectedSpans ?? 0) > 0)
+      return {
+        accepted: false,
+        status: undefined,
+        message: `a partial success that rejects it: ${partial.errorMessage}`,
+      };
+  } catch {
+    // Not JSON after all: whoever answers so has said yes by its status.
+  }
+  return { accepted: true, status: 0, message: '' };
+}

@@ -1,0 +1,300 @@
+/** `milvus-otel doctor`: arguments → hops, in the order in which a span travels → a report and an exit code. */
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs, parseEnv } from 'node:util';
+import { context } from '@opentelemetry/api';
+import { suppressTracing } from '@opentelemetry/core';
+import { oneLine } from '../diagnostics.ts';
+import { tracesProtocol, tracesTarget } from '../otlp-target.ts';
+import type { Settings } from '../settings.ts';
+import { VERSION } from '../version.ts';
+import { type AppEnd, watchApp } from './app.ts';
+import { checkCollector } from './collector.ts';
+import { conclude, EXIT, type Finding, HOPS, type Hop, type Report, worst } from './finding.ts';
+import { checkJoin } from './join.ts';
+import { checkMilvus, type Probed } from './milvus.ts';
+import { readCommand } from './node-options.ts';
+import { reportText } from './output.ts';
+import { checkRuntime, entryFile, waysIn } from './runtime.ts';
+import { checkSettings } from './settings-hop.ts';
+
+declare const __dirname: string;
+
+const HELP = `npx milvus-otel doctor [options] [-- COMMAND …]
+
+Finds the hop that loses your traces: runtime, settings, collector, Milvus, join. It creates nothing in Milvus, prints no
+secret and ends within 15 s. Run it in the app's folder, with the app's variables.
+
+  --milvus ADDRESS   host:19530 or a URL; MILVUS_ADDRESS, else localhost:19530, when not given
+  --jaeger URL       a query API to look the probe's trace up in: Jaeger's, http://host:16686, or Tempo's; port 16686 of the
+                     collector's host when not given
+  --app DIR          the app's folder; this one when not given
+  --env-file FILE    variables that are not set here, as NAME=value lines
+  --json             one line of JSON, described in docs/doctor.md
+  --for SECONDS      how long the command is watched before it is ended; 10 when not given
+  -- COMMAND …       runs it under the preload and tells which Milvus calls were traced, which not and why; its output,
+                     signals and exit code pass through, its spans stay here
+
+Variables: MILVUS_TOKEN, or MILVUS_USERNAME and MILVUS_PASSWORD; OTEL_… as for the app; NO_COLOR.
+
+Exit codes: 0 the whole way is sound, 1 a hop is broken, 2 wrong usage, 3 nothing is broken but the join was not seen;
+with a COMMAND its own, when that is not 0.
+`;
+
+/** The whole run, and the part of it that is for waiting for the server's spans. */
+const WHOLE_MS = 15_000;
+const CHECKS_MS = 13_500;
+const PROBE_MS = 7_000;
+const APP_MS = 10_000;
+
+interface Options {
+  milvus: string;
+  jaeger: string | undefined;
+  app: string;
+  envFile: string | undefined;
+  json: boolean;
+  forMs: number;
+  command: string[];
+}
+
+class UsageError extends Error {}
+
+/** Resolves to the exit code; the caller ends the process with it. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    if (args[0] === '--help' || args[0] === '-h' || args[0] === 'help' || args.length === 0) {
+      process.stdout.write(
+        `milvus-otel ${VERSION}\n\n${HELP}\nThe preload itself: node --import milvus-otel/register app.js\n`,
+      );
+      return args.length === 0 ? EXIT.usage : 0;
+    }
+    if (args[0] === '--version' || args[0] === '-v') {
+      process.stdout.write(`${VERSION}\n`);
+      return 0;
+    }
+    if (args[0] !== 'doctor') throw new UsageError(`unknown command ${args[0]}; there is: doctor`);
+    const rest = args.slice(1);
+    const end = rest.indexOf('--');
+    if ((end === -1 ? rest : rest.slice(0, end)).some((arg) => arg === '--help' || arg === '-h')) {
+      process.stdout.write(HELP);
+      return 0;
+    }
+    const options = readOptions(rest);
+    // A preload that NODE_OPTIONS brings into this process shall not trace the doctor.
+    return await context.with(suppressTracing(context.active()), () => doctor(options));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`milvus-otel: ${error.message}\n\nSee npx milvus-otel doctor --help\n`);
+    return EXIT.usage;
+  }
+}
+
+function readOptions(args: readonly string[]): Options {
+  const end = args.indexOf('--');
+  const own = end === -1 ? args : args.slice(0, end);
+  const command = end === -1 ? [] : args.slice(end + 1);
+  let values: Record<string, string | boolean | undefined>;
+  try {
+    const text = { type: 'string' } as const;
+    ({ values } = parseArgs({
+      args: [...own],
+      options: {
+        milvus: text,
+        jaeger: text,
+        app: text,
+        'env-file': text,
+        for: text,
+        json: { type: 'boolean' },
+      },
+    }));
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  if (end !== -1 && command.length === 0) throw new UsageError('a command has to follow --');
+  const seconds = Number(values.for ?? APP_MS / 1_000);
+  if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 86_400)
+    throw new UsageError(`--for ${values.for} has to be a number of seconds above 0`);
+  if (values.for !== undefined && command.length === 0)
+    throw new UsageError('--for goes with a command: milvus-otel doctor --for 60 -- node app.js');
+  const jaeger = values.jaeger as string | undefined;
+  if (jaeger !== undefined && !/^https?:\/\//.test(jaeger))
+    throw new UsageError('--jaeger needs a URL with http:// or https://, such as http://localhost:16686');
+  if (jaeger !== undefined && !URL.canParse(jaeger)) throw new UsageError('--jaeger is no URL');
+  return {
+    milvus: (values.milvus as string | undefined) ?? '',
+    jaeger,
+    app: resolve((values.app as string | undefined) ?? '.'),
+    envFile: values['env-file'] as string | undefined,
+    json: values.json === true,
+    forMs: seconds * 1_000,
+    command,
+  };
+}
+
+/** As Docker reads such a file, quotes are part of a value, and of NODE_OPTIONS nothing else works. */
+function withFile(env: NodeJS.ProcessEnv, file: string | undefined): NodeJS.ProcessEnv {
+  if (file === undefined) return { ...env };
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--env-file ${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
+  const literal = /^NODE_OPTIONS=(.*)$/m.exec(text)?.[1];
+  return { ...parseEnv(text), ...(literal === undefined ? {} : { NODE_OPTIONS: literal }), ...env };
+}
+
+async function doctor(options: Options): Promise<number> {
+  const startedMs = performance.now();
+  const watches = options.command.length > 0;
+  const found = new Map<Hop, Finding[]>();
+  const progress = (text: string) => {
+    if (process.stderr.isTTY && !options.json) process.stderr.write(`milvus-otel doctor: ${text} …\n`);
+  };
+
+  const env = withFile(process.env, options.envFile);
+  const command = watches ? readCommand(options.command) : undefined;
+  const appEnv = { ...env, ...command?.env };
+  const ownPreload = join(__dirname, 'register.cjs');
+  const runtime = { appFolder: options.app, env: appEnv, command, ownPreload, version: VERSION };
+  const { settings, findings } = checkSettings(appEnv);
+  found.set('settings', findings);
+  found.set('runtime', checkRuntime(runtime));
+
+  let app: Promise<AppEnd> | undefined;
+  if (watches) {
+    const ways = waysIn(runtime, entryFile(runtime));
+    app = watchApp({
+      command: options.command,
+      appFolder: options.app,
+      env,
+      addPreload: ways.where === undefined && !ways.inSource && ways.problems.length === 0,
+      stdoutTaken: options.json,
+      limitMs: options.forMs,
+      destination: destinationOf(settings),
+      settingsFailure: findings.find(({ status }) => status === 'failure')?.seen,
+    });
+  }
+  const late = new Promise<void>((settle) => setTimeout(settle, WHOLE_MS - 500));
+  await Promise.race([checkWay(options, appEnv, settings, found, startedMs + CHECKS_MS, progress), late]);
+  for (const hop of HOPS.slice(0, 5)) {
+    if (found.has(hop)) continue;
+    // Each step has a bound of its own, so this is for what nobody thought of.
+    found.set(hop, [
+      {
+        id: hop === 'collector' ? 'collector.export' : hop === 'milvus' ? 'milvus.probe' : 'join.query',
+        status: 'failure',
+        seen: `no answer within ${WHOLE_MS / 1_000} s`,
+        cure: 'once more; it hangs in something that should answer at once',
+      },
+    ]);
+  }
+  const end = await app;
+  if (end !== undefined) found.set('app', end.findings);
+
+  const report = conclude(VERSION, found);
+  const exitCode = end?.code ? end.code : report.exitCode;
+  // What the app has on stdout is the app's alone.
+  await write(
+    options.json ? `${JSON.stringify({ ...report, exitCode })}\n` : inText(report, watches),
+    watches && !options.json,
+  );
+  if (end?.signal) {
+    // As the app ended. Handlers are gone by now; should it be ignored, the code below says it.
+    process.kill(process.pid, end.signal);
+    await new Promise((settle) => setTimeout(settle, 200));
+    return 128;
+  }
+  return exitCode;
+}
+
+function inText(report: Report, toStderr: boolean): string {
+  const { isTTY } = toStderr ? process.stderr : process.stdout;
+  return reportText(report, isTTY === true && (process.env.NO_COLOR ?? '') === '');
+}
+
+/** To the end: the process ends right after it. */
+const write = (text: string, toStderr: boolean): Promise<void> =>
+  new Promise((settle) => {
+    const stream = toStderr ? process.stderr : process.stdout;
+    stream.on('error', () => settle());
+    stream.write(text, () => settle());
+  });
+
+/** Hops 3 to 5. */
+async function checkWay(
+  options: Options,
+  env: NodeJS.ProcessEnv,
+  settings: Settings,
+  found: Map<Hop, Finding[]>,
+  deadlineMs: number,
+  progress: (text: string) => void,
+): Promise<void> {
+  const address = options.milvus || env.MILVUS_ADDRESS || 'localhost:19530';
+  const access = {
+    token: env.MILVUS_TOKEN,
+    username: env.MILVUS_USERNAME,
+    password: env.MILVUS_PASSWORD,
+  };
+  progress('collector and Milvus');
+  const collecting = checkCollector(settings, VERSION).then((findings) => {
+    found.set('collector', findings);
+    return findings;
+  });
+  const probing = checkMilvus(address, access, options.app, env, PROBE_MS).then((probed) => {
+    found.set('milvus', probed.findings);
+    return probed;
+  });
+  const [collector, probed] = await Promise.all([collecting, probing]);
+  found.set('join', await joined(collector, probed));
+
+  async function joined(collected: Finding[], { findings, answer }: Probed): Promise<Finding[]> {
+    const skipped = (seen: string): Finding[] => [{ id: 'join.query', status: 'skipped', seen }];
+    if (worst(collected) === 'failure') return skipped('no trace to look up while the collector is broken');
+    if (answer === undefined || worst(findings) === 'failure')
+      return skipped('no trace to look up while Milvus was not reached');
+    const queryUrl = options.jaeger ?? guessedQuery(settings);
+    if (queryUrl === undefined)
+      return [
+        {
+          id: 'join.query',
+          status: 'skipped',
+          seen: 'no query API is known to look the trace up in',
+          cure: '--jaeger http://HOST:16686',
+        },
+      ];
+    progress(`the trace ${answer.traceId}, which the server sends within some seconds`);
+    return checkJoin({
+      traceId: answer.traceId,
+      serviceName: answer.serviceName,
+      queryUrl,
+      guessed: options.jaeger === undefined,
+      collector: collectorForServer(settings),
+      milvusAddress: oneLine(address),
+      deadlineMs,
+    });
+  }
+}
+
+/** Jaeger all-in-one has its query API beside its OTLP port. */
+function guessedQuery(settings: Settings): string | undefined {
+  if (settings.configFile !== undefined) return undefined;
+  const { url } = tracesTarget(settings);
+  return url.startsWith('unix:') ? undefined : `http://${new URL(url).hostname}:16686`;
+}
+
+/** The same collector as `host:port` of its gRPC port, for the server's trace block. */
+function collectorForServer(settings: Settings): string {
+  const { url } = tracesTarget(settings);
+  if (settings.configFile !== undefined || url.startsWith('unix:')) return 'COLLECTOR:4317';
+  const { hostname, port, protocol } = new URL(url);
+  const own = port || (protocol === 'https:' ? '443' : '80');
+  return `${hostname}:${tracesProtocol(settings) === 'grpc' ? own : '4317'}`;
+}
+
+function destinationOf(settings: Settings): string {
+  if (settings.configFile !== undefined) return 'where OTEL_CONFIG_FILE says';
+  if (settings.tracesExporter.includes('none')) return 'nowhere, since OTEL_TRACES_EXPORTER is none';
+  const { url } = tracesTarget(settings);
+  return `${url} (${tracesProtocol(settings)})`;
+}

@@ -1,0 +1,125 @@
+/** What the doctor finds: one row per check, findings as plain data, and what follows from all of them. */
+
+/** In the order in which a span travels. `app` is there only when a command was given. */
+export const HOPS = ['runtime', 'settings', 'collector', 'milvus', 'join', 'app'] as const;
+export type Hop = (typeof HOPS)[number];
+
+export type Status = 'ok' | 'warning' | 'failure' | 'skipped';
+
+/** Every check by its id, which begins with its hop; ids are never renamed, docs/doctor.md lists them. */
+export const CHECKS = {
+  'runtime.node': "Node's version",
+  'runtime.preload':
+    'How the preload is loaded: NODE_OPTIONS and its quoting, the command, what comes before it',
+  'runtime.package': "Which milvus-otel the app's folder resolves",
+  'runtime.sdk': 'The Milvus SDK of the app, and whether its version is a known one',
+  'runtime.api': "Whether the app's copy of @opentelemetry/api can be shared with the preload",
+  'runtime.copies':
+    'Packages that are there several times: @opentelemetry/*, @grpc/grpc-js, the SDK, milvus-otel',
+  'runtime.esm': 'How ES modules are patched on this Node',
+  'runtime.bundle': 'Whether the SDK is inside a bundle, where no hook finds it',
+  'settings.values': 'Every OTEL_ variable that is set, as it is understood; secrets are not shown',
+  'settings.unusable': 'A value that cannot be used, and what is used instead',
+  'settings.misspelt': 'A name that nothing reads, and the one that was meant',
+  'settings.disabled': 'OTEL_SDK_DISABLED',
+  'settings.exporter': 'OTEL_TRACES_EXPORTER without otlp',
+  'settings.sampler': 'A sampler that keeps nothing, or a share',
+  'settings.propagators': 'OTEL_PROPAGATORS without tracecontext, which Milvus reads',
+  'settings.instrumentations': 'Lists that leave milvus out',
+  'settings.endpoint': 'An endpoint that does not go with its protocol',
+  'settings.file': 'OTEL_CONFIG_FILE',
+  'settings.proxy': 'A proxy that stands between the app and a collector or Milvus',
+  'collector.name': "The collector's name is resolved",
+  'collector.tcp': 'It takes connections',
+  'collector.tls': 'Its certificate: chain and name; or TLS against a plain port, and the other way round',
+  'collector.protocol': 'gRPC or HTTP is really spoken there',
+  'collector.export': 'One marked span is accepted',
+  'milvus.name': "Milvus' name is resolved",
+  'milvus.tcp': 'It takes connections',
+  'milvus.tls': 'TLS on both sides or on none, and its certificate',
+  'milvus.protocol': 'gRPC is spoken there',
+  'milvus.access': 'It lets the calls in: authentication',
+  'milvus.probe': 'A traced call: Connect and GetVersion, with a sampled traceparent',
+  'milvus.version': "The server's version, and whether it can trace",
+  'join.query': 'The query API of Jaeger or Tempo answers',
+  'join.client': "The probe's client span is there",
+  'join.server': "The server's span is in the same trace",
+  'join.parent': "The server's span hangs under the client's",
+  'join.clock': "The server's clock against the client's",
+  'app.preload': 'The preload was loaded in the app, before the SDK',
+  'app.traced': 'Milvus calls that were seen, and the spans that would have been exported',
+  'app.untraced': 'Milvus calls that went out without a span, and why',
+  'app.lost': 'Spans that were made and not exported',
+  'app.end': 'How the app ended',
+} as const;
+export type CheckId = keyof typeof CHECKS;
+
+export interface Finding {
+  id: CheckId;
+  status: Status;
+  /** What was seen, on one line. */
+  seen: string;
+  /** A command or lines to paste; may have several lines. Always there for a failure. */
+  cure?: string;
+}
+
+export interface HopReport {
+  hop: Hop;
+  /** The worst of its findings; skipped only when all are. */
+  status: Status;
+  findings: Finding[];
+}
+
+export interface Verdict {
+  /** The first broken hop; null when none is. */
+  hop: Hop | null;
+  id: CheckId | null;
+  text: string;
+  cure: string | null;
+}
+
+export interface Report {
+  /** Of this shape. Fields may be added under the same number. */
+  format: 1;
+  version: string;
+  /** No hop is broken, and the probe's trace was seen whole. */
+  sound: boolean;
+  exitCode: number;
+  verdict: Verdict;
+  hops: HopReport[];
+}
+
+export const EXIT = { sound: 0, broken: 1, usage: 2, unproven: 3 } as const;
+
+const ORDER: readonly Status[] = ['skipped', 'ok', 'warning', 'failure'];
+
+export const worst = (findings: readonly Finding[]): Status =>
+  findings.reduce<Status>(
+    (most, { status }) => (ORDER.indexOf(status) > ORDER.indexOf(most) ? status : most),
+    'skipped',
+  );
+
+/** Findings of all hops → the report. */
+export function conclude(version: string, found: ReadonlyMap<Hop, Finding[]>): Report {
+  const hops = HOPS.flatMap((hop): HopReport[] => {
+    const findings = found.get(hop);
+    return findings === undefined ? [] : [{ hop, status: worst(findings), findings }];
+  });
+  const all = hops.flatMap(({ hop, findings }) => findings.map((finding) => ({ hop, finding })));
+  const broken = all.find(({ finding }) => finding.status === 'failure');
+  const joined = all.some(({ finding: { id, status } }) => id === 'join.parent' && status === 'ok');
+  const base = { format: 1, version, hops } as const;
+  if (broken !== undefined) {
+    const { hop, finding } = broken;
+    const verdict = { hop, id: finding.id, text: finding.seen, cure: finding.cure ?? null };
+    return { ...base, sound: false, exitCode: EXIT.broken, verdict };
+  }
+  if (!joined) {
+    const open = all.find(({ finding }) => finding.status === 'skipped')?.finding;
+    const text = `nothing is broken as far as was looked, but the join was not seen${open ? `: ${open.seen}` : ''}`;
+    const verdict = { hop: null, id: open?.id ?? null, text, cure: open?.cure ?? null };
+    return { ...base, sound: false, exitCode: EXIT.unproven, verdict };
+  }
+  const text = "the join was seen: the server's span hangs under the client's, in one trace";
+  return { ...base, sound: true, exitCode: EXIT.sound, verdict: { hop: null, id: null, text, cure: null } };
+}

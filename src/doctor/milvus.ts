@@ -1,0 +1,155 @@
+/** Hop 4: from a name to a traced call that Milvus answers. The call is made by a probe, a process under the preload. */
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { oneLine } from '../diagnostics.ts';
+import { SDK } from '../milvus/sdk-version.ts';
+import { withoutCredentials } from '../settings.ts';
+import { checkPlace } from './collector.ts';
+import type { Finding } from './finding.ts';
+import { DEFAULT_PORT, milvusPlace } from './milvus-place.ts';
+import { type ProbeAnswer, runProbe } from './probe-run.ts';
+
+export interface MilvusAccess {
+  token?: string | undefined;
+  username?: string | undefined;
+  password?: string | undefined;
+}
+
+export interface Probed {
+  findings: Finding[];
+  /** Undefined when the probe could not be made or told nothing. */
+  answer: ProbeAnswer | undefined;
+}
+
+export async function checkMilvus(
+  address: string,
+  access: MilvusAccess,
+  appFolder: string,
+  env: NodeJS.ProcessEnv,
+  limitMs: number,
+): Promise<Probed> {
+  const place = milvusPlace(address);
+  const findings: Finding[] = [];
+  if (place === undefined)
+    return {
+      answer: undefined,
+      findings: [
+        {
+          id: 'milvus.name',
+          status: 'failure',
+          seen: `${withoutCredentials(oneLine(address))} is no address`,
+          cure: '--milvus HOST:19530, or --milvus https://HOST:443',
+        },
+      ],
+    };
+  const bare = address.replace(/^[a-z]+:\/\//i, '');
+  const sound = await checkPlace(
+    'milvus',
+    place,
+    'http/2',
+    { certificate: undefined, clientKey: undefined, clientCertificate: undefined },
+    findings,
+    {
+      refused: `start Milvus, or give its address: --milvus HOST:${DEFAULT_PORT}`,
+      name: `--milvus HOST:${DEFAULT_PORT}, with a host that is known here`,
+      plain: `the address without https: ${withoutCredentials(bare)}`,
+      secured: `the address with https: https://${withoutCredentials(bare)}`,
+      authority:
+        'NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the authority that signed it, for the app and for this',
+      otherProtocol: `the gRPC port of Milvus, ${DEFAULT_PORT} mostly; 9091 is for metrics and health`,
+    },
+  );
+  if (!sound) return { findings, answer: undefined };
+
+  const answer = await runProbe(
+    { address, ...access, sdkPath: sdkPathOf(appFolder) ?? null },
+    appFolder,
+    env,
+    limitMs,
+  );
+  findings.push(...probeFindings(answer, place.shown));
+  return { findings, answer: 'traceId' in answer ? answer : undefined };
+}
+
+/** The SDK as the app would load it. */
+export function sdkPathOf(appFolder: string): string | undefined {
+  try {
+    return createRequire(join(appFolder, 'any.js')).resolve(SDK);
+  } catch {
+    return undefined;
+  }
+}
+
+const UNAUTHENTICATED = 16;
+const PERMISSION_DENIED = 7;
+
+/** What the probe told → findings. Pure. */
+export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: string): Finding[] {
+  if (!('traceId' in answer))
+    return [
+      {
+        id: 'milvus.probe',
+        status: 'failure',
+        seen: `the traced call to ${shown} did not end: ${oneLine(answer.failure)}`,
+        cure: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
+      },
+    ];
+  const by =
+    answer.sdkVersion === null ? 'by plain gRPC, without the SDK' : `by the SDK ${answer.sdkVersion}`;
+  const { failure } = answer;
+  if (failure !== null) {
+    const reason = withoutCredentials(oneLine(failure.message)).slice(0, 200);
+    if (failure.code === UNAUTHENTICATED || failure.code === PERMISSION_DENIED)
+      return [
+        {
+          id: 'milvus.access',
+          status: 'failure',
+          seen: `${shown} does not let the call in: ${reason}`,
+          cure: 'MILVUS_TOKEN=USER:PASSWORD (or an API key), or MILVUS_USERNAME and MILVUS_PASSWORD, for this command',
+        },
+      ];
+    return [
+      {
+        id: 'milvus.probe',
+        status: 'failure',
+        seen: `${failure.step} at ${shown} failed: ${reason}`,
+        cure: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
+      },
+    ];
+  }
+  const findings: Finding[] = [
+    { id: 'milvus.access', status: 'ok', seen: 'it lets the calls in' },
+    {
+      id: 'milvus.probe',
+      status: 'ok',
+      seen: `GetVersion was answered (${by}), trace ${answer.traceId}`,
+    },
+  ];
+  if (answer.complaints.length > 0)
+    findings.push({
+      id: 'milvus.probe',
+      status: 'warning',
+      seen: `the preload said in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
+      cure: 'the collector above, by which the probe sends too',
+    });
+  findings.push(versionFinding(answer.version));
+  return findings;
+}
+
+/** Tracing of this kind is in 2.3 and newer. */
+function versionFinding(version: string | null): Finding {
+  const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version ?? '') ?? [];
+  const old = major !== undefined && (Number(major) < 2 || (Number(major) === 2 && Number(minor) < 3));
+  return old
+    ? {
+        id: 'milvus.version',
+        status: 'warning',
+        seen: `Milvus ${version} is older than 2.3, from which on it sends spans by OTLP`,
+        cure: 'Milvus 2.3 or newer; without it there are the client spans alone',
+      }
+    : {
+        id: 'milvus.version',
+        status: 'ok',
+        seen: `Milvus ${version || 'of a version that it does not tell'}`,
+      };
+}

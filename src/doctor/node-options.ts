@@ -1,0 +1,137 @@
+/** How a Node is told to load a preload: NODE_OPTIONS as Node reads it, and the words of a command. Pure. */
+
+/** Node's own rule: blanks separate, double quotes hold together, a backslash escapes within them. */
+export function splitNodeOptions(text: string): { words: string[]; unterminated: boolean } {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    let char = text[at] as string;
+    if (quoted && char === '\\' && at + 1 < text.length) char = text[++at] as string;
+    else if (char === ' ' && !quoted) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+      continue;
+    } else if (char === '"') {
+      quoted = !quoted;
+      word ??= '';
+      continue;
+    }
+    word = (word ?? '') + char;
+  }
+  if (word !== undefined) words.push(word);
+  return { words, unterminated: quoted };
+}
+
+export interface Preload {
+  /** As Node orders them: what is required comes before what is imported. */
+  flag: '--require' | '--import';
+  specifier: string;
+}
+
+const FLAGS: Record<string, Preload['flag']> = {
+  '-r': '--require',
+  '--require': '--require',
+  '--import': '--import',
+};
+
+/** The preloads among Node's options; `missing` is a flag that nothing follows. */
+export function preloadsIn(words: readonly string[]): { preloads: Preload[]; missing: string | undefined } {
+  const preloads: Preload[] = [];
+  let missing: string | undefined;
+  for (let at = 0; at < words.length; at++) {
+    const [, name = '', attached] = /^(-r|--require|--import)(?:=(.*))?$/s.exec(words[at] as string) ?? [];
+    const flag = FLAGS[name];
+    if (flag === undefined) continue;
+    const specifier = attached ?? words[++at];
+    if (specifier === undefined || specifier === '') missing = name;
+    else preloads.push({ flag, specifier });
+  }
+  return { preloads, missing };
+}
+
+/** In the order in which Node loads them. */
+export const inOrder = (preloads: readonly Preload[]): Preload[] => [
+  ...preloads.filter(({ flag }) => flag === '--require'),
+  ...preloads.filter(({ flag }) => flag === '--import'),
+];
+
+export const isOurs = (specifier: string): boolean =>
+  specifier === 'milvus-otel/register' || /[\\/]dist[\\/]register\.cjs$/.test(specifier);
+
+/** What is wrong with a value of NODE_OPTIONS, by its text alone; undefined when nothing is. */
+export function quotingProblem(text: string): string | undefined {
+  const curly = /[\u2018\u2019\u201c\u201d\u00a0]/.exec(text)?.[0];
+  if (curly !== undefined)
+    return `it has ${curly === '\u00a0' ? 'a no-break space' : `the typographic quote ${curly}`}, which is a character like any other to Node`;
+  const { words, unterminated } = splitNodeOptions(text);
+  if (unterminated) return 'a double quote is opened and not closed';
+  const whole = words.find((word) => /^['"]?(-r|--require|--import)\s/.test(word));
+  if (whole !== undefined) return `the quotes are part of the value, so Node takes "${whole}" for one option`;
+  const single = words.find((word) => /^'|'$/.test(word));
+  if (single !== undefined)
+    return `single quotes are part of the value: Node takes them for a part of ${single}`;
+  const { missing } = preloadsIn(words);
+  if (missing !== undefined)
+    return `nothing follows ${missing}: without quotes the shell ends the value at the first blank`;
+  return undefined;
+}
+
+export interface Command {
+  /** Assignments before the program, as `env A=b node` has them. */
+  env: Record<string, string>;
+  /** Node's own options, when the program is node. */
+  nodeWords: string[];
+  /** The app's main file, when it can be told. */
+  entry: string | undefined;
+  isNode: boolean;
+}
+
+/** Options of Node that take a word of their own. */
+const WITH_VALUE = new Set([
+  '-r',
+  '--require',
+  '--import',
+  '--loader',
+  '--experimental-loader',
+  '-C',
+  '--conditions',
+  '--env-file',
+  '--env-file-if-exists',
+  '--title',
+  '--max-old-space-size',
+]);
+
+export function readCommand(words: readonly string[]): Command {
+  const env: Record<string, string> = {};
+  let at = 0;
+  if (/(^|[\\/])(env|cross-env)$/.test(words[0] ?? '')) at++;
+  for (; at < words.length; at++) {
+    const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(words[at] as string) ?? [];
+    if (name === undefined || value === undefined) break;
+    env[name] = value;
+  }
+  const isNode = /(^|[\\/])node(\.exe)?$/i.test(words[at] ?? '');
+  if (!isNode) return { env, nodeWords: [], entry: undefined, isNode };
+  const nodeWords: string[] = [];
+  for (at++; at < words.length; at++) {
+    const word = words[at] as string;
+    if (!word.startsWith('-')) break;
+    nodeWords.push(word);
+    if (WITH_VALUE.has(word) && at + 1 < words.length) nodeWords.push(words[++at] as string);
+  }
+  const runsFile = !nodeWords.some((word) => /^(-e|--eval|-p|--print)/.test(word));
+  return { env, nodeWords, entry: runsFile ? words[at] : undefined, isNode };
+}
+
+/** Values of NODE_OPTIONS in a shell's command line, as the shell would hand them on. */
+export function shellNodeOptions(script: string): string[] {
+  return [...script.matchAll(/(?:^|[\s;&])NODE_OPTIONS=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"']*)/g)].map(
+    ([, raw = '']) =>
+      raw.startsWith('"')
+        ? raw.slice(1, -1).replace(/\\(["\\$`])/g, '$1')
+        : raw.startsWith("'")
+          ? raw.slice(1, -1)
+          : raw,
+  );
+}

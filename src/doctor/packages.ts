@@ -1,0 +1,80 @@
+/** What is installed in and above an app's folder. */
+import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SDK } from '../milvus/sdk-version.ts';
+
+export interface InstalledPackage {
+  name: string;
+  version: string;
+  folder: string;
+}
+
+/** The package.json that belongs to a file: the nearest at or above it that has a name and a version. */
+export function packageOf(file: string): InstalledPackage | undefined {
+  for (let folder = dirname(file); ; folder = dirname(folder)) {
+    const found = readPackage(folder);
+    if (found !== undefined) return found;
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+export function readPackage(folder: string): InstalledPackage | undefined {
+  try {
+    const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    return typeof name === 'string' && typeof version === 'string' ? { name, version, folder } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of the SDK's main file. */
+export const sdkVersionAt = (file: string): string => packageOf(file)?.version ?? 'of an unknown version';
+
+const WATCHED = (name: string): boolean =>
+  name === SDK || name === 'milvus-otel' || name === '@grpc/grpc-js' || name.startsWith('@opentelemetry/');
+
+/** Folders looked into at most, so that a huge installation cannot hold up the rest. */
+const MOST_FOLDERS = 20_000;
+
+/** Every copy of the packages that matter to tracing, in the app's node_modules and those above it. */
+export function installedCopies(appFolder: string): InstalledPackage[] {
+  const seen = new Set<string>();
+  const found: InstalledPackage[] = [];
+  let left = MOST_FOLDERS;
+  const list = (folder: string): string[] => {
+    try {
+      return readdirSync(folder);
+    } catch {
+      return [];
+    }
+  };
+  const visit = (modules: string) => {
+    for (const entry of list(modules)) {
+      // pnpm keeps all copies in a folder of its own.
+      if (entry === '.pnpm')
+        for (const copy of list(join(modules, entry))) visit(join(modules, entry, copy, 'node_modules'));
+      if (entry.startsWith('.')) continue;
+      const names = entry.startsWith('@')
+        ? list(join(modules, entry)).map((inner) => `${entry}/${inner}`)
+        : [entry];
+      for (const name of names) {
+        if (--left < 0) return;
+        let folder: string;
+        try {
+          folder = realpathSync(join(modules, name));
+        } catch {
+          continue;
+        }
+        if (seen.has(folder)) continue;
+        seen.add(folder);
+        const copy = WATCHED(name) ? readPackage(folder) : undefined;
+        if (copy !== undefined) found.push(copy);
+        visit(join(folder, 'node_modules'));
+      }
+    }
+  };
+  for (let folder = appFolder; ; folder = dirname(folder)) {
+    visit(join(folder, 'node_modules'));
+    if (folder === dirname(folder)) return found;
+  }
+}

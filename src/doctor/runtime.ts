@@ -1,0 +1,381 @@
+/** Hop 1: this Node, how the preload gets into the app, and what is installed there. */
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
+import { oneLine } from '../diagnostics.ts';
+import { SDK, unknownSdk } from '../milvus/sdk-version.ts';
+import type { Finding, Status } from './finding.ts';
+import {
+  type Command,
+  inOrder,
+  isOurs,
+  type Preload,
+  preloadsIn,
+  quotingProblem,
+  shellNodeOptions,
+  splitNodeOptions,
+} from './node-options.ts';
+import { installedCopies, packageOf } from './packages.ts';
+
+export interface RuntimeOrder {
+  appFolder: string;
+  /** With what --env-file and the command add to it. */
+  env: NodeJS.ProcessEnv;
+  command: Command | undefined;
+  /** This package's own dist/register.cjs. */
+  ownPreload: string;
+  version: string;
+}
+
+const LINE = 'node --import milvus-otel/register app.js';
+
+export function checkRuntime(order: RuntimeOrder): Finding[] {
+  const entry = entryFile(order);
+  const ways = waysIn(order, entry);
+  return [
+    { id: 'runtime.node', status: 'ok', seen: `Node ${process.versions.node}` },
+    ...preloadFindings(order, ways),
+    ...packageFindings(order, ways),
+    ...sdkFindings(order.appFolder),
+    ...apiFindings(order),
+    copiesFinding(order.appFolder),
+    esmFinding(order.ownPreload),
+    ...bundleFindings(entry),
+  ];
+}
+
+/** The app's main file: of the command, else what package.json starts or names. Undefined when it cannot be told. */
+export function entryFile({
+  appFolder,
+  command,
+}: Pick<RuntimeOrder, 'appFolder' | 'command'>): string | undefined {
+  const { main, scripts } = manifestOf(appFolder);
+  const started = /(?:^|\s)node\s+(?:-\S+\s+(?:milvus-otel\/\S+\s+)?)*([^\s-]\S*\.[cm]?[jt]s)\b/.exec(
+    scripts?.start ?? '',
+  )?.[1];
+  const named = command === undefined ? (started ?? main) : command.entry;
+  if (named === undefined) return undefined;
+  try {
+    return createRequire(join(appFolder, 'any.js')).resolve(resolve(appFolder, named));
+  } catch {
+    return undefined;
+  }
+}
+
+function manifestOf(folder: string): { main?: string; scripts?: Record<string, string> } {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+interface Ways {
+  preloads: Preload[];
+  /** Where ours was found: a text for a sentence. */
+  where: string | undefined;
+  problems: { where: string; value: string; problem: string }[];
+  /** The app's own source loads it, which is too late for what it imports first. */
+  inSource: boolean;
+}
+
+/** Every way by which a preload gets into the app. */
+export function waysIn({ appFolder, env, command }: RuntimeOrder, entry: string | undefined): Ways {
+  const nodeOptions = env.NODE_OPTIONS ?? '';
+  const problems: Ways['problems'] = [];
+  const look = (where: string, value: string) => {
+    const problem = value === '' ? undefined : quotingProblem(value);
+    if (problem !== undefined) problems.push({ where, value, problem });
+  };
+  look('NODE_OPTIONS', nodeOptions);
+  const fromEnvironment = preloadsIn(splitNodeOptions(nodeOptions).words).preloads;
+  const fromCommand = preloadsIn(command?.nodeWords ?? []).preloads;
+  let where = fromCommand.some(({ specifier }) => isOurs(specifier))
+    ? 'the command'
+    : fromEnvironment.some(({ specifier }) => isOurs(specifier))
+      ? 'NODE_OPTIONS'
+      : undefined;
+  if (command === undefined) {
+    for (const [name, script] of Object.entries(manifestOf(appFolder).scripts ?? {})) {
+      const values = shellNodeOptions(script);
+      for (const value of values.filter((text) => /milvus-otel|^(-r|--import|--require)$/.test(text)))
+        look(`NODE_OPTIONS in the script "${name}" of package.json`, value);
+      if (script.includes('milvus-otel/register')) where ??= `the script "${name}" of package.json`;
+    }
+  }
+  const preloads = inOrder([...fromEnvironment, ...fromCommand]);
+  return { preloads, where, problems, inSource: entry !== undefined && loadsInSource(entry) };
+}
+
+/** A small file that names the preload in an import or require of its own. */
+function loadsInSource(entry: string): boolean {
+  try {
+    if (statSync(entry).size > 200_000) return false;
+    return /(?:import|require)\s*\(?\s*['"]milvus-otel\/register['"]/.test(readFileSync(entry, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Preloads that trace too, or that load so much that ours may come too late behind them. */
+const OTHER_TRACERS =
+  /opentelemetry|dd-trace|elastic-apm|newrelic|@splunk\/otel|@sentry|@honeycombio|applicationinsights|openlit|traceloop|appdynamics|dynatrace|instana/;
+
+function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSource }: Ways): Finding[] {
+  const id = 'runtime.preload';
+  if (problems.length > 0)
+    return problems.map(({ where: place, value, problem }) => ({
+      id,
+      status: 'failure',
+      seen: `${place} is ${shownOptions(value)}: ${oneLine(problem)}`,
+      cure: place.includes('script')
+        ? `"NODE_OPTIONS='--import milvus-otel/register' node app.js" in package.json`
+        : `export NODE_OPTIONS="--import milvus-otel/register"   # in a file for docker --env-file: without the quotes`,
+    }));
+  const wrong = preloads.find(({ specifier }) => /^milvus-otel(\/|$)/.test(specifier) && !isOurs(specifier));
+  if (wrong !== undefined)
+    return [
+      {
+        id,
+        status: 'failure',
+        seen: `${wrong.flag} ${oneLine(wrong.specifier)} is not what the package exports`,
+        cure: LINE,
+      },
+    ];
+  if (where === undefined) {
+    if (inSource)
+      return [
+        {
+          id,
+          status: 'failure',
+          seen: "the app's own source loads milvus-otel/register: ES modules that it imports are loaded first",
+          cure: LINE,
+        },
+      ];
+    return [
+      {
+        id,
+        status: 'warning',
+        seen:
+          order.command === undefined
+            ? 'neither NODE_OPTIONS nor a script of package.json loads the preload'
+            : 'neither the command nor NODE_OPTIONS loads the preload; it was added for this run',
+        cure: `${LINE}\nor, where you cannot touch the command: NODE_OPTIONS="--import milvus-otel/register"`,
+      },
+    ];
+  }
+  const ours = preloads.findIndex(({ specifier }) => isOurs(specifier));
+  const before = preloads.slice(0, Math.max(ours, 0));
+  const tracer = before.find(({ specifier }) => OTHER_TRACERS.test(specifier));
+  if (tracer !== undefined)
+    return [
+      {
+        id,
+        status: 'warning',
+        seen: `${where} loads it, but after ${tracer.flag} ${oneLine(tracer.specifier)}, which has its own OpenTelemetry`,
+        cure: 'leave that one out, or use new MilvusInstrumentation() from milvus-otel/instrumentation in it',
+      },
+    ];
+  if (before.length > 0)
+    return [
+      {
+        id,
+        status: 'warning',
+        seen: `${where} loads it, but after ${before.map(({ flag, specifier }) => `${flag} ${oneLine(specifier)}`).join(', ')}; what these load is not traced`,
+        cure: '--import milvus-otel/register first (and -r comes before --import, so -r milvus-otel/register where another has -r)',
+      },
+    ];
+  return [{ id, status: 'ok', seen: `${where} loads it, before anything else` }];
+}
+
+/** Options may hold paths and more; only what loads something is of interest. */
+const shownOptions = (value: string): string => oneLine(value).slice(0, 120);
+
+function packageFindings(
+  { appFolder, ownPreload, version }: RuntimeOrder,
+  { preloads, where }: Ways,
+): Finding[] {
+  const id = 'runtime.package';
+  // By its path it is loaded without being installed in the app.
+  const byPath = preloads.find(({ specifier }) => isOurs(specifier) && specifier !== 'milvus-otel/register');
+  if (byPath !== undefined)
+    return [{ id, status: 'ok', seen: `it is loaded by its path, ${oneLine(byPath.specifier)}` }];
+  let found: string;
+  try {
+    found = createRequire(join(appFolder, 'any.js')).resolve('milvus-otel/register');
+  } catch (error) {
+    const own = pathToFileURL(ownPreload).href;
+    const { code } = error as NodeJS.ErrnoException;
+    const shadow = code === 'MODULE_NOT_FOUND' ? undefined : nearestFolder(appFolder);
+    if (shadow !== undefined) return [shadowed(id, shadow, 'does not export ./register')];
+    return [
+      {
+        id,
+        status: 'failure',
+        seen: `milvus-otel cannot be resolved from ${appFolder}`,
+        cure: `npm install milvus-otel   # in that folder; or by its path: node --import ${own} app.js`,
+      },
+    ];
+  }
+  const installed = packageOf(found);
+  if (realpathSync(found) === realpathSync(ownPreload))
+    return [{ id, status: 'ok', seen: `milvus-otel ${version} in ${installed?.folder ?? found}` }];
+  const isPackage = installed?.name === 'milvus-otel' && existsBeside(found, 'preload.cjs');
+  if (!isPackage) return [shadowed(id, installed?.folder ?? found, 'is not this package')];
+  const same = installed.version === version;
+  return [
+    {
+      id,
+      status: same ? 'ok' : 'warning',
+      seen: `the app has milvus-otel ${installed.version} in ${installed.folder}${same ? '' : `, this doctor is of ${version}`}`,
+      ...(same ? {} : { cure: `cd ${appFolder} && npx milvus-otel doctor${where ? '' : ' …'}` }),
+    },
+  ];
+}
+
+const shadowed = (id: 'runtime.package', folder: string, why: string): Finding => ({
+  id,
+  status: 'failure',
+  seen: `milvus-otel is shadowed: ${folder} comes first, and ${why}`,
+  cure: `rm -r ${folder} && npm install milvus-otel`,
+});
+
+/** The folder called milvus-otel that Node looks into first. */
+function nearestFolder(appFolder: string): string | undefined {
+  const paths = createRequire(join(appFolder, 'any.js')).resolve.paths('milvus-otel') ?? [];
+  return paths.map((folder) => join(folder, 'milvus-otel')).find((folder) => isFolder(folder));
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+const existsBeside = (file: string, name: string): boolean =>
+  statSync(join(file, '..', name), { throwIfNoEntry: false })?.isFile() ?? false;
+
+function sdkFindings(appFolder: string): Finding[] {
+  const id = 'runtime.sdk';
+  try {
+    const file = createRequire(join(appFolder, 'any.js')).resolve(SDK);
+    const found = packageOf(file);
+    const unknown = unknownSdk(pathToFileURL(realpathSync(file)).href);
+    if (unknown !== undefined)
+      return [{ id, status: 'warning', seen: unknown.replace(/\.$/, ''), cure: `npm install ${SDK}@3` }];
+    return [{ id, status: 'ok', seen: `${SDK} ${found?.version}` }];
+  } catch {
+    return [
+      {
+        id,
+        status: 'warning',
+        seen: `${SDK} is not installed in ${appFolder}; Milvus is called without it`,
+        cure: "--app DIR, the app's folder",
+      },
+    ];
+  }
+}
+
+/** A copy of the API reads the global one only when that one is not older than itself. */
+function apiFindings({ appFolder, ownPreload }: RuntimeOrder): Finding[] {
+  const API = '@opentelemetry/api';
+  const id = 'runtime.api';
+  const versionFrom = (file: string) => {
+    try {
+      return packageOf(createRequire(file).resolve(API));
+    } catch {
+      return undefined;
+    }
+  };
+  const own = versionFrom(ownPreload);
+  const apps = versionFrom(join(appFolder, 'any.js'));
+  if (own === undefined || apps === undefined) return [];
+  const [ownMajor = 0, ownMinor = 0] = own.version.split('.').map(Number);
+  const [major = 0, minor = 0] = apps.version.split('.').map(Number);
+  if (major === ownMajor && minor <= ownMinor)
+    return [
+      {
+        id,
+        status: 'ok',
+        seen: `${API} ${apps.version} of the app works with ${own.version} of the preload`,
+      },
+    ];
+  return [
+    {
+      id,
+      status: 'warning',
+      seen: `${API} ${apps.version} in ${apps.folder} cannot use ${own.version} of the preload: spans that the app makes itself are lost, and Milvus' are not under them`,
+      cure: `npm install ${API}@${own.version}`,
+    },
+  ];
+}
+
+/** Facts; of these packages several copies do no harm by themselves. */
+function copiesFinding(appFolder: string): Finding {
+  const byName = new Map<string, string[]>();
+  for (const { name, version } of installedCopies(appFolder))
+    byName.set(name, [...(byName.get(name) ?? []), version]);
+  const several = [...byName].filter(([, versions]) => versions.length > 1);
+  const listed = several.map(([name, versions]) => `${name} ${versions.toSorted().join(' and ')}`).join('; ');
+  const id = 'runtime.copies';
+  const own = byName.get('milvus-otel')?.length ?? 0;
+  if (own > 1)
+    return {
+      id,
+      status: 'warning',
+      seen: `several copies: ${listed}`,
+      cure: 'npm dedupe milvus-otel; the one that --import resolves is the one that counts',
+    };
+  return {
+    id,
+    status: 'ok',
+    seen:
+      several.length === 0
+        ? 'one copy of each package'
+        : `several copies, which the preload can live with: ${listed}`,
+  };
+}
+
+function esmFinding(ownPreload: string): Finding {
+  const id = 'runtime.esm';
+  try {
+    createRequire(ownPreload).resolve('import-in-the-middle/hook.mjs');
+    const inThread = supportsSyncHooks();
+    return {
+      id,
+      status: 'ok',
+      seen: `ES modules are patched ${inThread ? 'in the same thread' : "by a loader's thread"}; no flag is needed`,
+    };
+  } catch (error) {
+    return {
+      id,
+      status: 'failure',
+      seen: `import-in-the-middle is not found: ${oneLine((error as Error).message)}`,
+      cure: 'npm install milvus-otel   # once more: a part of it is missing',
+    };
+  }
+}
+
+/** Names that the SDK's protocol files have, and nobody else. */
+const INLINED = /milvus\.proto\.milvus|MilvusServiceClient/;
+
+function bundleFindings(entry: string | undefined): Finding[] {
+  const id = 'runtime.bundle';
+  if (entry === undefined) return [];
+  let text: string;
+  try {
+    text = readFileSync(entry, 'utf8');
+  } catch {
+    return [];
+  }
+  const status: Status = text.length > 100_000 && INLINED.test(text) ? 'failure' : 'ok';
+  if (status === 'ok') return [{ id, status, seen: `${entry} has not the SDK inside` }];
+  return [
+    {
+      id,
+      status,
+      seen: `${entry} is a bundle with the SDK inside, where no hook finds it`,
+      cure: `--external:${SDK} --external:@grpc/grpc-js for esbuild (externals in webpack), and both installed beside it`,
+    },
+  ];
+}

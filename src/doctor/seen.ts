@@ -1,0 +1,152 @@
+/** What the witness writes down of a run, and what it comes to. Pure. */
+import type { Finding } from './finding.ts';
+import type { ExportedSpan } from './otlp-receiver.ts';
+
+/** Names the file to which the witness appends. */
+export const FILE_VARIABLE = 'MILVUS_OTEL_DOCTOR_WITNESS';
+
+export interface Seen {
+  pid: number;
+  kind: 'start' | 'sdk' | 'call';
+  /** Whether the preload was loaded by then. */
+  preloaded: boolean;
+  node?: string;
+  method?: string;
+  traceparent?: string | null;
+}
+
+export interface RunFacts {
+  seen: readonly Seen[];
+  spans: readonly ExportedSpan[];
+  /** Where the spans would have gone. */
+  destination: string;
+  /** milvus is off by a list, nothing is sampled, and so on: what the settings' hop has found. */
+  settingsFailure: string | undefined;
+}
+
+const counted = (names: readonly string[]): string => {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].map(([name, count]) => (count === 1 ? name : `${name} ×${count}`)).join(', ');
+};
+
+export function appFindings({ seen, spans, destination, settingsFailure }: RunFacts): Finding[] {
+  const findings: Finding[] = [];
+  const starts = seen.filter(({ kind }) => kind === 'start');
+  const calls = seen.filter(({ kind }) => kind === 'call');
+  const sdks = seen.filter(({ kind }) => kind === 'sdk');
+  const early = sdks.find(({ preloaded }) => !preloaded);
+  const everPreloaded = seen.some(({ preloaded }) => preloaded) || spans.length > 0;
+  const oldNode = starts.find(({ node }) => node !== undefined && isTooOld(node));
+
+  if (starts.length === 0)
+    findings.push({
+      id: 'app.preload',
+      status: 'failure',
+      seen: 'nothing was loaded into the app: it is no Node, or its environment does not reach the Node that it starts',
+      cure: 'the command that runs Node itself: -- node app.js',
+    });
+  else if (oldNode !== undefined)
+    findings.push({
+      id: 'app.preload',
+      status: 'failure',
+      seen: `the app runs on Node ${oldNode.node}, which is too old`,
+      cure: 'Node 22.15 or newer',
+    });
+  else if (early !== undefined)
+    findings.push({
+      id: 'app.preload',
+      status: 'failure',
+      seen: 'the SDK was loaded before the preload, so its clients are not patched',
+      cure: 'node --import milvus-otel/register app.js, before any other --import; take import "milvus-otel/register" out of the source',
+    });
+  else if (everPreloaded)
+    findings.push({
+      id: 'app.preload',
+      status: 'ok',
+      seen: `the preload was loaded${sdks.length > 0 ? ', before the SDK' : ''}`,
+    });
+
+  const exported = new Set(spans.map(({ traceId, spanId }) => `${traceId} ${spanId}`));
+  const traced: string[] = [];
+  const untraced: string[] = [];
+  const unsampled: string[] = [];
+  const lost: string[] = [];
+  for (const { method = '', traceparent } of calls) {
+    const [, traceId, spanId, flags = '0'] =
+      /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/.exec(traceparent ?? '') ?? [];
+    if (traceId === undefined) untraced.push(method);
+    else if ((Number.parseInt(flags, 16) & 1) === 0) unsampled.push(method);
+    else if (exported.has(`${traceId} ${spanId}`)) traced.push(method);
+    else lost.push(method);
+  }
+  const operations = spans.filter(({ attributes }) => attributes['db.system.name'] === 'milvus');
+  if (calls.length === 0)
+    findings.push({
+      id: 'app.traced',
+      status: starts.length === 0 ? 'skipped' : 'warning',
+      seen: 'the app made no Milvus call while it was watched',
+      cure: 'let it do some work: a longer --for SECONDS, or a request to it from another terminal',
+    });
+  else if (traced.length > 0)
+    findings.push({
+      id: 'app.traced',
+      status: 'ok',
+      seen: `${traced.length} of ${calls.length} Milvus calls have a span: ${counted(traced)}; ${spans.length} spans would have gone to ${destination}, of these ${operations.length} of Milvus: ${counted(operations.map(({ name }) => name))}`.slice(
+        0,
+        600,
+      ),
+    });
+  if (untraced.length > 0) {
+    const { why, cure } = whyUntraced();
+    findings.push({
+      id: 'app.untraced',
+      status: 'failure',
+      seen: `${untraced.length} of ${calls.length} Milvus calls went out without a span (${counted(untraced)}): ${why}`,
+      cure,
+    });
+  }
+  if (unsampled.length > 0)
+    findings.push({
+      id: 'app.untraced',
+      status: 'failure',
+      seen: `${unsampled.length} of ${calls.length} Milvus calls were not sampled (${counted(unsampled)}): the sampler, or a caller's traceparent, said no`,
+      cure: 'unset OTEL_TRACES_SAMPLER; or OTEL_TRACES_SAMPLER=always_on, whatever callers say',
+    });
+  if (lost.length > 0)
+    findings.push({
+      id: 'app.lost',
+      status: 'failure',
+      seen: `the spans of ${lost.length} of ${calls.length} Milvus calls were not exported (${counted(lost)}): the app ended too suddenly, or a span never ended`,
+      cure: 'more time between SIGTERM and SIGKILL; OTEL_BSP_SCHEDULE_DELAY=1000 makes less of a loss',
+    });
+  return findings;
+
+  function whyUntraced(): { why: string; cure: string } {
+    if (early !== undefined)
+      return {
+        why: 'the SDK was loaded before the preload',
+        cure: 'node --import milvus-otel/register app.js, ours first',
+      };
+    if (!calls.some(({ preloaded }) => preloaded))
+      return {
+        why: 'the preload was not loaded in that process',
+        cure: 'NODE_OPTIONS="--import milvus-otel/register", which child processes inherit',
+      };
+    if (settingsFailure !== undefined) return { why: settingsFailure, cure: 'see the settings above' };
+    if (sdks.length === 0)
+      return {
+        why: 'the SDK was loaded out of sight, as in a bundle',
+        cure: '--external:@zilliz/milvus2-sdk-node --external:@grpc/grpc-js for esbuild, and both installed beside it',
+      };
+    return {
+      why: 'the SDK did not pass the patched methods',
+      cure: 'OTEL_LOG_LEVEL=debug node --import milvus-otel/register app.js 2>&1 | grep "Applying instrumentation patch"',
+    };
+  }
+}
+
+function isTooOld(node: string): boolean {
+  const [major = 0, minor = 0] = node.split('.').map(Number);
+  return major < 22 || (major === 22 && minor < 15);
+}

@@ -1,0 +1,104 @@
+/**
+ * Loaded before the preload in an app that the doctor runs: writes down each Milvus call that goes out, whoever makes it
+ * and however it was loaded, and when preload and SDK were loaded. One line of JSON (Seen) each, appended to a file, so
+ * that nothing is lost however the process ends. It changes nothing, and fails silently: the app is not ours.
+ */
+import { appendFileSync } from 'node:fs';
+import module from 'node:module';
+import { FILE_VARIABLE, type Seen } from './seen.ts';
+
+const file = process.env[FILE_VARIABLE];
+const LOADED = Symbol.for('milvus-otel.loaded');
+const SDK_FOLDER = /[\\/]@zilliz[\\/]milvus2-sdk-node[\\/]/;
+
+const isPreloaded = (): boolean => (globalThis as Record<symbol, unknown>)[LOADED] !== undefined;
+
+function tell(seen: Omit<Seen, 'pid'>): void {
+  try {
+    appendFileSync(file as string, `${JSON.stringify({ pid: process.pid, ...seen })}\n`);
+  } catch {
+    // The folder is gone: the doctor has ended.
+  }
+}
+
+function watchLoading(): void {
+  // Absent before Node 22.15, where the preload does not run either.
+  if (typeof module.registerHooks !== 'function') return;
+  let sdkTold = false;
+  module.registerHooks({
+    resolve(specifier, context, next) {
+      const resolution = next(specifier, context);
+      if (!sdkTold && SDK_FOLDER.test(resolution.url)) {
+        sdkTold = true;
+        tell({ kind: 'sdk', preloaded: isPreloaded() });
+      }
+      return resolution;
+    },
+  });
+}
+
+const SERVICE = '/milvus.proto.milvus.MilvusService/';
+
+/** Every copy of gRPC, bundled ones too, takes its connections from here. */
+function watchGrpc(): void {
+  const http2 = process.getBuiltinModule('node:http2');
+  const connect = http2.connect;
+  http2.connect = function (this: unknown, ...args: unknown[]) {
+    const session = Reflect.apply(connect, this, args);
+    try {
+      const request = session.request;
+      session.request = function (this: unknown, ...requestArgs: unknown[]) {
+        try {
+          const headers = (requestArgs[0] ?? {}) as Record<string, unknown>;
+          const path = String(headers[':path'] ?? '');
+          if (path.startsWith(SERVICE))
+            tell({
+              kind: 'call',
+              method: path.slice(SERVICE.length),
+              traceparent: headers.traceparent === undefined ? null : String(headers.traceparent),
+              preloaded: isPreloaded(),
+            });
+        } catch {
+          // The call goes on, unseen.
+        }
+        return Reflect.apply(request, this, requestArgs);
+      };
+    } catch {
+      // The connection goes on, unwatched.
+    }
+    return session;
+  } as typeof connect;
+  module.syncBuiltinESMExports();
+}
+
+/** The REST client of the SDK uses fetch. */
+function watchRest(): void {
+  const channel = process.getBuiltinModule('node:diagnostics_channel');
+  channel.subscribe('undici:request:create', (message) => {
+    const { request } = message as { request?: { path?: unknown; headers?: unknown } };
+    const [, method] = /^\/v2\/vectordb\/([\w/]+)/.exec(String(request?.path ?? '')) ?? [];
+    if (method === undefined) return;
+    const headers = [request?.headers ?? []].flat().map(String);
+    const at = headers.findIndex((header) => /^traceparent/i.test(header));
+    const traceparent = /00-[0-9a-f]{32}-[0-9a-f]{16}-0\d/.exec(
+      headers.slice(Math.max(at, 0)).join(' '),
+    )?.[0];
+    tell({
+      kind: 'call',
+      method: `REST ${method}`,
+      traceparent: traceparent ?? null,
+      preloaded: isPreloaded(),
+    });
+  });
+}
+
+if (file !== undefined) {
+  try {
+    tell({ kind: 'start', node: process.versions.node, preloaded: isPreloaded() });
+    watchLoading();
+    watchGrpc();
+    watchRest();
+  } catch {
+    // Then less is known of this run.
+  }
+}
