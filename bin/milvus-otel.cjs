@@ -11,7 +11,7 @@ if (numbers[0] > 22 || (numbers[0] === 22 && numbers[1] >= 15)) {
       // Not when everything is closed: what still hangs must not hold up the end.
       (code) => process.exit(code),
       (error) => {
-        console.error(`milvus-otel: ${error && error.stack ? error.stack : error}`);
+        console.error('milvus-otel:', error);
         process.exit(1);
       },
     );

@@ -43,7 +43,7 @@ with a COMMAND its own, when that is not 0.
 
 /** The whole run, and the part of it that is for waiting for the server's spans. */
 const WHOLE_MS = 15_000;
-const CHECKS_MS = 13_500;
+const CHECKS_MS = 12_000;
 const PROBE_MS = 7_000;
 const APP_MS = 10_000;
 

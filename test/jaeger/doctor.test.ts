@@ -1,0 +1,162 @@
+/** The doctor on a healthy setup, and on one whose server is silent: real Milvus, real Jaeger. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type Jaeger, startJaeger } from '../../scripts/jaeger.ts';
+import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
+import { runFixture } from '../support/run-fixture.ts';
+import { assertBroken, findingOf, runDoctor } from '../doctor/runs.ts';
+
+const startWithinMs = 600_000;
+const log = (line: string) => console.error(line);
+
+let jaeger: Jaeger;
+let other: Jaeger;
+let milvus: Milvus;
+let untraced: Milvus;
+let elsewhere: Milvus;
+
+before(
+  async () => {
+    const { ensureBuilt } = await import('../../scripts/build.ts');
+    await ensureBuilt();
+    jaeger = await startJaeger({ log });
+    other = await startJaeger({ log });
+    milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${jaeger.otlpGrpcPort}`, log });
+    untraced = await startMilvus({
+      otlpEndpoint: `127.0.0.1:${jaeger.otlpGrpcPort}`,
+      env: { TRACE_EXPORTER: 'noop' },
+      log,
+    });
+    elsewhere = await startMilvus({ otlpEndpoint: `127.0.0.1:${other.otlpGrpcPort}`, log });
+  },
+  { timeout: startWithinMs },
+);
+
+after(async () => {
+  for (const server of [milvus, untraced, elsewhere, jaeger, other]) await server?.stop();
+});
+
+const withinMs = 15_000;
+
+function setup(server: Milvus, env: Record<string, string> = {}) {
+  return {
+    args: ['--milvus', server.address, '--jaeger', jaeger.queryUrl],
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.otlpGrpcPort}`, ...env },
+  };
+}
+
+// milvus-otel doctor ├─ connect     └─ standalone: MilvusService/Connect
+//                    └─ getVersion  └─ standalone: MilvusService/GetVersion
+for (const [protocol, port] of [
+  ['grpc', 'otlpGrpcPort'],
+  ['http/protobuf', 'otlpHttpPort'],
+] as const) {
+  test(`a healthy setup is sound, and the join was seen: ${protocol}`, async () => {
+    const run = await runDoctor(
+      setup(milvus, {
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger[port]}`,
+        OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+      }),
+    );
+    const shown = JSON.stringify(run.report, null, 1);
+    assert.equal(run.code, 0, shown);
+    assert.equal(run.report.sound, true, shown);
+    assert.deepEqual(
+      run.report.hops.map(({ hop, status }) => [hop, status]),
+      [
+        // The preload is in no command here, which is a warning and no more.
+        ['runtime', 'warning'],
+        ['settings', 'ok'],
+        ['collector', 'ok'],
+        ['milvus', 'ok'],
+        ['join', 'ok'],
+      ],
+      shown,
+    );
+    assert.match(
+      findingOf(run.report, 'join.parent')?.seen ?? '',
+      /^(connect|getVersion) .*\(doctored\) └─ milvus\.proto\.milvus\.MilvusService\/(Connect|GetVersion) \(standalone\)$/,
+    );
+    assert.match(findingOf(run.report, 'join.clock')?.seen ?? '', /lies inside/);
+    assert.match(findingOf(run.report, 'milvus.version')?.seen ?? '', /Milvus v2\.3\.5/);
+    assert.ok(run.tookMs < withinMs, `took ${run.tookMs} ms`);
+  });
+}
+
+test('the last line for people says that the join was seen', async () => {
+  const { args, env } = setup(milvus);
+  const { stdout, code } = await runFixture({
+    file: 'bin/milvus-otel.cjs',
+    args: ['doctor', ...args],
+    env,
+  });
+  assert.equal(code, 0, stdout);
+  assert.equal(
+    stdout.trimEnd().split('\n').at(-1),
+    "milvus-otel doctor: sound: the join was seen: the server's span hangs under the client's, in one trace.",
+  );
+});
+
+test('a sampler, a list and an exporter of the app do not hide the way behind them', async () => {
+  const run = await runDoctor(
+    setup(milvus, {
+      OTEL_TRACES_SAMPLER: 'always_off',
+      OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'milvus',
+      OTEL_TRACES_EXPORTER: 'none',
+    }),
+  );
+  assertBroken(run, 'settings.exporter', /no span leaves the app/);
+  assert.equal(findingOf(run.report, 'settings.sampler')?.status, 'failure');
+  assert.equal(findingOf(run.report, 'settings.instrumentations')?.status, 'failure');
+  assert.equal(findingOf(run.report, 'join.parent')?.status, 'ok');
+});
+
+test('plain gRPC joins as well where the SDK is not installed', async () => {
+  const { mkdtemp, rm } = await import('node:fs/promises');
+  const { tmpdir } = await import('node:os');
+  const { join } = await import('node:path');
+  const app = await mkdtemp(join(tmpdir(), 'no-sdk-'));
+  try {
+    const { args, env } = setup(milvus);
+    const run = await runDoctor({ args: [...args, '--app', app], env });
+    assert.equal(findingOf(run.report, 'runtime.sdk')?.status, 'warning');
+    assert.match(findingOf(run.report, 'milvus.probe')?.seen ?? '', /plain gRPC/);
+    assert.equal(findingOf(run.report, 'join.parent')?.status, 'ok', JSON.stringify(run.report, null, 1));
+    // Nothing is installed there, so the preload is not found either.
+    assertBroken(run, 'runtime.package', /cannot be resolved/);
+  } finally {
+    await rm(app, { recursive: true, force: true });
+  }
+});
+
+test("a Milvus with tracing off: only the client's half is there, with the block to paste", async () => {
+  const run = await runDoctor(setup(untraced));
+  assertBroken(run, 'join.server', /none of the server's: Milvus does not export, or to another collector/);
+  assert.equal(findingOf(run.report, 'join.client')?.status, 'ok');
+  const { cure } = run.report.verdict;
+  assert.ok(cure?.includes(`    endpoint: 127.0.0.1:${jaeger.otlpGrpcPort} `), cure ?? '');
+  assert.ok(cure.includes(`TRACE_OTLP_ENDPOINT=127.0.0.1:${jaeger.otlpGrpcPort} TRACE_OTLP_SECURE=false`), cure);
+  assert.ok(run.tookMs < withinMs, `took ${run.tookMs} ms`);
+});
+
+test("a Milvus that sends to another collector: only the client's half is there", async () => {
+  assertBroken(await runDoctor(setup(elsewhere)), 'join.server', /Milvus does not export, or to another collector/);
+});
+
+test("a collector whose spans are looked up elsewhere: the client's half is missing", async () => {
+  const { env } = setup(milvus);
+  const run = await runDoctor({ args: ['--milvus', milvus.address, '--jaeger', other.queryUrl], env });
+  assertBroken(run, 'join.client', /passes them to another place/);
+});
+
+test('the probe creates nothing in Milvus', async () => {
+  const { MilvusClient } = await import('@zilliz/milvus2-sdk-node');
+  const client = new MilvusClient({ address: milvus.address });
+  try {
+    assert.deepEqual((await client.showCollections()).data, []);
+    assert.deepEqual((await client.listDatabases()).db_names, ['default']);
+    assert.deepEqual((await client.listUsers()).usernames, ['root']);
+  } finally {
+    await client.closeConnection();
+  }
+});
