@@ -22,6 +22,8 @@ export interface AppOrder {
   limitMs: number;
   destination: string;
   settingsFailure: string | undefined;
+  /** Called when a signal was passed on: somebody wants an end. */
+  onSignal(): void;
 }
 
 export interface AppEnd {
@@ -65,6 +67,7 @@ export async function watchApp(order: AppOrder): Promise<AppEnd> {
     process.once('exit', killAtExit);
     const forward = (signal: NodeJS.Signals) => {
       signalled = true;
+      order.onSignal();
       child.kill(signal);
     };
     for (const signal of FORWARDED) process.on(signal, forward);

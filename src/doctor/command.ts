@@ -29,7 +29,7 @@ secret and ends within 15 s. Run it in the app's folder, with the app's variable
   --jaeger URL       a query API to look the probe's trace up in: Jaeger's, http://host:16686, or Tempo's; port 16686 of the
                      collector's host when not given
   --app DIR          the app's folder; this one when not given
-  --env-file FILE    variables that are not set here, as NAME=value lines
+  --env FILE         variables that are not set here, as NAME=value lines
   --json             one line of JSON, described in docs/doctor.md
   --for SECONDS      how long the command is watched before it is ended; 10 when not given
   -- COMMAND …       runs it under the preload and tells which Milvus calls were traced, which not and why; its output,
@@ -46,6 +46,13 @@ const WHOLE_MS = 15_000;
 const CHECKS_MS = 12_000;
 const PROBE_MS = 7_000;
 const APP_MS = 10_000;
+/** Left for the hops after a signal. */
+const INTERRUPTED_MS = 1_000;
+const ENDING = [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const;
 
 interface Options {
   milvus: string;
@@ -102,7 +109,7 @@ function readOptions(args: readonly string[]): Options {
         milvus: text,
         jaeger: text,
         app: text,
-        'env-file': text,
+        env: text,
         for: text,
         json: { type: 'boolean' },
       },
@@ -124,7 +131,7 @@ function readOptions(args: readonly string[]): Options {
     milvus: (values.milvus as string | undefined) ?? '',
     jaeger,
     app: resolve((values.app as string | undefined) ?? '.'),
-    envFile: values['env-file'] as string | undefined,
+    envFile: values.env as string | undefined,
     json: values.json === true,
     forMs: seconds * 1_000,
     command,
@@ -138,7 +145,7 @@ function withFile(env: NodeJS.ProcessEnv, file: string | undefined): NodeJS.Proc
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new UsageError(`--env-file ${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+    throw new UsageError(`--env ${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
   const literal = /^NODE_OPTIONS=(.*)$/m.exec(text)?.[1];
   return { ...parseEnv(text), ...(literal === undefined ? {} : { NODE_OPTIONS: literal }), ...env };
@@ -161,6 +168,10 @@ async function doctor(options: Options): Promise<number> {
   found.set('settings', findings);
   found.set('runtime', checkRuntime(runtime));
 
+  let interrupt = () => {};
+  const interrupted = new Promise<void>((settle) => {
+    interrupt = () => setTimeout(settle, INTERRUPTED_MS);
+  });
   let app: Promise<AppEnd> | undefined;
   if (watches) {
     const ways = waysIn(runtime, entryFile(runtime));
@@ -173,26 +184,41 @@ async function doctor(options: Options): Promise<number> {
       limitMs: options.forMs,
       destination: destinationOf(settings),
       settingsFailure: findings.find(({ status }) => status === 'failure')?.seen,
+      onSignal: () => interrupt(),
     });
+  } else {
+    // An end through the exit event, which takes the probe along.
+    for (const [signal, code] of ENDING) process.on(signal, () => process.exit(code));
   }
-  const late = new Promise<void>((settle) => setTimeout(settle, WHOLE_MS - 500));
-  await Promise.race([checkWay(options, appEnv, settings, found, startedMs + CHECKS_MS, progress), late]);
+  let isLate = false;
+  const late = new Promise<void>((settle) =>
+    setTimeout(() => {
+      isLate = true;
+      settle();
+    }, WHOLE_MS - 500),
+  );
+  const way = checkWay(options, appEnv, settings, found, startedMs + CHECKS_MS, progress);
+  await Promise.race([way, late, interrupted]);
   for (const hop of HOPS.slice(0, 5)) {
     if (found.has(hop)) continue;
     // Each step has a bound of its own, so this is for what nobody thought of.
     found.set(hop, [
       {
         id: hop === 'collector' ? 'collector.export' : hop === 'milvus' ? 'milvus.probe' : 'join.query',
-        status: 'failure',
-        seen: `no answer within ${WHOLE_MS / 1_000} s`,
-        cure: 'once more; it hangs in something that should answer at once',
+        ...(isLate
+          ? {
+              status: 'failure',
+              seen: `no answer within ${WHOLE_MS / 1_000} s`,
+              cure: 'once more; it hangs in something that should answer at once',
+            }
+          : { status: 'skipped', seen: 'interrupted before it was looked at' }),
       },
     ]);
   }
   const end = await app;
   if (end !== undefined) found.set('app', end.findings);
 
-  const report = conclude(VERSION, found);
+  const report = withoutSecrets(conclude(VERSION, found), secretsOf(appEnv, settings, options));
   const exitCode = end?.code ? end.code : report.exitCode;
   // What the app has on stdout is the app's alone.
   await write(
@@ -206,6 +232,38 @@ async function doctor(options: Options): Promise<number> {
     return 128;
   }
   return exitCode;
+}
+
+/** What others answer may repeat what they were sent. */
+function secretsOf(env: NodeJS.ProcessEnv, settings: Settings, { milvus, jaeger }: Options): string[] {
+  const headers = settings.configFile === undefined ? Object.values(tracesTarget(settings).headers) : [];
+  const urls = [milvus, env.MILVUS_ADDRESS, jaeger, settings.tracesEndpoint, settings.endpoint];
+  const passwords = urls.flatMap((url) => (url && URL.canParse(url) ? new URL(url).password : []));
+  const given = [...headers, ...passwords, env.MILVUS_TOKEN, env.MILVUS_PASSWORD];
+  return given.flatMap((secret) => (secret ? [secret, decoded(secret), ...secret.split(/\s+/)] : []));
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Shorter ones are in other words too, and nobody's secret. */
+const SHORTEST_SECRET = 8;
+
+function withoutSecrets(report: Report, secrets: readonly string[]): Report {
+  const hidden = secrets.filter(({ length }) => length >= SHORTEST_SECRET);
+  const clean = (value: unknown): unknown => {
+    if (typeof value === 'string')
+      return hidden.reduce((text, secret) => text.replaceAll(secret, '***'), value);
+    if (Array.isArray(value)) return value.map(clean);
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, clean(inner)]));
+  };
+  return clean(report) as Report;
 }
 
 function inText(report: Report, toStderr: boolean): string {

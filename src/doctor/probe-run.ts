@@ -80,6 +80,8 @@ export function runProbe(
   });
   child.stdin.on('error', () => {});
   child.stdin.end(JSON.stringify(order));
+  const killAtExit = () => child.kill('SIGKILL');
+  process.once('exit', killAtExit);
   return new Promise((resolve) => {
     let late = false;
     const timer = setTimeout(() => {
@@ -88,6 +90,7 @@ export function runProbe(
     }, limitMs);
     const settle = (reason: string) => {
       clearTimeout(timer);
+      process.off('exit', killAtExit);
       const line = stdout.split('\n').find((text) => text.startsWith(ANSWER));
       if (line === undefined) return resolve({ failure: reason });
       const complaints = stderr.split('\n').filter((text) => text.startsWith('milvus-otel: '));

@@ -85,6 +85,8 @@ async function askBySdk({ sdkPath, address, token, username, password }: ProbeOr
     const { version, status } = await step('GetVersion', () => client.getVersion());
     if (status?.error_code !== undefined && status.error_code !== 'Success')
       throw new StepError('GetVersion', status);
+    // The SDK makes an empty answer out of "unknown method".
+    if (!version) throw new StepError('GetVersion', 'it answers, but tells no version: is it a Milvus?');
     return version;
   } finally {
     await Promise.resolve(client.closeConnection()).catch(() => {});

@@ -21,7 +21,7 @@ import { installedCopies, packageOf } from './packages.ts';
 
 export interface RuntimeOrder {
   appFolder: string;
-  /** With what --env-file and the command add to it. */
+  /** With what --env and the command add to it. */
   env: NodeJS.ProcessEnv;
   command: Command | undefined;
   /** This package's own dist/register.cjs. */
@@ -205,11 +205,10 @@ function packageFindings(
   let found: string;
   try {
     found = createRequire(join(appFolder, 'any.js')).resolve('milvus-otel/register');
-  } catch (error) {
+  } catch {
     const own = pathToFileURL(ownPreload).href;
-    const { code } = error as NodeJS.ErrnoException;
-    const shadow = code === 'MODULE_NOT_FOUND' ? undefined : nearestFolder(appFolder);
-    if (shadow !== undefined) return [shadowed(id, shadow, 'does not export ./register')];
+    const shadow = nearestFolder(appFolder);
+    if (shadow !== undefined) return [shadowed(id, shadow, 'has no ./register')];
     return [
       {
         id,

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Jaeger, startJaeger } from '../../scripts/jaeger.ts';
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
-import { runFixture } from '../support/run-fixture.ts';
 import { assertBroken, findingOf, runDoctor } from '../doctor/runs.ts';
+import { runFixture } from '../support/run-fixture.ts';
 
 const startWithinMs = 600_000;
 const log = (line: string) => console.error(line);
@@ -133,14 +133,21 @@ test("a Milvus with tracing off: only the client's half is there, with the block
   const run = await runDoctor(setup(untraced));
   assertBroken(run, 'join.server', /none of the server's: Milvus does not export, or to another collector/);
   assert.equal(findingOf(run.report, 'join.client')?.status, 'ok');
-  const { cure } = run.report.verdict;
-  assert.ok(cure?.includes(`    endpoint: 127.0.0.1:${jaeger.otlpGrpcPort} `), cure ?? '');
-  assert.ok(cure.includes(`TRACE_OTLP_ENDPOINT=127.0.0.1:${jaeger.otlpGrpcPort} TRACE_OTLP_SECURE=false`), cure);
+  const cure = run.report.verdict.cure ?? '';
+  assert.ok(cure.includes(`    endpoint: 127.0.0.1:${jaeger.otlpGrpcPort} `), cure);
+  assert.ok(
+    cure.includes(`TRACE_OTLP_ENDPOINT=127.0.0.1:${jaeger.otlpGrpcPort} TRACE_OTLP_SECURE=false`),
+    cure,
+  );
   assert.ok(run.tookMs < withinMs, `took ${run.tookMs} ms`);
 });
 
 test("a Milvus that sends to another collector: only the client's half is there", async () => {
-  assertBroken(await runDoctor(setup(elsewhere)), 'join.server', /Milvus does not export, or to another collector/);
+  assertBroken(
+    await runDoctor(setup(elsewhere)),
+    'join.server',
+    /Milvus does not export, or to another collector/,
+  );
 });
 
 test("a collector whose spans are looked up elsewhere: the client's half is missing", async () => {

@@ -1,0 +1,209 @@
+/** The app itself under the doctor: what passes through, which calls were seen, which not and why. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { build } from 'rolldown';
+import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
+import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { runFixture, startFixture } from '../support/run-fixture.ts';
+import { findingOf, runDoctor } from './runs.ts';
+
+const root = join(import.meta.dirname, '../..');
+const fixture = (name: string) => join(root, 'test/doctor/fixtures', name);
+const searches = join(root, 'test/fixtures/searches.mjs');
+const printed = 'has true, inserted 1, found 5, queried 5\n';
+
+let receiver: Receiver;
+let milvus: StubMilvus;
+let folder: string;
+
+before(async () => {
+  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
+    const { ensureBuilt } = await import('../../scripts/build.ts');
+    await ensureBuilt();
+  }
+  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
+  folder = await mkdtemp(join(tmpdir(), 'doctor-app-'));
+});
+
+after(async () => {
+  await receiver?.stop();
+  await milvus?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const environment = (): Record<string, string> => ({
+  MILVUS_ADDRESS: milvus.address,
+  OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+});
+
+const watch = (command: string[], env: Record<string, string> = {}, args: string[] = []) =>
+  runDoctor({ command, args, env: { ...environment(), ...env } });
+
+const node = process.execPath;
+
+describe('an app under the doctor', { concurrency: 2 }, () => {
+  // connect, hasCollection, insert, search, query: a trace each
+  test('has its calls named, and its spans stay here', async () => {
+    const service = 'watched';
+    const run = await watch([node, searches], { OTEL_SERVICE_NAME: service });
+    const shown = JSON.stringify(run.report, null, 1);
+    // With --json, stdout is the report's alone.
+    assert.equal(run.stderr, printed);
+    assert.equal(findingOf(run.report, 'app.preload')?.status, 'ok', shown);
+    const traced = findingOf(run.report, 'app.traced');
+    assert.equal(traced?.status, 'ok', shown);
+    assert.match(
+      traced.seen,
+      /^6 of 6 Milvus calls have a span: Connect, DescribeCollection ×2, Insert, Search, Query;/,
+    );
+    assert.match(
+      traced.seen,
+      /5 spans would have gone to http:\/\/127\.0\.0\.1:\d+ \(grpc\), of these 5 of Milvus: connect default, hasCollection quick_setup, insert quick_setup, search quick_setup, query quick_setup$/,
+    );
+    assert.equal(findingOf(run.report, 'app.untraced'), undefined);
+    assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /by code 0/);
+    assert.deepEqual(
+      receiver.spans().filter((span) => span.service === service && span.name.startsWith('search')),
+      [],
+    );
+  });
+
+  test('that loads the preload itself, rightly, is run as it is', async () => {
+    const { report } = await watch([node, '--import', 'milvus-otel/register', searches]);
+    assert.equal(findingOf(report, 'runtime.preload')?.status, 'ok');
+    assert.match(findingOf(report, 'app.traced')?.seen ?? '', /^6 of 6 /);
+  });
+
+  test('has its stdout to itself; the report for people is on stderr', async () => {
+    const { stdout, stderr, code } = await runFixture({
+      file: 'bin/milvus-otel.cjs',
+      args: ['doctor', '--', node, searches],
+      env: environment(),
+    });
+    assert.equal(stdout, printed);
+    assert.match(stderr, /^1 Runtime\n[\s\S]*\n6 App\n[\s\S]*\nmilvus-otel doctor: not proven: [^\n]*\n$/);
+    assert.equal(code, 3);
+  });
+
+  test('keeps its exit code', async () => {
+    const { code, report } = await watch([node, '-e', 'process.exitCode = 42']);
+    assert.equal(code, 42);
+    assert.equal(report.exitCode, 42);
+    assert.equal(findingOf(report, 'app.traced')?.status, 'warning');
+    assert.match(findingOf(report, 'app.traced')?.seen ?? '', /made no Milvus call/);
+  });
+
+  test('gets the signals of the doctor, and ends as it likes', async () => {
+    const running = startFixture({
+      file: 'bin/milvus-otel.cjs',
+      args: ['doctor', '--', node, fixture('serves.mjs')],
+      env: environment(),
+    });
+    await running.waitForStdout(/ready/);
+    running.kill('SIGINT');
+    const { stdout, stderr, code } = await running.ended;
+    assert.equal(stdout, 'ready\ngot SIGINT\n');
+    assert.equal(code, 7);
+    assert.match(stderr, /Milvus calls have a span: Connect, DescribeCollection;/);
+  });
+
+  test('that dies by a signal takes the doctor with it by the same', async () => {
+    const { signal, code, stderr } = await runFixture({
+      file: 'bin/milvus-otel.cjs',
+      args: ['doctor', '--', node, fixture('sudden.mjs')],
+      env: environment(),
+    });
+    assert.deepEqual([signal, code], ['SIGKILL', null]);
+    assert.match(stderr, /app\.lost: the spans of \d of \d Milvus calls were not exported/);
+  });
+
+  for (const how of ['goes', 'stays']) {
+    test(`that never ends, and ${how} at SIGTERM, is ended after the time it was given`, async () => {
+      const run = await watch([node, fixture('serves.mjs'), how], {}, ['--for', '6']);
+      assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /it was ended after 6 s/);
+      assert.match(findingOf(run.report, 'app.traced')?.seen ?? '', /Milvus calls have a span/);
+      // Not the app's code, since the end was not its own.
+      assert.equal(run.code, run.report.exitCode);
+      assert.notEqual(run.code, 143);
+      assert.ok(run.tookMs < 15_000, `took ${run.tookMs} ms`);
+    });
+  }
+
+  test('that loads the SDK in another preload first: that is named', async () => {
+    const run = await watch([
+      node,
+      '--import',
+      fixture('sdk-first.mjs'),
+      '--import',
+      'milvus-otel/register',
+      searches,
+    ]);
+    assert.equal(findingOf(run.report, 'runtime.preload')?.status, 'warning');
+    assert.match(findingOf(run.report, 'runtime.preload')?.seen ?? '', /but after --import .*sdk-first\.mjs/);
+    assert.equal(run.report.verdict.id, 'app.preload', JSON.stringify(run.report, null, 1));
+    assert.match(run.report.verdict.text, /the SDK was loaded before the preload/);
+    assert.match(
+      findingOf(run.report, 'app.untraced')?.seen ?? '',
+      /^6 of 6 Milvus calls went out without a span .*: the SDK was loaded before the preload$/,
+    );
+    assert.equal(run.code, 1);
+  });
+
+  test('that imports the preload itself, after the SDK: that is named', async () => {
+    const run = await watch([node, fixture('late-register.mjs')]);
+    assert.equal(run.report.verdict.id, 'runtime.preload', JSON.stringify(run.report, null, 1));
+    assert.match(run.report.verdict.text, /the app's own source loads milvus-otel\/register/);
+    assert.match(findingOf(run.report, 'app.preload')?.seen ?? '', /the SDK was loaded before the preload/);
+    assert.match(findingOf(run.report, 'app.untraced')?.seen ?? '', /^2 of 2 /);
+  });
+
+  test('with the SDK inside a bundle: that is named', async () => {
+    const bundle = join(folder, 'bundle.cjs');
+    await build({
+      input: fixture('bundled.mjs'),
+      platform: 'node',
+      output: { file: bundle, format: 'cjs', codeSplitting: false },
+      logLevel: 'silent',
+    });
+    const run = await watch([node, '--import', 'milvus-otel/register', bundle]);
+    assert.equal(run.report.verdict.id, 'runtime.bundle', JSON.stringify(run.report, null, 1));
+    assert.match(findingOf(run.report, 'app.untraced')?.seen ?? '', /loaded out of sight, as in a bundle/);
+  });
+
+  test('whose sampler keeps nothing: its calls are named as not sampled', async () => {
+    const { report } = await watch([node, searches], { OTEL_TRACES_SAMPLER: 'always_off' });
+    assert.equal(report.verdict.id, 'settings.sampler');
+    assert.match(findingOf(report, 'app.untraced')?.seen ?? '', /^6 of 6 Milvus calls were not sampled/);
+  });
+
+  test('without the Milvus instrumentation: its calls are named, and the list that is the reason', async () => {
+    const { report } = await watch([node, searches], { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'express' });
+    assert.equal(report.verdict.id, 'settings.instrumentations');
+    assert.match(
+      findingOf(report, 'app.untraced')?.seen ?? '',
+      /went out without a span .*OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out/,
+    );
+  });
+
+  test('that is no Node: that is named', async () => {
+    const { report } = await watch(['/bin/sh', '-c', 'exit 0']);
+    assert.match(findingOf(report, 'app.preload')?.seen ?? '', /it is no Node/);
+  });
+
+  test('that cannot be run: that is named', async () => {
+    const { report, code } = await watch(['no-such-program']);
+    assert.match(findingOf(report, 'app.end')?.seen ?? '', /the command cannot be run/);
+    assert.equal(code, 127);
+  });
+
+  test('leaves nothing behind in the temporary folder', async () => {
+    await watch([node, '-e', '0'], { TMPDIR: folder });
+    assert.deepEqual(
+      (await readdir(folder)).filter((name) => name.startsWith('milvus-otel-doctor-')),
+      [],
+    );
+  });
+});

@@ -1,0 +1,334 @@
+/** Each way in which a collector can be the broken hop, with a real server that is broken so. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttp } from 'node:http';
+import { type AddressInfo, createServer as createTcp, type Server as TcpServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { Server, ServerCredentials, status, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
+import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { type Certificate, selfSigned } from '../support/certificate.ts';
+import { assertBroken, findingOf, runDoctor } from './runs.ts';
+
+let receiver: Receiver;
+let milvus: StubMilvus;
+let folder: string;
+
+before(async () => {
+  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
+    const { ensureBuilt } = await import('../../scripts/build.ts');
+    await ensureBuilt();
+  }
+  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
+  folder = await mkdtemp(join(tmpdir(), 'doctor-collector-'));
+});
+
+after(async () => {
+  await receiver?.stop();
+  await milvus?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const doctor = (env: Record<string, string>) => runDoctor({ args: ['--milvus', milvus.address], env });
+
+/** A port on which nobody listens, since somebody just stopped. */
+async function freePort(): Promise<number> {
+  const server = createTcp().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await once(server.close(), 'close');
+  return port;
+}
+
+type Answer = (
+  respond: (error: object | null, answer?: Buffer) => void,
+  headers: Record<string, unknown>,
+) => void;
+
+/** A gRPC server whose only answer to an export is `answer`. */
+async function startGrpcCollector(answer: Answer, certificate?: Certificate) {
+  const asIs = (bytes: Buffer) => bytes;
+  const server = new Server();
+  const handlers: UntypedServiceImplementation = {
+    Export: (call: any, respond: any) => answer(respond, call.metadata.getMap()),
+  };
+  server.addService(
+    {
+      Export: {
+        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: asIs,
+        requestDeserialize: asIs,
+        responseSerialize: asIs,
+        responseDeserialize: asIs,
+      },
+    },
+    handlers,
+  );
+  const credentials =
+    certificate === undefined
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(null, [
+          { private_key: Buffer.from(certificate.key), cert_chain: Buffer.from(certificate.cert) },
+        ]);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  return { port, stop: () => server.forceShutdown() };
+}
+
+const accept: Answer = (respond) => respond(null, Buffer.alloc(0));
+
+describe('a collector', { concurrency: 2 }, () => {
+  test('that is there accepts the marked span, by gRPC', async () => {
+    const { report } = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+    });
+    assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
+    const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.seen ?? '')?.[1];
+    const [span] = receiver.spans().filter((one) => one.traceId === traceId);
+    assert.deepEqual(
+      [span?.name, span?.service, span?.kind],
+      ['milvus-otel doctor', 'milvus-otel doctor', 'INTERNAL'],
+    );
+  });
+
+  for (const protocol of ['http/protobuf', 'http/json']) {
+    test(`that is there accepts the marked span, by ${protocol}`, async () => {
+      const { report } = await doctor({
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.httpPort}`,
+        OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+      });
+      const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.seen ?? '')?.[1];
+      const [span] = receiver.spans().filter((one) => one.traceId === traceId);
+      assert.equal(span?.name, 'milvus-otel doctor', JSON.stringify(report, null, 1));
+    });
+  }
+
+  test('gets it compressed when that is asked for', async (t) => {
+    let name: unknown;
+    const server = createHttp(async (request, response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk);
+      if (request.headers['content-encoding'] === 'gzip')
+        name = JSON.parse(String(gunzipSync(Buffer.concat(chunks)))).resourceSpans[0].scopeSpans[0].spans[0]
+          .name;
+      response.setHeader('content-type', 'application/json').end('{}');
+    }).listen(0, '127.0.0.1');
+    t.after(() => server.close());
+    await once(server, 'listening');
+    const { report } = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+    });
+    assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
+    assert.equal(name, 'milvus-otel doctor');
+  });
+
+  test('that is down', async () => {
+    const port = await freePort();
+    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` });
+    assertBroken(run, 'collector.tcp', /nothing listens there \(ECONNREFUSED\)/);
+    // What comes behind it is looked at as far as it can be.
+    assert.equal(findingOf(run.report, 'milvus.probe')?.status, 'ok');
+  });
+
+  test('whose name is not known', async () => {
+    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://no-such-collector.invalid:4317' });
+    assertBroken(run, 'collector.name', /no-such-collector\.invalid is not resolved/);
+  });
+
+  test('that speaks HTTP, asked in gRPC', async () => {
+    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.httpPort}` });
+    assertBroken(run, 'collector.protocol', /speaks HTTP\/1\.1, and is spoken to in gRPC/);
+    assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
+  });
+
+  test('that speaks gRPC, asked in HTTP', async () => {
+    const run = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+    });
+    assertBroken(run, 'collector.protocol', /speaks gRPC \(HTTP\/2\), and is spoken to in HTTP\/1\.1/);
+    assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=grpc/);
+  });
+
+  test('that is a plain port, asked in TLS', async () => {
+    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${receiver.grpcPort}` });
+    assertBroken(run, 'collector.tls', /is a plain port \(http\/2\), and https means TLS/);
+    assert.equal(
+      run.report.verdict.cure,
+      `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:${receiver.grpcPort}`,
+    );
+  });
+
+  test('with TLS: asked plain, with an unknown authority, by another name, and rightly', async (t) => {
+    const certificate = selfSigned(['localhost']);
+    const collector = await startGrpcCollector(accept, certificate);
+    t.after(collector.stop);
+    const ca = join(folder, 'ca.pem');
+    await writeFile(ca, certificate.cert);
+    const plain = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://localhost:${collector.port}` });
+    assertBroken(plain, 'collector.tls', /speaks TLS, and is spoken to without/);
+
+    const secured = { OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${collector.port}` };
+    assertBroken(await doctor(secured), 'collector.tls', /not accepted: it is self-signed/);
+
+    const trusted = { OTEL_EXPORTER_OTLP_CERTIFICATE: ca };
+    const otherName = { OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${collector.port}` };
+    assertBroken(
+      await doctor({ ...trusted, ...otherName }),
+      'collector.tls',
+      /not accepted: it is for other names \(certificate for localhost,/,
+    );
+
+    const { report } = await doctor({ ...trusted, ...secured });
+    assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
+  });
+
+  test('with a certificate that has expired', async (t) => {
+    const certificate = selfSigned(['localhost'], { expired: true });
+    const collector = await startGrpcCollector(accept, certificate);
+    t.after(collector.stop);
+    const ca = join(folder, 'expired.pem');
+    await writeFile(ca, certificate.cert);
+    const run = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${collector.port}`,
+      OTEL_EXPORTER_OTLP_CERTIFICATE: ca,
+    });
+    assertBroken(run, 'collector.tls', /not accepted: it has expired/);
+  });
+
+  test('whose authority is in a file that is not there', async () => {
+    const run = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${receiver.grpcPort}`,
+      OTEL_EXPORTER_OTLP_CERTIFICATE: '/no/such/ca.pem',
+    });
+    assertBroken(run, 'collector.tls', /the file \/no\/such\/ca\.pem .* cannot be read/);
+  });
+
+  // 1 { 1: 1 rejected span, 2: its reason }
+  const partial = Buffer.concat([Buffer.from([0x0a, 10, 0x08, 1, 0x12, 6]), Buffer.from('quota!')]);
+  const refusals: [what: string, answer: Answer, seen: RegExp, cure: RegExp][] = [
+    [
+      'that asks for a token',
+      (respond) => respond({ code: status.UNAUTHENTICATED, details: 'no token' }),
+      /did not accept a span: no token/,
+      /OTEL_EXPORTER_OTLP_HEADERS=/,
+    ],
+    [
+      'that takes no traces',
+      (respond) => respond({ code: status.UNIMPLEMENTED, details: 'unknown service TraceService' }),
+      /unknown service TraceService/,
+      /COLLECTOR_OTLP_ENABLED=true/,
+    ],
+    [
+      'that is short of memory',
+      (respond) => respond({ code: status.RESOURCE_EXHAUSTED, details: 'memory limit' }),
+      /memory limit/,
+      /OTEL_BSP_MAX_EXPORT_BATCH_SIZE/,
+    ],
+    [
+      'that takes it and rejects it',
+      (respond) => respond(null, partial),
+      /a partial success that rejects it: quota!/,
+      /log of the collector/,
+    ],
+    ['that never answers an export', () => {}, /did not accept a span/, /does not answer/],
+  ];
+  for (const [what, answer, seen, cure] of refusals) {
+    test(what, async (t) => {
+      const collector = await startGrpcCollector(answer);
+      t.after(collector.stop);
+      const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}` });
+      assertBroken(run, 'collector.export', seen);
+      assert.match(run.report.verdict.cure ?? '', cure);
+    });
+  }
+
+  for (const [code, cure] of [
+    [401, /OTEL_EXPORTER_OTLP_HEADERS=/],
+    [404, /\/v1\/traces/],
+    [413, /limits of the collector/],
+  ] as const) {
+    test(`that answers HTTP status ${code}`, async (t) => {
+      const server = createHttp((request, response) => {
+        request.resume();
+        request.on('end', () => response.writeHead(request.method === 'POST' ? code : 200).end());
+      }).listen(0, '127.0.0.1');
+      t.after(() => server.close());
+      await once(server, 'listening');
+      const run = await doctor({
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+      });
+      assertBroken(run, 'collector.export', new RegExp(`HTTP status ${code}`));
+      assert.match(run.report.verdict.cure ?? '', cure);
+    });
+  }
+
+  test('that asks for a token gets the one that is set, and nothing shows it', async (t) => {
+    const secret = 'planted-secret-of-a-header';
+    let got: unknown;
+    const collector = await startGrpcCollector((respond, headers) => {
+      got ??= headers['x-key'];
+      respond({ code: status.PERMISSION_DENIED, details: `not for the key ${secret}` });
+    });
+    t.after(collector.stop);
+    const run = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://user:${secret}@127.0.0.1:${collector.port}`,
+      OTEL_EXPORTER_OTLP_HEADERS: `x-key=${secret}`,
+      OTEL_RESOURCE_ATTRIBUTES: `api.token=${secret},team=search`,
+      OTEL_EXPORTER_OTLP_HEADER: `x-key=${secret}`,
+    });
+    assertBroken(run, 'collector.export', /did not accept/);
+    assert.equal(got, secret);
+    assert.equal(findingOf(run.report, 'settings.misspelt')?.cure, 'rename it to OTEL_EXPORTER_OTLP_HEADERS');
+    assert.ok(!`${run.stdout}${run.stderr}`.includes(secret), run.stdout);
+  });
+});
+
+describe('whatever hangs', () => {
+  test('the doctor ends within 15 s, with a collector, a Milvus and a Jaeger that never answer', async (t) => {
+    const silent: TcpServer = createTcp((socket) => {
+      socket.on('error', () => {});
+      t.after(() => socket.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    t.after(() => silent.close());
+    const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const run = await runDoctor({
+      args: ['--milvus', address, '--jaeger', `http://${address}`],
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://${address}` },
+    });
+    assertBroken(run, 'collector.protocol', /answers neither gRPC, HTTP nor TLS/);
+    assert.equal(findingOf(run.report, 'milvus.protocol')?.status, 'failure');
+    assert.ok(run.tookMs < 15_000, `took ${run.tookMs} ms`);
+  });
+
+  test('so with a Jaeger alone', async (t) => {
+    const silent = createTcp((socket) => {
+      socket.on('error', () => {});
+      t.after(() => socket.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    t.after(() => silent.close());
+    const run = await runDoctor({
+      args: [
+        '--milvus',
+        milvus.address,
+        '--jaeger',
+        `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
+      ],
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}` },
+    });
+    assertBroken(run, 'join.query', /gives no answer/);
+    assert.ok(run.tookMs < 15_000, `took ${run.tookMs} ms`);
+  });
+});

@@ -1,0 +1,313 @@
+/** The first two hops on folders as apps have them: how the preload gets in, what is installed, what variables say. */
+import assert from 'node:assert/strict';
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
+import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { assertBroken, findingOf, runDoctor } from './runs.ts';
+
+const root = join(import.meta.dirname, '../..');
+let receiver: Receiver;
+let milvus: StubMilvus;
+let folder: string;
+let count = 0;
+
+before(async () => {
+  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
+    const { ensureBuilt } = await import('../../scripts/build.ts');
+    await ensureBuilt();
+  }
+  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
+  folder = await mkdtemp(join(tmpdir(), 'doctor-runtime-'));
+});
+
+after(async () => {
+  await receiver?.stop();
+  await milvus?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A folder with these files, and in its node_modules, as links, what an app has installed. */
+async function app(files: Record<string, string> = {}, links = ['milvus-otel', '@zilliz/milvus2-sdk-node']) {
+  const at = join(folder, `app-${++count}`);
+  for (const [name, text] of Object.entries({ 'package.json': '{ "name": "app" }', ...files })) {
+    await mkdir(dirname(join(at, name)), { recursive: true });
+    await writeFile(join(at, name), text);
+  }
+  for (const name of links) {
+    const target = name === 'milvus-otel' ? root : join(root, 'node_modules', name);
+    await mkdir(dirname(join(at, 'node_modules', name)), { recursive: true });
+    await symlink(target, join(at, 'node_modules', name));
+  }
+  return at;
+}
+
+const doctor = (cwd: string, options: { env?: Record<string, string>; args?: string[] } = {}) =>
+  runDoctor({
+    args: ['--milvus', milvus.address, ...(options.args ?? [])],
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`, ...options.env },
+    cwd,
+  });
+
+describe('the runtime', { concurrency: 2 }, () => {
+  test('of an app that has everything and loads the preload by its script is sound', async () => {
+    const start = 'node --import milvus-otel/register app.mjs';
+    const cwd = await app({
+      'package.json': JSON.stringify({ name: 'app', scripts: { start } }),
+      'app.mjs': '',
+    });
+    const { report } = await doctor(cwd);
+    assert.equal(report.hops[0]?.status, 'ok', JSON.stringify(report.hops[0], null, 1));
+    assert.match(
+      findingOf(report, 'runtime.preload')?.seen ?? '',
+      /the script "start" of package\.json loads it/,
+    );
+    assert.match(findingOf(report, 'runtime.bundle')?.seen ?? '', /app\.mjs has not the SDK inside/);
+  });
+
+  test('of an app whose NODE_OPTIONS bring the preload into the doctor too is sound, and it traces nothing', async () => {
+    const cwd = await app();
+    const service = 'a-traced-doctor';
+    const { report, stderr } = await doctor(cwd, {
+      env: { NODE_OPTIONS: '--import milvus-otel/register', OTEL_SERVICE_NAME: service },
+    });
+    assert.match(
+      findingOf(report, 'runtime.preload')?.seen ?? '',
+      /NODE_OPTIONS loads it, before anything else/,
+    );
+    assert.equal(stderr, '');
+    // milvus-otel doctor ├─ connect
+    //                    └─ getVersion
+    assert.deepEqual(
+      receiver
+        .spans()
+        .filter((span) => span.service === service)
+        .map(({ name }) => name)
+        .sort(),
+      ['connect default', 'getVersion default', 'milvus-otel doctor'],
+    );
+  });
+
+  const files: Record<string, [options: string, seen: RegExp]> = {
+    'kept quotes of an env file': [
+      `"--import milvus-otel/register"`,
+      /takes "--import milvus-otel\/register" for one option/,
+    ],
+    'single quotes inside': [`--import 'milvus-otel/register'`, /single quotes are part of the value/],
+    'typographic quotes': ['--import “milvus-otel/register”', /the typographic quote “/],
+    'a quote that is not closed': ['--import "milvus-otel/register', /opened and not closed/],
+    'an option without its value': ['--import', /nothing follows --import/],
+  };
+  for (const [what, [value, seen]] of Object.entries(files)) {
+    test(`with ${what} in NODE_OPTIONS is the broken hop`, async () => {
+      const cwd = await app({ 'docker.env': `NODE_OPTIONS=${value}\n` });
+      const run = await doctor(cwd, { args: ['--env', 'docker.env'] });
+      assertBroken(run, 'runtime.preload', seen);
+      assert.match(run.report.verdict.cure ?? '', /NODE_OPTIONS="--import milvus-otel\/register"/);
+    });
+  }
+
+  test('with a script that has lost its quotes is the broken hop', async () => {
+    const start = 'NODE_OPTIONS=--import milvus-otel/register node app.js';
+    const cwd = await app({ 'package.json': JSON.stringify({ name: 'app', scripts: { start } }) });
+    assertBroken(await doctor(cwd), 'runtime.preload', /the script "start" .*: nothing follows --import/);
+  });
+
+  test('with a name that the package does not export is the broken hop', async () => {
+    const cwd = await app({ 'app.env': 'NODE_OPTIONS=--import milvus-otel\n' });
+    assertBroken(
+      await doctor(cwd, { args: ['--env', 'app.env'] }),
+      'runtime.preload',
+      /--import milvus-otel is not what the package exports/,
+    );
+  });
+
+  test('with another tracer before ours is warned of', async () => {
+    const cwd = await app({
+      'app.env': 'NODE_OPTIONS=--require dd-trace/init --import milvus-otel/register\n',
+    });
+    const { report } = await doctor(cwd, { args: ['--env', 'app.env'] });
+    const found = findingOf(report, 'runtime.preload');
+    assert.equal(found?.status, 'warning');
+    assert.match(found.seen, /after --require dd-trace\/init, which has its own OpenTelemetry/);
+  });
+
+  test('where it is not installed is the broken hop', async () => {
+    const cwd = await app({}, ['@zilliz/milvus2-sdk-node']);
+    assertBroken(await doctor(cwd), 'runtime.package', /milvus-otel cannot be resolved from/);
+  });
+
+  test('where another package of its name comes first is the broken hop', async () => {
+    const shadow = {
+      'node_modules/milvus-otel/package.json':
+        '{ "name": "milvus-otel", "version": "9.0.0", "main": "index.js" }',
+      'node_modules/milvus-otel/index.js': '',
+    };
+    const cwd = await app(shadow, ['@zilliz/milvus2-sdk-node']);
+    assertBroken(
+      await doctor(cwd),
+      'runtime.package',
+      /milvus-otel is shadowed: .*node_modules\/milvus-otel comes first/,
+    );
+
+    const register = {
+      'node_modules/milvus-otel/package.json':
+        '{ "name": "milvus-otel", "version": "9.0.0", "exports": { "./register": "./register.js" } }',
+      'node_modules/milvus-otel/register.js': '',
+    };
+    const other = await app(register, ['@zilliz/milvus2-sdk-node']);
+    assertBroken(await doctor(other), 'runtime.package', /is shadowed: .* is not this package/);
+  });
+
+  test('where another version of it is installed is warned of', async () => {
+    const cwd = await app({}, ['@zilliz/milvus2-sdk-node']);
+    const installed = join(cwd, 'node_modules/milvus-otel');
+    await cp(join(root, 'dist'), join(installed, 'dist'), { recursive: true });
+    await writeFile(
+      join(installed, 'package.json'),
+      '{ "name": "milvus-otel", "version": "0.0.1", "exports": { "./register": "./dist/register.cjs" } }',
+    );
+    const { report } = await doctor(cwd);
+    const found = findingOf(report, 'runtime.package');
+    assert.equal(found?.status, 'warning', JSON.stringify(report, null, 1));
+    assert.match(found.seen, /the app has milvus-otel 0\.0\.1 in /);
+  });
+
+  test('with an API that is newer than the one of the preload is warned of, and copies are named', async () => {
+    const version = '1.99.0';
+    const cwd = await app({
+      'node_modules/@opentelemetry/api/package.json': JSON.stringify({
+        name: '@opentelemetry/api',
+        version,
+        main: 'index.js',
+      }),
+      'node_modules/@opentelemetry/api/index.js': '',
+      'node_modules/other/node_modules/@opentelemetry/api/package.json':
+        '{ "name": "@opentelemetry/api", "version": "1.4.0" }',
+    });
+    const { report } = await doctor(cwd);
+    const found = findingOf(report, 'runtime.api');
+    assert.equal(found?.status, 'warning', JSON.stringify(report, null, 1));
+    assert.match(found.seen, /@opentelemetry\/api 1\.99\.0 .* cannot use/);
+    assert.match(
+      findingOf(report, 'runtime.copies')?.seen ?? '',
+      /@opentelemetry\/api .*1\.4\.0 and 1\.99\.0/,
+    );
+  });
+
+  test('with the SDK inside a bundle is the broken hop', async () => {
+    const bundle = `// ${' '.repeat(120_000)}\nconst proto = { package: "milvus.proto.milvus" };\n`;
+    const cwd = await app({
+      'package.json': '{ "name": "app", "main": "bundle.js" }',
+      'bundle.js': bundle,
+    });
+    assertBroken(await doctor(cwd), 'runtime.bundle', /bundle\.js is a bundle with the SDK inside/);
+  });
+});
+
+describe('the settings', { concurrency: 2 }, () => {
+  const cases: [env: Record<string, string>, id: Parameters<typeof assertBroken>[1], seen: RegExp][] = [
+    [{ OTEL_SDK_DISABLED: 'true' }, 'settings.disabled', /switches everything off/],
+    [{ OTEL_TRACES_EXPORTER: 'none' }, 'settings.exporter', /no span leaves the app/],
+    [{ OTEL_TRACES_SAMPLER: 'always_off' }, 'settings.sampler', /always_off keeps no trace/],
+    [
+      { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0' },
+      'settings.sampler',
+      /OTEL_TRACES_SAMPLER_ARG=0 keeps no trace/,
+    ],
+    [{ OTEL_PROPAGATORS: 'b3' }, 'settings.propagators', /OTEL_PROPAGATORS=b3 has no tracecontext/],
+    [{ OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'http' }, 'settings.instrumentations', /leaves milvus out/],
+    [{ OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'milvus' }, 'settings.instrumentations', /names milvus/],
+    [{ OTEL_CONFIG_FILE: '/no/such/otel.yaml' }, 'settings.file', /cannot be read/],
+  ];
+  for (const [env, id, seen] of cases) {
+    test(`with ${Object.entries(env)
+      .map((pair) => pair.join('='))
+      .join(' ')} are the broken hop`, async () => {
+      assertBroken(await doctor(root, { env }), id, seen);
+    });
+  }
+
+  const warnings: [
+    env: Record<string, string>,
+    id: Parameters<typeof findingOf>[1],
+    seen: RegExp,
+    cure: RegExp,
+  ][] = [
+    [
+      { OTEL_SERVICE_NAMES: 'x' },
+      'settings.misspelt',
+      /OTEL_SERVICE_NAMES is read by nothing/,
+      /OTEL_SERVICE_NAME$/,
+    ],
+    [
+      { OTEL_EXPORTER_OTLP_TIMEOUT: 'soon' },
+      'settings.unusable',
+      /OTEL_EXPORTER_OTLP_TIMEOUT=soon cannot be used/,
+      /a whole number of ms/,
+    ],
+    [
+      { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.1' },
+      'settings.sampler',
+      /keeps a share of 0\.1/,
+      /unset/,
+    ],
+    [
+      { OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'expres' },
+      'settings.instrumentations',
+      /names expres/,
+      /correct/,
+    ],
+    [
+      { https_proxy: 'http://u:planted-pw@proxy:3128' },
+      'settings.proxy',
+      /https_proxy=http:\/\/\*\*\*@proxy:3128/,
+      /no_proxy=127\.0\.0\.1/,
+    ],
+  ];
+  for (const [env, id, seen, cure] of warnings) {
+    test(`with ${Object.keys(env).join(' and ')} as set here are warned of`, async () => {
+      const { report } = await doctor(root, { env });
+      const found = findingOf(report, id);
+      assert.equal(found?.status, 'warning', JSON.stringify(report.hops[1], null, 1));
+      assert.match(found.seen, seen);
+      assert.match(found.cure ?? '', cure);
+    });
+  }
+
+  test('with an endpoint that does not go with its protocol are warned of, whatever listens there', async () => {
+    const endpoints: [env: Record<string, string>, seen: RegExp][] = [
+      [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' }, /4318 is the usual port for HTTP/],
+      [
+        {
+          OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4317',
+          OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+        },
+        /4317 is the usual port for gRPC/,
+      ],
+      [
+        { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4317/v1/traces' },
+        /has a path, which gRPC does not use/,
+      ],
+      [
+        {
+          OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://127.0.0.1:4318',
+          OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+        },
+        /does not end with \/v1\/traces/,
+      ],
+    ];
+    for (const [env, seen] of endpoints) {
+      const { report } = await doctor(root, { env });
+      assert.match(
+        report.hops[1]?.findings
+          .filter(({ id }) => id === 'settings.endpoint')
+          .map((finding) => finding.seen)
+          .join('\n') ?? '',
+        seen,
+      );
+    }
+  });
+});
