@@ -17,7 +17,7 @@ import {
 } from './src/diagnostics.ts';
 import { flushAtEnd } from './src/exit.ts';
 import { activateOnLoad } from './src/instrumentations/activation.ts';
-import { selectInstrumentations } from './src/instrumentations/selection.ts';
+import { describeSelection, selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import {
@@ -96,7 +96,8 @@ export function register(): void {
       diagnostics.info(`the app's own instrumentation ${name} is used instead of the preload's.`);
     });
     flushAtEnd(telemetry, settings.flushTimeoutMs);
-    diagnostics.info(`${VERSION} traces ${summary(settings, serviceName)}.`);
+    const on = describeSelection(selection);
+    diagnostics.info(`${VERSION} traces ${summary(settings, serviceName)}, instrumentations ${on}.`);
   } catch (error) {
     diagnostics.warn(
       `the app runs untraced, because the start failed: ${(error as Error)?.message ?? error}`,
@@ -107,7 +108,7 @@ export function register(): void {
 const summary = (settings: Settings, serviceName: string): string =>
   settings.configFile
     ? `as ${settings.configFile} says`
-    : `the service ${serviceName} to ${destination(settings)}, sampler ${settings.sampler}`;
+    : `the service ${serviceName} to ${destination(settings)}, sampler ${settings.sampler}${settings.sampler.endsWith('ratio') ? ` ${settings.samplerRatio}` : ''}`;
 
 const destination = (settings: Settings): string =>
   settings.configFile ??

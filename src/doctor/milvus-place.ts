@@ -4,27 +4,30 @@ import { withoutCredentials } from '../settings.ts';
 export interface MilvusPlace {
   host: string;
   port: number;
+  /** False: gRPC takes 443, which is seldom what was meant. */
+  portGiven: boolean;
   tls: boolean;
   /** As it was given, without credentials. */
   shown: string;
 }
 
-export const DEFAULT_PORT = 19530;
+export const MILVUS_PORT = 19530;
+const GRPC_PORT = 443;
 
-/** host, host:port or a URL, as the SDK takes it. Undefined when it is none of these. */
+/** host:port, host or a URL. Undefined when it is none of these. */
 export function milvusPlace(address: string): MilvusPlace | undefined {
   const withScheme = /^[a-z]+:\/\//i.test(address) ? address : `http://${address}`;
   if (!URL.canParse(withScheme)) return undefined;
-  const { protocol, hostname, port } = new URL(withScheme);
+  const { protocol, hostname } = new URL(withScheme);
   const host = hostname.replace(/^\[|\]$/g, '');
   if (host === '') return undefined;
-  const tls = protocol === 'https:';
-  // The SDK's rule: https alone is 443 for a managed service, else Milvus' own port.
-  const standard = tls && !/:\d+\/?$/.test(address) ? 443 : DEFAULT_PORT;
+  // Not the URL's own port, which is empty for 80 and 443.
+  const port = /:(\d+)\/?$/.exec(address)?.[1];
   return {
     host,
-    port: Number(port) || (withScheme.endsWith(':443') ? 443 : standard),
-    tls,
+    port: port === undefined ? GRPC_PORT : Number(port),
+    portGiven: port !== undefined,
+    tls: protocol === 'https:',
     shown: withoutCredentials(address),
   };
 }

@@ -6,7 +6,7 @@ import { SDK } from '../milvus/sdk-version.ts';
 import { withoutCredentials } from '../settings.ts';
 import { checkPlace } from './collector.ts';
 import type { Finding } from './finding.ts';
-import { DEFAULT_PORT, milvusPlace } from './milvus-place.ts';
+import { MILVUS_PORT, milvusPlace } from './milvus-place.ts';
 import { type ProbeAnswer, runProbe } from './probe-run.ts';
 
 export interface MilvusAccess {
@@ -42,6 +42,13 @@ export async function checkMilvus(
         },
       ],
     };
+  if (!place.portGiven && !place.tls)
+    findings.push({
+      id: 'milvus.name',
+      status: 'warning',
+      seen: `the address ${place.shown} names no port, and gRPC takes 443 then`,
+      cure: `${place.shown}:${MILVUS_PORT}`,
+    });
   const bare = address.replace(/^[a-z]+:\/\//i, '');
   const sound = await checkPlace(
     'milvus',
@@ -50,13 +57,13 @@ export async function checkMilvus(
     { certificate: undefined, clientKey: undefined, clientCertificate: undefined },
     findings,
     {
-      refused: `start Milvus, or give its address: --milvus HOST:${DEFAULT_PORT}`,
-      name: `--milvus HOST:${DEFAULT_PORT}, with a host that is known here`,
+      refused: `start Milvus, or give its address: --milvus HOST:${MILVUS_PORT}`,
+      name: `--milvus HOST:${MILVUS_PORT}, with a host that is known here`,
       plain: `the address without https: ${withoutCredentials(bare)}`,
       secured: `the address with https: https://${withoutCredentials(bare)}`,
       authority:
         'NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the authority that signed it, for the app and for this',
-      otherProtocol: `the gRPC port of Milvus, ${DEFAULT_PORT} mostly; 9091 is for metrics and health`,
+      otherProtocol: `the gRPC port of Milvus, ${MILVUS_PORT} mostly; 9091 is for metrics and health`,
     },
   );
   if (!sound) return { findings, answer: undefined };
@@ -136,7 +143,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
   return findings;
 }
 
-/** Tracing of this kind is in 2.3 and newer. */
+/** What is known of the server's tracing was seen on 2.3 and newer. */
 function versionFinding(version: string | null): Finding {
   const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version ?? '') ?? [];
   const old = major !== undefined && (Number(major) < 2 || (Number(major) === 2 && Number(minor) < 3));
@@ -144,8 +151,8 @@ function versionFinding(version: string | null): Finding {
     ? {
         id: 'milvus.version',
         status: 'warning',
-        seen: `Milvus ${version} is older than 2.3, from which on it sends spans by OTLP`,
-        cure: 'Milvus 2.3 or newer; without it there are the client spans alone',
+        seen: `Milvus ${version} is older than 2.3, and older ones are not known to send spans by OTLP`,
+        cure: 'Milvus 2.3 or newer; without it there may be the client spans alone',
       }
     : {
         id: 'milvus.version',

@@ -40,3 +40,11 @@ export function selectInstrumentations(
   }
   return { milvus, entries: CATALOG.filter((entry) => isOn(entry.name, entry.offByDefault)), warnings };
 }
+
+/** What is on, for a line of facts: the names, or, when these are most, the names of the others. */
+export function describeSelection({ milvus, entries }: Pick<Selection, 'milvus' | 'entries'>): string {
+  const on = [...(milvus ? [MILVUS] : []), ...entries.map(({ name }) => name)];
+  const off = [MILVUS, ...CATALOG.map(({ name }) => name)].filter((name) => !on.includes(name));
+  if (off.length === 0) return 'all';
+  return on.length > off.length ? `all but ${off.join(', ')}` : on.join(', ') || 'none';
+}

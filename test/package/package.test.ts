@@ -87,7 +87,7 @@ describe('the tarball', () => {
   test('holds what users need and nothing else', () => {
     assert.deepEqual(
       packed.filter((file) => !file.startsWith('dist/')),
-      ['CHANGELOG.md', 'LICENSE', 'README.md', 'env.example', 'package.json'],
+      ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin/milvus-otel.cjs', 'env.example', 'package.json'],
     );
     const inDist = packed.filter((file) => file.startsWith('dist/'));
     for (const file of inDist) assert.match(file, /^dist\/(LICENSES|[\w.-]+\.(cjs(\.map)?|d\.cts))$/);
@@ -198,7 +198,7 @@ describe('an app that has installed it', () => {
   });
 
   test('can load every part of it with what was installed beside it', async () => {
-    const own = new Set(['register.cjs', 'preload.cjs', 'last-sender.cjs']);
+    const own = new Set(['register.cjs', 'preload.cjs', 'last-sender.cjs', 'doctor-probe.cjs']);
     const parts = [...(await filesOfDist(/\.cjs$/)).keys()].filter((name) => !own.has(name));
     const program = `
       const failed = {};
@@ -209,6 +209,28 @@ describe('an app that has installed it', () => {
       console.log(JSON.stringify(failed));`;
     const { stdout } = await node(['-e', program]);
     assert.deepEqual(JSON.parse(stdout), {});
+  });
+
+  test('has the doctor as a command, which finds what is installed', async () => {
+    const bin = path.join(app, 'node_modules/.bin/milvus-otel');
+    const { version } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+    assert.equal((await node([bin, '--version'])).stdout, `${version}\n`);
+    assert.match((await node([bin, 'doctor', '--help'])).stdout, /^npx milvus-otel doctor /);
+    // 3: nobody answers where the query API is guessed to be.
+    const { stdout, code } = await node([bin, 'doctor', '--json']).catch((error) => error);
+    const report = JSON.parse(stdout);
+    assert.equal(code, 3, stdout);
+    assert.deepEqual(
+      report.hops.map(({ hop, status }: { hop: string; status: string }) => [hop, status]),
+      [
+        ['runtime', 'warning'],
+        ['settings', 'ok'],
+        ['collector', 'ok'],
+        ['milvus', 'ok'],
+        ['join', 'skipped'],
+      ],
+      stdout,
+    );
   });
 
   test('resolves what package.json exports and nothing else', async () => {

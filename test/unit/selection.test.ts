@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { CATALOG, MILVUS } from '../../src/instrumentations/catalog.ts';
-import { selectInstrumentations } from '../../src/instrumentations/selection.ts';
+import { describeSelection, selectInstrumentations } from '../../src/instrumentations/selection.ts';
 import { RUNS } from '../support/arbitrary-values.ts';
 
 const names = CATALOG.map(({ name }) => name);
@@ -85,4 +85,15 @@ test('whatever is enabled and disabled, an entry is on once, in the order of the
     }),
     RUNS,
   );
+});
+
+test('what is on is told by its names, or by those of the others when they are fewer', () => {
+  const told = (enabled?: string[], disabled: string[] = []) =>
+    describeSelection(
+      selectInstrumentations({ enabledInstrumentations: enabled, disabledInstrumentations: disabled }),
+    );
+  assert.equal(told(), `all but ${offByDefault.join(', ')}`);
+  assert.equal(told(['milvus', 'http']), 'milvus, http');
+  assert.equal(told(['milvus'], ['milvus']), 'none');
+  assert.equal(told([MILVUS, ...names]), 'all');
 });
