@@ -1,0 +1,81 @@
+/** The command itself: help, wrong usage, an old Node, an end in the middle. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { before, describe, test } from 'node:test';
+import { nodeBinary } from '../../scripts/node-versions.ts';
+import { runFixture, startFixture } from '../support/run-fixture.ts';
+
+before(async () => {
+  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
+    const { ensureBuilt } = await import('../../scripts/build.ts');
+    await ensureBuilt();
+  }
+});
+
+const file = 'bin/milvus-otel.cjs';
+const run = (...args: string[]) => runFixture({ file, args });
+
+describe('the command', { concurrency: 2 }, () => {
+  for (const args of [['--help'], ['doctor', '--help'], ['doctor', '-h', '--', 'node', 'x']]) {
+    test(`explains itself: ${args.join(' ')}`, async () => {
+      const { stdout, stderr, code } = await run(...args);
+      assert.match(stdout, /npx milvus-otel doctor \[options\] \[-- COMMAND …\]/);
+      for (const option of ['--milvus', '--jaeger', '--app', '--env', '--json', '--for', 'MILVUS_TOKEN'])
+        assert.ok(stdout.includes(option), option);
+      assert.deepEqual([stderr, code], ['', 0]);
+    });
+  }
+
+  const wrong: [args: string[], said: RegExp][] = [
+    [['doktor'], /unknown command doktor; there is: doctor/],
+    [['doctor', '--jeager', 'x'], /--jeager/],
+    [['doctor', '--jaeger', 'localhost:16686'], /--jaeger needs a URL with http:\/\//],
+    [['doctor', '--'], /a command has to follow --/],
+    [['doctor', '--for', 'ever', '--', 'node'], /--for ever has to be a number of seconds/],
+    [['doctor', '--for', '5'], /--for goes with a command/],
+    [['doctor', '--env', '/no/such.env'], /--env \/no\/such\.env cannot be read: ENOENT/],
+  ];
+  for (const [args, said] of wrong) {
+    test(`names what is wrong in: ${args.join(' ')}`, async () => {
+      const { stdout, stderr, code } = await run(...args);
+      assert.match(stderr, said);
+      assert.match(stderr, /milvus-otel doctor --help/);
+      assert.deepEqual([stdout, code], ['', 2]);
+    });
+  }
+
+  test('says in one line that a Node is too old', async () => {
+    const { stdout, stderr, code } = await runFixture({
+      file,
+      args: ['doctor'],
+      nodePath: await nodeBinary('20'),
+    });
+    assert.match(stderr, /^milvus-otel: needs Node 22\.15 or newer, this is 20\.\d+\.\d+; [^\n]*\n$/);
+    assert.deepEqual([stdout, code], ['', 1]);
+  });
+
+  test('ends at once at Ctrl-C, and leaves no process behind', async (t) => {
+    // Takes the connection of the probe's HTTP/2 and of everybody else, and never answers.
+    const silent = createServer((socket) => {
+      socket.on('error', () => {});
+      t.after(() => socket.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    t.after(() => silent.close());
+    const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const running = startFixture({
+      file,
+      args: ['doctor', '--milvus', address, '--jaeger', `http://${address}`],
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://${address}` },
+    });
+    await once(silent, 'connection');
+    running.kill('SIGINT');
+    assert.equal((await running.ended).code, 130);
+    const left = execFileSync('ps', ['-eo', 'ppid,pid,args'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes(`${running.pid} `) && line.includes('doctor'));
+    assert.deepEqual(left, []);
+  });
+});
