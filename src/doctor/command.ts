@@ -44,7 +44,6 @@ with a COMMAND its own, when that is not 0.
 /** The whole run, and the part of it that is for waiting for the server's spans. */
 const WHOLE_MS = 15_000;
 const CHECKS_MS = 12_000;
-const PROBE_MS = 7_000;
 const APP_MS = 10_000;
 /** Left for the hops after a signal. */
 const INTERRUPTED_MS = 1_000;
@@ -173,12 +172,12 @@ async function doctor(options: Options): Promise<number> {
     interrupt = () => setTimeout(settle, INTERRUPTED_MS);
   });
   let app: Promise<AppEnd> | undefined;
-  if (watches) {
+  if (command !== undefined) {
     const ways = waysIn(runtime, entryFile(runtime));
     app = watchApp({
-      command: options.command,
+      command: command.words,
       appFolder: options.app,
-      env,
+      env: appEnv,
       addPreload: ways.where === undefined && !ways.inSource && ways.problems.length === 0,
       stdoutTaken: options.json,
       limitMs: options.forMs,
@@ -299,7 +298,7 @@ async function checkWay(
     found.set('collector', findings);
     return findings;
   });
-  const probing = checkMilvus(address, access, options.app, env, PROBE_MS).then((probed) => {
+  const probing = checkMilvus(address, access, options.app, env, deadlineMs).then((probed) => {
     found.set('milvus', probed.findings);
     return probed;
   });

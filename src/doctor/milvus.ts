@@ -26,7 +26,8 @@ export async function checkMilvus(
   access: MilvusAccess,
   appFolder: string,
   env: NodeJS.ProcessEnv,
-  limitMs: number,
+  /** On the clock of performance.now(). */
+  deadlineMs: number,
 ): Promise<Probed> {
   const place = milvusPlace(address);
   const findings: Finding[] = [];
@@ -72,7 +73,7 @@ export async function checkMilvus(
     { address, ...access, sdkPath: sdkPathOf(appFolder) ?? null },
     appFolder,
     env,
-    limitMs,
+    Math.max(1_000, Math.round(deadlineMs - performance.now())),
   );
   findings.push(...probeFindings(answer, place.shown));
   return { findings, answer: 'traceId' in answer ? answer : undefined };

@@ -78,8 +78,10 @@ export function quotingProblem(text: string): string | undefined {
 }
 
 export interface Command {
-  /** Assignments before the program, as `env A=b node` has them. */
+  /** Assignments before the program, as `A=b node` and `env A=b node` have them. */
   env: Record<string, string>;
+  /** What is left without them: the program and its arguments. */
+  words: string[];
   /** Node's own options, when the program is node. */
   nodeWords: string[];
   /** The app's main file, when it can be told. */
@@ -102,26 +104,30 @@ const WITH_VALUE = new Set([
   '--max-old-space-size',
 ]);
 
-export function readCommand(words: readonly string[]): Command {
+export function readCommand(given: readonly string[]): Command {
   const env: Record<string, string> = {};
-  let at = 0;
-  if (/(^|[\\/])(env|cross-env)$/.test(words[0] ?? '')) at++;
-  for (; at < words.length; at++) {
-    const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(words[at] as string) ?? [];
+  let at = /(^|[\\/])(env|cross-env)$/.test(given[0] ?? '') ? 1 : 0;
+  for (; at < given.length; at++) {
+    const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(given[at] as string) ?? [];
     if (name === undefined || value === undefined) break;
     env[name] = value;
   }
-  const isNode = /(^|[\\/])node(\.exe)?$/i.test(words[at] ?? '');
-  if (!isNode) return { env, nodeWords: [], entry: undefined, isNode };
+  const words = given.slice(at);
+  // Options of env's own, or nothing at all: not for us to take apart.
+  if (words.length === 0 || words[0]?.startsWith('-'))
+    return { env: {}, words: [...given], nodeWords: [], entry: undefined, isNode: false };
+  const isNode = /(^|[\\/])node(\.exe)?$/i.test(words[0] ?? '');
+  if (!isNode) return { env, words, nodeWords: [], entry: undefined, isNode };
   const nodeWords: string[] = [];
-  for (at++; at < words.length; at++) {
-    const word = words[at] as string;
+  let next = 1;
+  for (; next < words.length; next++) {
+    const word = words[next] as string;
     if (!word.startsWith('-')) break;
     nodeWords.push(word);
-    if (WITH_VALUE.has(word) && at + 1 < words.length) nodeWords.push(words[++at] as string);
+    if (WITH_VALUE.has(word) && next + 1 < words.length) nodeWords.push(words[++next] as string);
   }
   const runsFile = !nodeWords.some((word) => /^(-e|--eval|-p|--print)/.test(word));
-  return { env, nodeWords, entry: runsFile ? words[at] : undefined, isNode };
+  return { env, words, nodeWords, entry: runsFile ? words[next] : undefined, isNode };
 }
 
 /** Values of NODE_OPTIONS in a shell's command line, as the shell would hand them on. */

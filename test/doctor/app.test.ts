@@ -77,6 +77,19 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.match(findingOf(report, 'app.traced')?.seen ?? '', /^6 of 6 /);
   });
 
+  test('has the variables that stand before it, and with a wrong NODE_OPTIONS there that is named', async () => {
+    const right = await watch(['env', 'NODE_OPTIONS=--import milvus-otel/register', node, searches]);
+    assert.match(findingOf(right.report, 'runtime.preload')?.seen ?? '', /^NODE_OPTIONS loads it/);
+    assert.match(findingOf(right.report, 'app.traced')?.seen ?? '', /^6 of 6 /);
+
+    const wrong = await watch([`NODE_OPTIONS=--import 'milvus-otel/register'`, node, searches]);
+    assert.equal(wrong.report.verdict.id, 'runtime.preload', JSON.stringify(wrong.report, null, 1));
+    assert.match(wrong.report.verdict.text, /single quotes are part of the value/);
+    // As Node ends then.
+    assert.notEqual(wrong.code, 0);
+    assert.match(wrong.stderr, /Cannot find package ''milvus-otel'/);
+  });
+
   test('has its stdout to itself; the report for people is on stderr', async () => {
     const { stdout, stderr, code } = await runFixture({
       file: 'bin/milvus-otel.cjs',

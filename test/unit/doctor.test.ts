@@ -87,10 +87,12 @@ describe('a command', () => {
     }
     assert.deepEqual(readCommand(['env', 'A=1', 'B=x=y', 'node', 'a.js']), {
       env: { A: '1', B: 'x=y' },
+      words: ['node', 'a.js'],
       nodeWords: [],
       entry: 'a.js',
       isNode: true,
     });
+    assert.deepEqual(readCommand(['env', 'A=1', '-u', 'B', 'node']).words, ['env', 'A=1', '-u', 'B', 'node']);
   });
 });
 
