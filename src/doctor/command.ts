@@ -6,6 +6,7 @@ import { context } from '@opentelemetry/api';
 import { suppressTracing } from '@opentelemetry/core';
 import { oneLine } from '../diagnostics.ts';
 import { tracesProtocol, tracesTarget } from '../otlp-target.ts';
+import { secretsIn, withoutSecrets } from '../secrets.ts';
 import type { Settings } from '../settings.ts';
 import { VERSION } from '../version.ts';
 import { type AppEnd, watchApp } from './app.ts';
@@ -217,7 +218,7 @@ async function doctor(options: Options): Promise<number> {
   const end = await app;
   if (end !== undefined) found.set('app', end.findings);
 
-  const report = withoutSecrets(conclude(VERSION, found), secretsOf(appEnv, settings, options));
+  const report = reportWithout(secretsOf(appEnv, options), conclude(VERSION, found));
   const exitCode = end?.code ? end.code : report.exitCode;
   // What the app has on stdout is the app's alone.
   await write(
@@ -233,36 +234,36 @@ async function doctor(options: Options): Promise<number> {
   return exitCode;
 }
 
+/** Milvus' own default password, six letters, is in every other line here, and no secret. */
+const SHORTEST_PASSWORD = 7;
+
 /** What others answer may repeat what they were sent. */
-function secretsOf(env: NodeJS.ProcessEnv, settings: Settings, { milvus, jaeger }: Options): string[] {
-  const headers = settings.configFile === undefined ? Object.values(tracesTarget(settings).headers) : [];
-  const urls = [milvus, env.MILVUS_ADDRESS, jaeger, settings.tracesEndpoint, settings.endpoint];
+function secretsOf(env: NodeJS.ProcessEnv, { milvus, jaeger }: Options): string[] {
+  const urls = [milvus, env.MILVUS_ADDRESS, jaeger];
   const passwords = urls.flatMap((url) => (url && URL.canParse(url) ? new URL(url).password : []));
-  const given = [...headers, ...passwords, env.MILVUS_TOKEN, env.MILVUS_PASSWORD];
-  return given.flatMap((secret) => (secret ? [secret, decoded(secret), ...secret.split(/\s+/)] : []));
+  const ours = [...passwords, env.MILVUS_TOKEN, env.MILVUS_PASSWORD].flatMap((secret) =>
+    secret !== undefined && secret.length >= SHORTEST_PASSWORD ? secret : [],
+  );
+  return [...secretsIn(env), ...ours].sort((a, b) => b.length - a.length);
 }
 
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-/** Shorter ones are in other words too, and nobody's secret. */
-const SHORTEST_SECRET = 8;
-
-function withoutSecrets(report: Report, secrets: readonly string[]): Report {
-  const hidden = secrets.filter(({ length }) => length >= SHORTEST_SECRET);
-  const clean = (value: unknown): unknown => {
-    if (typeof value === 'string')
-      return hidden.reduce((text, secret) => text.replaceAll(secret, '***'), value);
-    if (Array.isArray(value)) return value.map(clean);
-    if (typeof value !== 'object' || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, clean(inner)]));
+/** Every text of it, and nothing else: ids and statuses are ours. */
+function reportWithout(secrets: readonly string[], report: Report): Report {
+  const clean = <T extends string | null | undefined>(text: T): T =>
+    (typeof text === 'string' ? withoutSecrets(text, secrets) : text) as T;
+  const { verdict, hops } = report;
+  return {
+    ...report,
+    verdict: { ...verdict, text: clean(verdict.text), cure: clean(verdict.cure) },
+    hops: hops.map((hop) => ({
+      ...hop,
+      findings: hop.findings.map((finding) => ({
+        ...finding,
+        seen: clean(finding.seen),
+        ...(finding.cure === undefined ? {} : { cure: clean(finding.cure) }),
+      })),
+    })),
   };
-  return clean(report) as Report;
 }
 
 function inText(report: Report, toStderr: boolean): string {

@@ -39,7 +39,8 @@ const environment = (): Record<string, string> => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
 });
 
-const watch = (command: string[], env: Record<string, string> = {}, args: string[] = []) =>
+/** With time for a busy machine: these apps end by themselves. */
+const watch = (command: string[], env: Record<string, string> = {}, args = ['--for', '60']) =>
   runDoctor({ command, args, env: { ...environment(), ...env } });
 
 const node = process.execPath;
@@ -93,7 +94,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   test('has its stdout to itself; the report for people is on stderr', async () => {
     const { stdout, stderr, code } = await runFixture({
       file: 'bin/milvus-otel.cjs',
-      args: ['doctor', '--', node, searches],
+      args: ['doctor', '--for', '60', '--', node, searches],
       env: environment(),
     });
     assert.equal(stdout, printed);
@@ -112,7 +113,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   test('gets the signals of the doctor, and ends as it likes', async () => {
     const running = startFixture({
       file: 'bin/milvus-otel.cjs',
-      args: ['doctor', '--', node, fixture('serves.mjs')],
+      args: ['doctor', '--for', '60', '--', node, fixture('serves.mjs')],
       env: environment(),
     });
     await running.waitForStdout(/ready/);
@@ -126,7 +127,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   test('that dies by a signal takes the doctor with it by the same', async () => {
     const { signal, code, stderr } = await runFixture({
       file: 'bin/milvus-otel.cjs',
-      args: ['doctor', '--', node, fixture('sudden.mjs')],
+      args: ['doctor', '--for', '60', '--', node, fixture('sudden.mjs')],
       env: environment(),
     });
     assert.deepEqual([signal, code], ['SIGKILL', null]);
