@@ -382,11 +382,10 @@ function raiseStackTraceLimit(): number | undefined {
   if (typeof limit !== 'number' || !(limit > 0)) return undefined;
   try {
     Error.stackTraceLimit = limit + OWN_FRAMES;
-    return limit;
   } catch {
-    // The intrinsics are frozen.
-    return undefined;
+    // The intrinsics are frozen; outside strict mode it fails without a word.
   }
+  return Error.stackTraceLimit === limit + OWN_FRAMES ? limit : undefined;
 }
 
 /** An app that calls promisify itself may hand it anything, and String() does not take everything. */
