@@ -84,6 +84,8 @@ export interface StackOptions {
   milvusAddress?: string;
   /** With a web page, and on the ports that people know where these are free: 4317, 4318 and 8080. */
   viewer: boolean;
+  /** The collection that the app creates and drops; that of the quickstart when not given. */
+  collection?: string;
 }
 
 /** Fails when the given Milvus does not answer or when one of our own cannot be started, with the cure in the message. */
@@ -92,7 +94,7 @@ export async function startStack({ say, teardown, viewer, ...options }: StackOpt
   // Before anything is started: what the user has to put right comes at once.
   if (milvusAddress !== undefined) {
     const cure = 'set MILVUS_ADDRESS to where one is, or unset MILVUS_ADDRESS to let the demo start one';
-    await checkMilvus(milvusAddress, `MILVUS_ADDRESS "${milvusAddress}"`, cure);
+    await checkMilvus(milvusAddress, `MILVUS_ADDRESS "${milvusAddress}"`, cure, options.collection);
   }
 
   const receiver = await startReceiver({
@@ -185,7 +187,12 @@ async function connects(host: string, port: number): Promise<string | undefined>
  * Fails unless a Milvus answers there in which the sample's collection is free to be created and dropped. The message
  * begins with `named` and offers `cure`, which begins in lower case.
  */
-export async function checkMilvus(address: string, named: string, cure: string): Promise<void> {
+export async function checkMilvus(
+  address: string,
+  named: string,
+  cure: string,
+  collection = sampleCollection,
+): Promise<void> {
   const { host, port } = hostAndPort(address);
   if (host === '') throw new Error(`${named}: needs host:port, such as localhost:${defaultMilvusPort}.`);
   const failure = await connects(host, port);
@@ -197,7 +204,7 @@ export async function checkMilvus(address: string, named: string, cure: string):
   let isTaken: boolean;
   try {
     await client.connectPromise;
-    const { value, status } = await client.hasCollection({ collection_name: sampleCollection });
+    const { value, status } = await client.hasCollection({ collection_name: collection });
     // The SDK makes an empty answer of "unimplemented".
     if (status?.error_code !== 'Success') throw new Error(status?.reason ?? 'it has no MilvusService');
     isTaken = Boolean(value);
@@ -211,7 +218,7 @@ export async function checkMilvus(address: string, named: string, cure: string):
   }
   if (isTaken) {
     throw new Error(
-      `${named}: it has a collection ${sampleCollection}, which the sample would drop. Drop or rename it yourself, ${cure}.`,
+      `${named}: it has a collection ${collection}, which the sample would drop. Drop or rename it yourself, ${cure}.`,
     );
   }
 }
@@ -251,29 +258,46 @@ function sayTraceBlock(address: string, grpcPort: number, say: Say): void {
 }
 
 /** The variables that the demo sets for the app; nothing else turns tracing on or steers it. */
-export function appVariables({ otlpEndpoint }: Pick<Stack, 'otlpEndpoint'>): Record<string, string> {
+export function appVariables(
+  { otlpEndpoint }: Pick<Stack, 'otlpEndpoint'>,
+  service = clientService,
+): Record<string, string> {
   return {
-    OTEL_SERVICE_NAME: clientService,
+    OTEL_SERVICE_NAME: service,
     OTEL_RESOURCE_ATTRIBUTES: 'application=milvus-otel-demo',
     OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint,
   };
 }
 
-/**
- * Runs an app from this repository under the preload, by the name by which users load it. Resolves with its exit code,
- * null when it had to be ended.
- */
-export async function runTraced(
-  stack: Stack,
-  file: string,
-  say: Say,
-  teardown: Teardown,
-): Promise<number | null> {
+/** An app from this repository that runs under the preload. */
+export interface TracedApp {
+  /** Resolves with the match of the first line of stdout that fits; rejects when the app ends without one. */
+  said(pattern: RegExp): Promise<RegExpExecArray>;
+  /** The exit code, null when it had to be ended, once all of its output is here. */
+  ended: Promise<number | null>;
+  stop(): Promise<void>;
+}
+
+export interface TracedAppOptions {
+  stack: Stack;
+  /** From the root of the repository. */
+  file: string;
+  say: Say;
+  teardown: Teardown;
+  /** OTEL_SERVICE_NAME. */
+  service?: string;
+  /** What the app reads besides MILVUS_ADDRESS. */
+  variables?: Record<string, string>;
+}
+
+/** Starts it by the name by which users load the preload, and says each line that it writes. */
+export function startTraced(options: TracedAppOptions): TracedApp {
+  const { stack, file, say, teardown, service, variables = {} } = options;
   const args = ['--import', 'milvus-otel/register', file];
-  const variables = appVariables(stack);
+  const assigned = { ...appVariables(stack, service), ...variables };
   say(
     'app',
-    `$ ${Object.entries(variables)
+    `$ ${Object.entries(assigned)
       .map((pair) => pair.join('='))
       .join(' ')} \\`,
   );
@@ -283,46 +307,102 @@ export async function runTraced(
   const inherited = Object.entries(process.env).filter(([name]) => !/^OTEL_|^NODE_OPTIONS$/.test(name));
   const app = spawnGuarded(process.execPath, args, {
     cwd: root,
-    env: { ...Object.fromEntries(inherited), ...variables, MILVUS_ADDRESS: stack.milvusAddress },
+    env: { ...Object.fromEntries(inherited), ...assigned, MILVUS_ADDRESS: stack.milvusAddress },
     stdout: 'pipe',
     stderr: 'pipe',
   });
   teardown.add(() => app.stop());
+  const lines: string[] = [];
+  const listeners = new Set<() => void>();
   for (const output of [app.process.stdout, app.process.stderr]) {
-    if (output) createInterface({ input: output }).on('line', (line) => say('app', line));
+    if (!output) continue;
+    createInterface({ input: output }).on('line', (line) => {
+      say('app', line);
+      if (output === app.process.stdout) lines.push(line);
+      for (const look of listeners) look();
+    });
   }
-  const deadline = setTimeout(() => app.stop(), appDeadlineMs);
   const closed = once(app.process, 'close');
+  const ended = app.ended.then(async (code) => {
+    await closed;
+    return code;
+  });
+  // Whoever does not look at `ended` shall not die of it.
+  ended.catch(() => {});
+
+  return {
+    ended,
+    stop: () => app.stop(),
+    said: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const match = lines.map((line) => pattern.exec(line)).find((found) => found !== null);
+          if (match === undefined) return;
+          listeners.delete(look);
+          resolve(match);
+        };
+        listeners.add(look);
+        look();
+        ended.then(
+          (code) => reject(new Error(`${file} ended with code ${code}: see its lines above`)),
+          reject,
+        );
+      }),
+  };
+}
+
+/** Runs an app to its end. Resolves with its exit code, null when it had to be ended. */
+export async function runTraced(
+  stack: Stack,
+  file: string,
+  say: Say,
+  teardown: Teardown,
+): Promise<number | null> {
+  const app = startTraced({ stack, file, say, teardown });
+  const deadline = setTimeout(() => app.stop(), appDeadlineMs);
   const code = await app.ended;
-  await closed;
   clearTimeout(deadline);
   return code;
 }
 
+export interface JoinedSpansOptions {
+  /** The service whose traces are looked at. */
+  service?: string;
+  /** Whether every request that was made has its spans here; without it, one trace is enough. */
+  isAllHere?: (spans: ReceivedSpan[]) => boolean;
+}
+
 /** Resolves once all client traces are joined and complete, or at the deadline, with what is there either way. */
-export async function joinedSpans(stack: Stack, deadlineMs: number): Promise<ReceivedSpan[]> {
+export async function joinedSpans(
+  stack: Stack,
+  deadlineMs: number,
+  { service = clientService, isAllHere = () => true }: JoinedSpansOptions = {},
+): Promise<ReceivedSpan[]> {
   const startedMs = performance.now();
   let joinedAtMs: number | undefined;
   for (;;) {
     const spans = await stack.spans();
-    const { clientTraces, joined } = countJoins(spans, clientService);
+    const { clientTraces, joined } = countJoins(callsOf(spans), service);
     const nowMs = performance.now();
-    const isJoined = clientTraces > 0 && joined === clientTraces;
+    const isJoined = clientTraces > 0 && joined === clientTraces && isAllHere(spans);
     if (isJoined) joinedAtMs ??= nowMs;
 
-    const isComplete = isJoined && strayedServerSpans(spans).length === 0;
+    const isComplete = isJoined && strayedServerSpans(spans, service).length === 0;
     if (isComplete || nowMs - (joinedAtMs ?? nowMs) > lateSpansMs || nowMs - startedMs > deadlineMs)
       return spans;
     await sleep(sampleEveryMs);
   }
 }
 
+/** Calls to a server, and the server's spans: steps inside an app have nothing of a server under them. */
+export function callsOf(spans: ReceivedSpan[]): ReceivedSpan[] {
+  return spans.filter(({ kind, service }) => kind === 'CLIENT' || service === 'standalone');
+}
+
 /** Roots in the client's traces that are not the client's: their parents have not arrived. */
-function strayedServerSpans(spans: ReceivedSpan[]): ReceivedSpan[] {
-  const ofClient = new Set(
-    spans.filter(({ service }) => service === clientService).map(({ traceId }) => traceId),
-  );
+function strayedServerSpans(spans: ReceivedSpan[], client: string): ReceivedSpan[] {
+  const ofClient = new Set(spans.filter(({ service }) => service === client).map(({ traceId }) => traceId));
   return traceTrees(spans)
     .map(({ span }) => span)
-    .filter(({ service, traceId }) => service !== clientService && ofClient.has(traceId));
+    .filter(({ service, traceId }) => service !== client && ofClient.has(traceId));
 }

@@ -35,7 +35,10 @@ export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
     const parent = span.parentSpanId === undefined ? undefined : nodes.get(idOf(span, span.parentSpanId));
     (parent?.children ?? roots).push(node);
   }
-  const earliestFirst = (a: TraceNode, b: TraceNode) => a.span.startMs - b.span.startMs;
+  // OpenTelemetry for JavaScript says starts in whole ms, and durations exactly: of two that seem to start together, the
+  // one that ended first was the earlier step.
+  const earliestFirst = ({ span: a }: TraceNode, { span: b }: TraceNode) =>
+    a.startMs - b.startMs || a.durationMs - b.durationMs;
   for (const { children } of nodes.values()) children.sort(earliestFirst);
   return roots.sort(earliestFirst);
 }

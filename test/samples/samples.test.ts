@@ -325,6 +325,7 @@ describe('without Milvus', () => {
     'samples/quickstart/quickstart.cjs',
     'samples/root-span/root-span.mjs',
     'samples/express/server.js',
+    'samples/rag/server.js',
   ]) {
     test(`${path.basename(file)} names the address and the cure in one line and ends with 1`, async () => {
       const { stderr, code } = await runFixture({ file, env: { MILVUS_ADDRESS: closedAddress } });
@@ -353,7 +354,7 @@ describe('without Milvus', () => {
 
 test('a sample that is copied out finds all that it imports in its package.json', () => {
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-  for (const sample of ['quickstart', 'root-span', 'express']) {
+  for (const sample of ['quickstart', 'root-span', 'express', 'rag']) {
     const folder = path.join(root, 'samples', sample);
     const { dependencies } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
     assert.equal(dependencies['milvus-otel'], `^${version}`);

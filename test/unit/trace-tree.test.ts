@@ -57,6 +57,18 @@ test('spans in any order become one tree, children in the order of their start',
   );
 });
 
+test('of siblings that seem to start together, the one that ended first comes first', () => {
+  const [tree] = traceTrees([
+    span('root', undefined, { durationMs: 9 }),
+    span('search', 'root', { durationMs: 7 }),
+    span('embed', 'root', { durationMs: 0.1 }),
+  ]);
+  assert.deepEqual(
+    tree?.children.map((child) => child.span.spanId),
+    ['embed', 'search'],
+  );
+});
+
 test('a span that was received twice is one node', () => {
   const spans = joinedSearch('t');
   const [tree, ...others] = traceTrees([...spans, ...spans]);

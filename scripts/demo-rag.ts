@@ -1,0 +1,237 @@
+/** The RAG sample on a real Milvus: some questions, the trace of one, and where the time of all of them went. */
+import path from 'node:path';
+import { parseArgs, styleText } from 'node:util';
+import { MilvusClient } from '@zilliz/milvus2-sdk-node';
+import { ensureBuilt } from './build.ts';
+import {
+  appVariables,
+  callsOf,
+  endOnSignals,
+  joinedSpans,
+  type Say,
+  type Stack,
+  startStack,
+  startTraced,
+  Teardown,
+} from './demo-stack.ts';
+import type { ReceivedSpan } from './receiver.ts';
+import { medianSteps, type RequestSteps, requestSteps, searchIn, stepsTable } from './request-steps.ts';
+import { countJoins, formatTree, type TraceNode, traceTrees } from './trace-tree.ts';
+
+const usage = `npm run demo:rag [-- options]
+
+Runs samples/rag, a RAG service on Express, under milvus-otel/register against a real Milvus: asks it some questions,
+adds a document and asks for that, prints the trace of a question, and a table of where the time went. Exit code 0 only
+if every call to Milvus is joined by the server's own spans.
+
+  --keep     leave Milvus, the viewer and the service running and print their addresses; Ctrl-C ends them
+  --help     this text
+
+  MILVUS_ADDRESS=host:port   use this Milvus. Its spans have to come to the demo's viewer, on port 4317 of this machine's
+                             loopback: the demo prints the trace block for its milvus.yaml. The collection rag_demo is
+                             created and dropped there; one that exists already is left alone, and the demo stops.
+  NO_COLOR=1                 no colours
+
+Without MILVUS_ADDRESS, Milvus 2.3.5 is installed into .cache/ once, which needs Python 3 with pip.`;
+
+const sample = 'samples/rag/server.js';
+const service = 'rag-service';
+const collection = 'rag_demo';
+const questions = [
+  'What is the difference between a client span and a server span?',
+  'How does HNSW find the nearest neighbours?',
+  'What does the network gap tell?',
+  'Which sampling can keep every error?',
+  'How are documents split before they are embedded?',
+  'Why is a search with strong consistency slow?',
+];
+const newDocument = {
+  title: 'Lighthouse',
+  text: 'The orange lighthouse was added a moment ago, while this demo was running.',
+};
+const freshQuestion = 'What is the orange lighthouse?';
+const freshCount = 3;
+/** Request, Express' steps, the operation and the server's span. */
+const shownDepth = 6;
+const answerDeadlineMs = 30_000;
+/** The service sends its spans every five seconds, as apps do that are not told otherwise. */
+const spansDeadlineMs = 30_000;
+
+class UsageError extends Error {}
+
+interface Options {
+  keep: boolean;
+  help: boolean;
+}
+
+interface Answer {
+  answer: string | null;
+  sources: { title: string; score: number }[];
+}
+
+function readOptions(args: string[]): Options {
+  try {
+    const off = { type: 'boolean', default: false } as const;
+    return parseArgs({ args, options: { keep: off, help: off } }).values;
+  } catch (error) {
+    // The first sentence names the argument; the others are about positional ones, of which there are none here.
+    throw new UsageError((error as Error).message.split('. ')[0]);
+  }
+}
+
+const say: Say = (who, line) => console.log(`${styleText('dim', who.padEnd(7))} ${line}`);
+
+async function post<T>(url: URL, body: object): Promise<T> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(answerDeadlineMs),
+  });
+  if (!response.ok)
+    throw new Error(`POST ${url.pathname} was answered ${response.status}: ${await response.text()}`);
+  return (await response.json()) as T;
+}
+
+/** All requests, one after the other. Fails when the service refuses one or does not find what was just added. */
+async function askAll(serviceUrl: string): Promise<void> {
+  const ask = async (question: string, fresh: boolean) => {
+    const { answer, sources } = await post<Answer>(new URL('/ask', serviceUrl), { question, fresh });
+    say('ask', fresh ? `${question} (fresh)` : question);
+    say('', styleText('dim', answer ?? 'no answer'));
+    return sources;
+  };
+  for (const question of questions) await ask(question, false);
+  await post(new URL('/documents', serviceUrl), { documents: [newDocument] });
+  say('add', newDocument.text);
+  for (let count = 0; count < freshCount; count += 1) {
+    const [nearest] = await ask(freshQuestion, true);
+    if (nearest?.title !== newDocument.title)
+      throw new Error(`The document that was just added is not the nearest to "${freshQuestion}"`);
+  }
+}
+
+const isAsk = ({ name, service: of, kind }: ReceivedSpan) =>
+  of === service && kind === 'SERVER' && name === 'POST /ask';
+
+/** Trees of the questions with all their steps, in the order in which they were asked. */
+function askedTrees(spans: ReceivedSpan[]): { tree: TraceNode; steps: RequestSteps }[] {
+  return traceTrees(spans)
+    .filter(({ span }) => isAsk(span))
+    .flatMap((tree) => {
+      const steps = requestSteps(tree);
+      return steps === undefined ? [] : [{ tree, steps }];
+    });
+}
+
+/** Prints tree and table; gives whether all is joined, and the line that says so. */
+async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: string }> {
+  say('traces', 'waiting for the spans of both sides (the service sends every 5 s)');
+  const askCount = questions.length + freshCount;
+  const spans = await joinedSpans(stack, spansDeadlineMs, {
+    service,
+    isAllHere: (received) => askedTrees(received).length >= askCount,
+  });
+  const { clientTraces, joined, unjoined } = countJoins(callsOf(spans), service);
+  const asked = askedTrees(spans);
+  const [first, ...others] = asked.slice(0, questions.length);
+  const fresh = asked.slice(questions.length);
+  const shown = others.at(-1);
+  const waiting = fresh[0] && searchIn(fresh[0].tree);
+  if (asked.length === askCount && first !== undefined && shown !== undefined) {
+    const colour = process.stdout.isTTY && process.stdout.hasColors();
+    console.log(`\n${formatTree(shown.tree, { colour, depth: shownDepth })}\n`);
+    if (waiting !== undefined)
+      console.log(`the search of a fresh question:\n${formatTree(waiting, { colour })}\n`);
+    const stepsOf = (requests: typeof asked) => medianSteps(requests.map(({ steps }) => steps));
+    const columns = [
+      { title: 'the first', steps: first.steps },
+      { title: `median of ${others.length}`, steps: stepsOf(others) },
+      { title: `fresh, of ${fresh.length}`, steps: stepsOf(fresh) },
+    ];
+    console.log(`${stepsTable(columns)}\n`);
+  }
+
+  const allJoined = clientTraces > 0 && joined === clientTraces && asked.length === askCount;
+  if (!allJoined) {
+    for (const span of unjoined) console.error(`no span of standalone under ${span}`);
+    console.error(
+      `${asked.length} of ${askCount} questions have all their spans here after ${spansDeadlineMs / 1000} s.`,
+    );
+    if (process.env.MILVUS_ADDRESS) {
+      console.error(
+        `Check the trace block of the Milvus at ${stack.milvusAddress} (above), and restart it after a change.`,
+      );
+    }
+  }
+  return { allJoined, result: `${joined} of ${clientTraces} client traces joined by standalone` };
+}
+
+function printKept(stack: Stack, serviceUrl: string): void {
+  // Not just `node`: the machine's own may be too old for the preload.
+  const node = path.relative(process.cwd(), process.execPath);
+  console.log(`
+Left running. The traces are at ${stack.viewerUrl}, the service is at ${serviceUrl}
+  curl ${serviceUrl}/ask -H 'content-type: application/json' -d '{"question": "What is a span?"}'
+  ${node} samples/rag/load.mjs --url ${serviceUrl}
+It was started from this folder by
+  ${Object.entries({ ...appVariables(stack, service), MILVUS_ADDRESS: stack.milvusAddress })
+    .map((pair) => pair.join('='))
+    .join(' \\\n  ')} \\
+  ${node} --import milvus-otel/register ${sample}
+Ctrl-C ends it all.`);
+}
+
+/** For a Milvus that goes on without us. */
+async function dropCollection(address: string): Promise<void> {
+  const client = new MilvusClient({ address });
+  try {
+    await client.dropCollection({ collection_name: collection });
+  } finally {
+    await client.closeConnection();
+  }
+}
+
+/** Gives the exit code. */
+async function runDemo(options: Options, teardown: Teardown): Promise<number> {
+  let keptExitCode: number | undefined;
+  endOnSignals(teardown, (usual) => keptExitCode ?? usual);
+
+  await ensureBuilt();
+  const milvusAddress = process.env.MILVUS_ADDRESS || undefined;
+  const stack = await startStack({ say, teardown, milvusAddress, viewer: true, collection });
+  // Before the service, so that it is done after the service's end.
+  if (milvusAddress !== undefined) teardown.add(() => dropCollection(stack.milvusAddress));
+  const variables = { RAG_COLLECTION: collection, PORT: '0' };
+  const app = startTraced({ stack, file: sample, say, teardown, service, variables });
+  const [, serviceUrl = ''] = await app.said(/^listening on (\S+)$/);
+  await askAll(serviceUrl);
+  const { allJoined, result } = await showTraces(stack);
+  const exitCode = allJoined ? 0 : 1;
+
+  if (options.keep) {
+    console.log(result);
+    keptExitCode = exitCode;
+    printKept(stack, serviceUrl);
+    // Until a signal: an open handle is what keeps the process alive meanwhile.
+    await new Promise(() => setInterval(() => {}, 2 ** 30));
+  }
+  // The result is the last line, so what is said at the end comes before it.
+  await teardown.run();
+  console.log(result);
+  return exitCode;
+}
+
+const teardown = new Teardown();
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) console.log(usage);
+  else process.exitCode = await runDemo(options, teardown);
+} catch (error) {
+  const { message } = error as Error;
+  console.error(error instanceof UsageError ? `demo:rag: ${message}\n\n${usage}` : `demo:rag: ${message}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
+await teardown.run();
+// What is still open (idle connections) has no more to say.
+process.exit();

@@ -1,0 +1,104 @@
+/** Where the time of a request went: its trace, as one duration for each step. Pure functions. */
+import type { TraceNode } from './trace-tree.ts';
+
+/** Durations in ms of one request to the RAG sample; those of the steps add up to `request`. */
+export interface RequestSteps {
+  request: number;
+  embed: number;
+  /** The Milvus operation as the client saw it: `server` and `gap` add up to it. */
+  milvus: number;
+  /** What the server's own spans directly under the operation took. */
+  server: number;
+  /** The rest of the operation: the network, and gRPC and the SDK on this side. */
+  gap: number;
+  assemble: number;
+  /** The rest of the request: Express, JSON, the event loop. */
+  rest: number;
+}
+
+/**
+ * Undefined when the tree, whose root is the request's server span, lacks a step: then some of its spans have not
+ * arrived, or the request was refused.
+ */
+export function requestSteps(tree: TraceNode): RequestSteps | undefined {
+  const nodes = flat(tree);
+  const named = (name: string) => nodes.find(({ span }) => span.name === name);
+  const operation = searchIn(tree);
+  const embedded = named('embed question');
+  const assembled = named('assemble answer');
+  const served = operation?.children.filter(({ span }) => span.service !== tree.span.service) ?? [];
+  if (!operation || !embedded || !assembled || served.length === 0) return undefined;
+
+  const request = tree.span.durationMs;
+  const embed = embedded.span.durationMs;
+  const milvus = operation.span.durationMs;
+  const assemble = assembled.span.durationMs;
+  // One after the other: the SDK awaits each call before the next.
+  const server = served.reduce((sum, { span }) => sum + span.durationMs, 0);
+  return {
+    request,
+    embed,
+    milvus,
+    server,
+    gap: milvus - server,
+    assemble,
+    rest: request - embed - milvus - assemble,
+  };
+}
+
+/** The Milvus search in a request's tree, with what the server did under it. */
+export function searchIn(tree: TraceNode): TraceNode | undefined {
+  return flat(tree).find(({ span }) => span.attributes['db.operation.name'] === 'search');
+}
+
+function flat(node: TraceNode): TraceNode[] {
+  return [node, ...node.children.flatMap(flat)];
+}
+
+/** Each step's median by itself: of an even number the mean of the two in the middle. Fails for no request at all. */
+export function medianSteps(requests: RequestSteps[]): RequestSteps {
+  const median = (step: keyof RequestSteps) => {
+    const sorted = requests.map((each) => each[step]).sort((a, b) => a - b);
+    const upper = sorted[Math.floor(sorted.length / 2)];
+    const lower = sorted[Math.ceil(sorted.length / 2) - 1];
+    if (upper === undefined || lower === undefined) throw new Error('No request to take the median of');
+    return (upper + lower) / 2;
+  };
+  return {
+    request: median('request'),
+    embed: median('embed'),
+    milvus: median('milvus'),
+    server: median('server'),
+    gap: median('gap'),
+    assemble: median('assemble'),
+    rest: median('rest'),
+  };
+}
+
+const rows: [step: keyof RequestSteps, label: string][] = [
+  ['request', 'HTTP request'],
+  ['embed', '├─ embedding'],
+  ['milvus', '├─ search, the client’s span'],
+  ['server', '│  ├─ the Milvus server'],
+  ['gap', '│  └─ network gap'],
+  ['assemble', '├─ answer'],
+  ['rest', '└─ the rest: Express, JSON'],
+];
+
+/** Ten characters for `12.34 ms`, and what a share of 100 % needs beside it. */
+const columnWidth = 18;
+
+/** A line for each step, a column for each set of requests, with the share of that column's request. */
+export function stepsTable(columns: { title: string; steps: RequestSteps }[]): string {
+  const labelWidth = Math.max(...rows.map(([, label]) => label.length));
+  const width = Math.max(columnWidth, ...columns.map(({ title }) => title.length));
+  const head = `${' '.repeat(labelWidth)}${columns.map(({ title }) => `  ${title.padStart(width)}`).join('')}`;
+  const lines = rows.map(([step, label]) => {
+    const cells = columns.map(({ steps }) => {
+      const share = `${Math.round((100 * steps[step]) / steps.request)} %`;
+      return `  ${`${steps[step].toFixed(2)} ms ${share.padStart(6)}`.padStart(width)}`;
+    });
+    return `${label.padEnd(labelWidth)}${cells.join('')}`;
+  });
+  return [head, ...lines].join('\n');
+}
