@@ -173,7 +173,9 @@ async function installApp(): Promise<void> {
 function withAddresses(text: string): string {
   const overHttp = text.includes('OTEL_EXPORTER_OTLP_PROTOCOL=http');
   const collector = `http://127.0.0.1:${overHttp ? receiver.httpPort : receiver.grpcPort}`;
-  return text.replace(/https?:\/\/[\w.-]*example\.com(:\d+)?|http:\/\/localhost:431[78]/g, collector);
+  return text
+    .replace(/https?:\/\/[\w.-]*example\.com(:\d+)?|http:\/\/localhost:431[78]/g, collector)
+    .replaceAll('localhost:19530', milvus.address);
 }
 
 function environment(text: string): NodeJS.ProcessEnv {

@@ -264,6 +264,32 @@ describe('the service', () => {
     return span.scope === 'rag-sample' || span.scope === 'milvus-otel' ? [span.name, ...below] : below;
   }
 
+  test('without the instrumentation of router, each of Express’ steps is there once', async (t) => {
+    const service = 'rag_without_router';
+    const env = { OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'router' };
+    const { fixture, post } = await startService(t, service, { env });
+    assert.equal((await post('/ask', { question: 'What is recall?' })).status, 200);
+    fixture.kill('SIGTERM');
+    await fixture.ended;
+
+    // POST /ask
+    // ├─ a step of Express that reads the body
+    // └─ request handler
+    //    ├─ embed question
+    //    ├─ search rag_without_router
+    //    └─ assemble answer
+    const spans = await stack.receiver.waitForSpans(
+      (received) => received.some(({ name }) => name === 'POST /ask'),
+      arrivalTimeoutMs,
+      { service },
+    );
+    const scopes = new Set(spans.map(({ scope }) => scope));
+    assert.ok(scopes.has('@opentelemetry/instrumentation-express'));
+    assert.ok(!scopes.has('@opentelemetry/instrumentation-router'));
+    const handlers = spans.filter(({ name }) => name.startsWith('request handler'));
+    assert.equal(handlers.length, 1);
+  });
+
   test('it answers the same without the preload, and finds its collection again', async (t) => {
     const collection = 'rag_plain';
     const first = await startService(t, collection, { preload: false });
