@@ -11,7 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { type GuardedChild, spawnGuarded } from '../../scripts/guarded-child.ts';
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
 import { npm } from '../../scripts/npm.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import { type DocumentedCommand, documentedCommands, isShell } from './documented-commands.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
@@ -317,11 +317,9 @@ async function runTraced(command: DocumentedCommand, folder: string): Promise<En
   receiver.clear();
   const output = await runToEnd(command, folder);
   const [, named] = /OTEL_SERVICE_NAME=(\S+)/.exec(command.text) ?? [];
-  const spans = await receiver.waitForSpans(
-    (received) => received.some(({ service: of }) => of !== 'standalone'),
-    arrivalTimeoutMs,
-  );
-  const own = spans.find(({ service: of }) => of !== 'standalone');
+  const isOwn = ({ resource }: ReceivedSpan) => resource['telemetry.sdk.language'] === 'nodejs';
+  const spans = await receiver.waitForSpans((received) => received.some(isOwn), arrivalTimeoutMs);
+  const own = spans.find(isOwn);
   if (named !== undefined) assert.equal(own?.service, named);
   return output;
 }
