@@ -32,6 +32,8 @@ const cannotRun: Record<string, string> = {
 const testedElsewhere: Record<string, string> = {
   'npm ci && npm pack': 'test/package/package.test.ts',
   'curl -s http://localhost:16686/api/services': 'test/jaeger/jaeger.test.ts',
+  'npx milvus-otel doctor --milvus localhost:19530 --jaeger http://localhost:16686':
+    'test/jaeger/doctor.test.ts',
 };
 
 /** Scripts of package.json and the tests that run them: here only their options are looked up. */
@@ -102,6 +104,14 @@ const kinds: Kind[] = [
     name: 'runs an app under the preload',
     fits: ({ text }) => /\bnode (--import|-r) milvus-otel\/register /.test(text),
     check: runApp,
+  },
+  {
+    name: 'asks the doctor',
+    fits: ({ text }) => /^npx milvus-otel doctor /.test(text),
+    // 3: nothing is broken, but nobody was there to be asked for the joined trace.
+    check: async (command) => {
+      await runToEnd({ ...command, text: `${command.text}; code=$?; [ $code = 0 ] || [ $code = 3 ]` }, app);
+    },
   },
   {
     name: 'asks the service',

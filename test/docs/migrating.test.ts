@@ -351,13 +351,14 @@ describe('the page’s code', () => {
       assert.deepEqual({ own, stderr }, { own: operations, stderr: '' });
     });
 
-    test(`another preload has them by a module that is loaded after it: ${file}`, async () => {
-      const imports = [await written('milvus.mjs')];
-      const { names } = await run('stock', { file, imports, count: 5, env: quick });
+    test(`another preload has them by this one after it, and a line says who sends: ${file}`, async () => {
+      const imports = ['milvus-otel/register'];
+      const { names, stderr } = await run('stock', { file, imports, count: 5, env: quick });
       assert.deepEqual(
         names.filter((name) => !/^ *tcp\.connect$/.test(name)),
         operations,
       );
+      assert.match(stderr, /^milvus-otel: .*\n$/);
     });
   }
 });
