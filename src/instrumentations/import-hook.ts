@@ -2,18 +2,19 @@
  * In the bundle, this stands for import-in-the-middle, which takes milliseconds to load and has nothing to do before
  * the app imports an ES module that is instrumented. Hooks that are made before wait for it.
  */
-type HookArguments = [
-  modules: string[],
-  options: { internals?: boolean },
-  onImport: (...args: never[]) => unknown,
-];
+import { diag } from '@opentelemetry/api';
+
+type Exports = Record<string, unknown>;
+type OnImport = (namespace: Exports, name: string, folder?: string, format?: string) => unknown;
+type HookArguments = [modules: string[], options: { internals?: boolean }, onImport: OnImport];
 type HookClass = new (...args: HookArguments) => object;
 
 const waiting: HookArguments[] = [];
 let RealHook: HookClass | undefined;
 
 export class Hook {
-  constructor(...args: HookArguments) {
+  constructor(modules: string[], options: { internals?: boolean }, onImport: OnImport) {
+    const args: HookArguments = [modules, options, patching(onImport)];
     if (RealHook === undefined) waiting.push(args);
     else new RealHook(...args);
   }
@@ -23,4 +24,42 @@ export class Hook {
 export function startImportHooks(Real: HookClass): void {
   RealHook = Real;
   for (const args of waiting.splice(0)) new Real(...args);
+}
+
+/**
+ * What an instrumentation throws would fail the app's import, so it ends here. And some instrumentations know a
+ * CommonJS module by `require` only: they get what `require` gives, and the import has what they make of it.
+ */
+function patching(onImport: OnImport): OnImport {
+  return (namespace, name, folder, format) => {
+    try {
+      const required = format === 'commonjs' ? namespace.default : undefined;
+      const isPatchable =
+        (typeof required === 'object' || typeof required === 'function') && required !== null;
+      return isPatchable
+        ? patchedDefault(onImport, namespace, required as Exports, name, folder)
+        : onImport(namespace, name, folder);
+    } catch (error) {
+      diag.error(`${name} could not be patched`, error);
+      return namespace;
+    }
+  };
+}
+
+/** Patches what `require` gives, and refreshes the named exports that stand for parts of it. Gives the new default. */
+function patchedDefault(
+  onImport: OnImport,
+  namespace: Exports,
+  required: Exports,
+  name: string,
+  folder?: string,
+): unknown {
+  const parts = Object.keys(namespace).filter((key) => namespace[key] === required[key]);
+  const result = onImport(required, name, folder) as Exports;
+  if (result !== undefined) {
+    for (const key of parts) if (namespace[key] !== result[key]) namespace[key] = result[key];
+    // Another name of the default, on some Nodes.
+    if (namespace['module.exports'] === required) namespace['module.exports'] = result;
+  }
+  return result;
 }

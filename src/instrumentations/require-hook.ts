@@ -5,6 +5,7 @@
  */
 import Module from 'node:module';
 import path from 'node:path';
+import { diag } from '@opentelemetry/api';
 import { type HookOptions, Hook as NamedHook, type OnRequireFn } from 'require-in-the-middle';
 import { SDK } from '../milvus/sdk-version.ts';
 import { CATALOG } from './catalog.ts';
@@ -13,7 +14,16 @@ import { moduleName } from './module-name.ts';
 const NAMES = new Set([SDK, ...CATALOG.flatMap(({ modules }) => modules)]);
 
 export class Hook {
-  constructor(modules: string[] | null, options: HookOptions, onRequire: OnRequireFn) {
+  constructor(modules: string[] | null, options: HookOptions, onRequireOrThrow: OnRequireFn) {
+    const onRequire: OnRequireFn = (exports, name, folder) => {
+      try {
+        return onRequireOrThrow(exports, name, folder);
+      } catch (error) {
+        // The app's require must not fail by it.
+        diag.error(`${name} could not be patched`, error);
+        return exports;
+      }
+    };
     if (modules !== null) {
       // biome-ignore lint/correctness/noConstructorReturn: whoever makes a hook keeps what is made, to take it back.
       return new NamedHook(modules, options, onRequire);
