@@ -1,0 +1,220 @@
+/** A request that searches Milvus is one trace, whatever framework serves it. On the real Milvus. */
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { ConsistencyLevelEnum, MilvusClient } from '@zilliz/milvus2-sdk-node';
+import { installed } from '../../scripts/installed.ts';
+import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { outline } from '../preload/runs.ts';
+import { type RunningFixture, startFixture } from '../support/run-fixture.ts';
+import { type Stack, useStack } from '../support/stack.ts';
+
+const arrivalTimeoutMs = 20_000;
+/** Of its own, so that the collection can have the same name as anybody's. */
+const database = 'apps_frameworks';
+const collection_name = 'docs';
+const text = 'A span has a name, a start and a duration';
+
+const packages = {
+  '@fastify/otel': '0.21.2',
+  '@koa/router': '15',
+  '@nestjs/common': '11',
+  '@nestjs/core': '11',
+  '@nestjs/platform-express': '11',
+  '@zilliz/milvus2-sdk-node': '3.0.6',
+  express: '5.3.0',
+  fastify: '5.12.8',
+  koa: '3.3.0',
+  'reflect-metadata': '0.2',
+  rxjs: '7',
+};
+
+let stack: Stack;
+let programs: string;
+
+async function prepareCollection(address: string): Promise<void> {
+  const first = new MilvusClient({ address });
+  await first.createDatabase({ db_name: database });
+  await first.closeConnection();
+  const milvus = new MilvusClient({ address, database });
+  await milvus.createCollection({
+    collection_name,
+    dimension: 4,
+    metric_type: 'COSINE',
+    enable_dynamic_field: true,
+  });
+  await milvus.insert({ collection_name, data: [{ id: 1, vector: [1, 0, 0, 0], text }] });
+  // Once, so that the services need not wait for it.
+  await milvus.search({
+    collection_name,
+    data: [1, 0, 0, 0],
+    consistency_level: ConsistencyLevelEnum.Strong,
+  });
+  await milvus.closeConnection();
+}
+
+const start = (program: string, service: string, env: Record<string, string> = {}): RunningFixture =>
+  startFixture({
+    file: path.join(programs, program),
+    preload: true,
+    env: {
+      MILVUS_ADDRESS: stack.milvusAddress,
+      MILVUS_DATABASE: database,
+      OTEL_SERVICE_NAME: service,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${stack.receiver.grpcPort}`,
+      ...env,
+    },
+  });
+
+/** Resolves to the service's URL. */
+async function urlOf(service: RunningFixture): Promise<string> {
+  const [, port] = await service.waitForStdout(/port (\d+)/);
+  return `http://127.0.0.1:${port}/ask`;
+}
+
+/** Ends a service as a container's end does; by its end, all of its spans are sent. */
+async function stop(service: RunningFixture): Promise<void> {
+  service.kill('SIGTERM');
+  const { stderr, signal, code } = await service.ended;
+  assert.deepEqual({ stderr, signal, code }, { stderr: '', signal: 'SIGTERM', code: null });
+}
+
+/** The trace of which `service` has the search, with the first of the server's spans below it. */
+async function traceOfSearch(service: string): Promise<{ spans: ReceivedSpan[]; search: ReceivedSpan }> {
+  const isSearch = (span: ReceivedSpan) => span.service === service && span.name === 'search docs';
+  const received = await stack.receiver.waitForSpans(
+    (spans) => {
+      const search = spans.find(isSearch);
+      return spans.some(
+        ({ parentSpanId, name }) => parentSpanId === search?.spanId && name.endsWith('/Search'),
+      );
+    },
+    arrivalTimeoutMs,
+    { service },
+  );
+  const search = received.find(isSearch);
+  assert.ok(search !== undefined);
+  return { spans: received.filter(({ traceId }) => traceId === search.traceId), search };
+}
+
+/** The trace as lines, of the server's spans only those directly below a call. */
+function lines(spans: ReceivedSpan[]): string[] {
+  const own = new Set(spans.filter(({ service }) => service !== 'standalone').map(({ spanId }) => spanId));
+  const shown = spans.filter(
+    ({ service, parentSpanId }) => service !== 'standalone' || own.has(parentSpanId ?? ''),
+  );
+  const names = shown.map((span) =>
+    span.service === 'standalone' ? { ...span, name: `standalone: ${span.name.split('.').at(-1)}` } : span,
+  );
+  // A collection is described once per client; whether before a search is the SDK's affair.
+  return outline(names).filter((line) => !line.endsWith('MilvusService/DescribeCollection'));
+}
+
+const search = (indent: string): string[] => [
+  `${indent}search docs`,
+  `${indent}  standalone: MilvusService/Search`,
+];
+
+/** Both express and its router are instrumented. */
+const express = ['GET /ask', '  middleware - patched', '    request handler', '      request handler - /ask'];
+
+/** Program → the trace of one request to it. */
+const traces: Record<string, string[]> = {
+  // GET └─ search docs └─ standalone
+  'http.mjs': ['GET', ...search('  ')],
+  // GET /ask └─ … └─ request handler - /ask └─ search docs └─ standalone
+  'express.mjs': [...express, ...search('        ')],
+  'express.cjs': [...express, ...search('        ')],
+  // GET /ask └─ router - /ask └─ search docs └─ standalone
+  'koa.mjs': ['GET /ask', '  router - /ask', ...search('    ')],
+  // GET └─ search docs └─ standalone
+  'fastify.mjs': ['GET', ...search('  ')],
+  'fastify.cjs': ['GET', ...search('  ')],
+  // GET /ask └─ request └─ handler └─ search docs └─ standalone
+  'fastify-otel.mjs': [
+    'GET /ask',
+    '  request',
+    '    handler - fastify -> @fastify/otel',
+    ...search('      '),
+  ],
+  // GET /ask ├─ … └─ … └─ AppController.ask └─ ask └─ search docs └─ standalone
+  'nestjs.cjs': [
+    'GET /ask',
+    '  middleware - patched',
+    '    middleware - <anonymous>',
+    '  middleware - patched',
+    '    middleware - jsonParser',
+    '  middleware - patched',
+    '    middleware - urlencodedParser',
+    '  middleware - patched',
+    '    request handler',
+    '      request handler - /ask',
+    '        AppController.ask',
+    '          ask',
+    ...search('            '),
+  ],
+};
+
+describe('one trace', { concurrency: 2 }, () => {
+  // In here, so that the collection goes before the stack does.
+  before(async () => {
+    let folder: string;
+    [stack, folder] = await Promise.all([useStack(), installed(packages)]);
+    programs = await mkdtemp(path.join(folder, 'program-'));
+    await cp(path.join(import.meta.dirname, '../fixtures/apps/frameworks'), programs, { recursive: true });
+    await prepareCollection(stack.milvusAddress);
+  });
+
+  after(async () => {
+    await rm(programs, { recursive: true, force: true });
+    const milvus = new MilvusClient({ address: stack.milvusAddress, database });
+    await milvus.dropCollection({ collection_name });
+    await milvus.dropDatabase({ db_name: database });
+    await milvus.closeConnection();
+  });
+
+  for (const [program, expected] of Object.entries(traces)) {
+    test(`is a request to ${program} that searches Milvus`, async () => {
+      const service = `apps-${program.replace('.', '-')}`;
+      const running = start(program, service);
+      const response = await fetch(await urlOf(running));
+      assert.deepEqual(await response.json(), { found: [text] });
+      await stop(running);
+
+      const { spans, search } = await traceOfSearch(service);
+      assert.deepEqual(lines(spans), expected);
+      const [request] = spans.filter(({ kind, service: of }) => kind === 'SERVER' && of === service);
+      assert.equal(request?.parentSpanId, undefined);
+      assert.equal(search.attributes['db.response.returned_rows'], 1);
+    });
+  }
+
+  test('are three services and Milvus', async () => {
+    const [client, gateway, service] = [
+      'apps-three-client',
+      'apps-three-gateway',
+      'apps-three-search',
+    ] as const;
+    const searching = start('express.mjs', service);
+    const handing = start('gateway.mjs', gateway, { SEARCH_URL: await urlOf(searching) });
+    const asking = start('client.mjs', client, { GATEWAY_URL: await urlOf(handing) });
+    const { stdout, stderr, code } = await asking.ended;
+    assert.deepEqual([JSON.parse(stdout), stderr, code], [{ found: [text] }, '', 0]);
+    await Promise.all([stop(handing), stop(searching)]);
+
+    // client: GET └─ gateway: GET └─ gateway: GET └─ search: GET /ask └─ … └─ search docs └─ standalone
+    const { spans } = await traceOfSearch(service);
+    const indented = (by: string, lines: string[]) => lines.map((line) => by + line);
+    assert.deepEqual(lines(spans), [
+      'GET',
+      '  GET',
+      '    GET',
+      ...indented('      ', [...express, ...search('        ')]),
+    ]);
+    const services = (kind: string) =>
+      spans.filter((span) => span.kind === kind && span.name.startsWith('GET')).map((span) => span.service);
+    assert.deepEqual(services('CLIENT').sort(), [client, gateway]);
+    assert.deepEqual(services('SERVER').sort(), [gateway, service]);
+  });
+});
