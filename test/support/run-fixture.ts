@@ -13,6 +13,8 @@ export interface FixtureOptions {
   args?: string[];
   /** How dist/register.cjs is loaded; true is '--import'. */
   preload?: boolean | '--import' | '--require';
+  /** Flags of Node itself, such as --watch. */
+  nodeArgs?: string[];
   /** The child has PATH and HOME of this process, these, and nothing else: none of the caller's OTEL_*. */
   env?: Record<string, string>;
   /** The Node to run it with; this process' own when not given. */
@@ -55,17 +57,29 @@ export async function runFixture({
 
 /** For a program to talk to while it runs. */
 export function startFixture(options: FixtureOptions): RunningFixture {
-  const { file, args = [], preload = false, env = {}, cwd = root, timeoutMs = defaultTimeoutMs } = options;
+  const {
+    file,
+    args = [],
+    preload = false,
+    nodeArgs = [],
+    env = {},
+    cwd = root,
+    timeoutMs = defaultTimeoutMs,
+  } = options;
   const flags = {
     '--import': ['--import', pathToFileURL(door).href],
     '--require': ['--require', door],
     none: [],
   }[preload === true ? '--import' : preload || 'none'];
-  const child = spawn(options.nodePath ?? process.execPath, [...flags, path.resolve(root, file), ...args], {
-    cwd,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    options.nodePath ?? process.execPath,
+    [...flags, ...nodeArgs, path.resolve(root, file), ...args],
+    {
+      cwd,
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   const output = collectOutput(child);
 
   // A test run that is ended early must not leave programs behind.
