@@ -80,6 +80,7 @@ export function register(): void {
       metricsOn: !isOff(settings.metricsExporter),
       logsOn: !isOff(settings.logsExporter),
       inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
+      warnOfBundle: selection.milvus ? (line: string) => diagnostics.warn(line) : undefined,
     };
     const sdkLoaded = () =>
       watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));

@@ -27,6 +27,7 @@ const PARTS: Record<string, string> = {
       `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
     ]),
   ),
+  'bundled-milvus': `export { traceHttp2Calls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
   'otlp-over-grpc': `import { convertLegacyOtlpGrpcOptions } from '@opentelemetry/otlp-grpc-exporter-base';

@@ -11,6 +11,7 @@ import type { Instrumentation, InstrumentationModuleDefinition } from '@opentele
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
 import { loadChunk } from '../chunks.ts';
 import { asOurs } from '../other-sdk.ts';
+import { bundledLine, hasMilvusInside, LOADED_BY_BUNDLES } from './bundles.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { startImportHooks } from './import-hook.ts';
 import { moduleName } from './module-name.ts';
@@ -28,6 +29,8 @@ export interface Surroundings {
   metricsOn: boolean;
   logsOn: boolean;
   inLambda: boolean;
+  /** Set when Milvus operations are traced: what is told when Milvus is found inside a bundle. */
+  warnOfBundle: ((line: string) => void) | undefined;
 }
 
 /** Packages whose first resolution is told, with the URL that it came to. */
@@ -81,10 +84,26 @@ export function activateOnLoad(
 
   const imports = esmImports([...waiting.keys()]);
   const untold = new Map(Object.entries(watched));
+  let { warnOfBundle } = surroundings;
+  const lookForBundle = (name: string, parent: string | undefined) => {
+    if (warnOfBundle === undefined || !hasMilvusInside(parent)) return;
+    const warn = warnOfBundle;
+    warnOfBundle = undefined;
+    // With gRPC outside the bundle, its own instrumentation traces the calls.
+    if (name === 'http2') loadChunk<{ traceHttp2Calls(): void }>('bundled-milvus').traceHttp2Calls();
+    warn(bundledLine(parent as string));
+  };
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = moduleName(specifier);
       if (name === undefined) return nextResolve(specifier, context);
+      if (name === LOADED_BY_BUNDLES[0] || name === LOADED_BY_BUNDLES[1]) {
+        try {
+          lookForBundle(name, context.parentURL);
+        } catch (error) {
+          diag.error('A bundle could not be traced', error);
+        }
+      }
       const tell = untold.get(name);
       if (tell !== undefined) {
         untold.delete(name);
