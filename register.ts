@@ -3,6 +3,7 @@
  * nothing in here may fail the app: what goes wrong is said in one line, and the app runs untraced.
  */
 import { join } from 'node:path';
+import { logs, metrics } from '@opentelemetry/api';
 import { startFromFile } from './src/configured-telemetry.ts';
 import {
   createDiagnostics,
@@ -77,8 +78,8 @@ export function register(): void {
     // Before the app loads the SDK: its constructors copy methods, later patches reach no client.
     if (selection.milvus) telemetry.adopt(makeMilvus());
     const surroundings = {
-      metricsOn: !isOff(settings.metricsExporter),
-      logsOn: !isOff(settings.logsExporter),
+      metricsOn: settings.configFile ? isReal(metrics.getMeterProvider()) : !isOff(settings.metricsExporter),
+      logsOn: settings.configFile ? isReal(logs.getLoggerProvider()) : !isOff(settings.logsExporter),
       inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
       warnOfBundle: selection.milvus ? (line: string) => diagnostics.warn(line) : undefined,
     };
@@ -105,6 +106,9 @@ export function register(): void {
     );
   }
 }
+
+/** Whether a configuration file has made it: the API's own, which does nothing, cannot be shut down. */
+const isReal = (provider: object): boolean => 'shutdown' in provider;
 
 const summary = (settings: Settings, serviceName: string): string =>
   settings.configFile

@@ -24,6 +24,9 @@ type InstrumentationClass = new (config?: object) => Instrumentation & { init():
 /** Instrumentations that put the trace's ids into log records, and can send the records too. */
 const LOGGERS = ['bunyan', 'pino', 'winston'];
 
+/** What instrumentation-winston sends records with: an app that wants it installs it, as upstream. */
+const WINSTON_TRANSPORT = '@opentelemetry/winston-transport';
+
 /** What has happened outside the app's modules that some instrumentations wait for. */
 export interface Surroundings {
   metricsOn: boolean;
@@ -60,8 +63,10 @@ export function activateOnLoad(
       const { Instrumentation: Class } = loadChunk<{ Instrumentation: InstrumentationClass }>(
         `instrumentation-${entry.name}`,
       );
-      // Nobody takes the records, and winston's would ask for a package that is not there.
-      const quiet = !surroundings.logsOn && LOGGERS.includes(entry.name);
+      // Nobody takes the records, or winston's would complain of its transport for each logger, the SDK's own included.
+      const quiet =
+        LOGGERS.includes(entry.name) &&
+        (!surroundings.logsOn || (entry.name === 'winston' && !isInstalled(WINSTON_TRANSPORT)));
       const { supportedVersions } = entry;
       const Fitting = supportedVersions === undefined ? Class : forVersions(Class, supportedVersions);
       const instrumentation = new Fitting(quiet ? { disableLogSending: true } : undefined);
@@ -129,6 +134,15 @@ export function activateOnLoad(
     done.set(name, undefined);
     made?.disable();
   };
+}
+
+function isInstalled(packageName: string): boolean {
+  try {
+    createRequire(__filename).resolve(packageName);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The same instrumentation for other versions of its module than it names itself. */
