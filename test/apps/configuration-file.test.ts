@@ -1,6 +1,6 @@
 /** OTEL_CONFIG_FILE: the same telemetry, described by a file of OpenTelemetry's declarative configuration. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -75,6 +75,25 @@ describe('a configuration file', { concurrency: 2 }, () => {
     for (const { scope, resource } of spans) {
       assert.deepEqual([scope, resource['deployment.environment.name']], ['milvus-otel', 'test']);
     }
+  });
+
+  test('as docs/frameworks.md shows it sends the spans of Milvus, joined', async () => {
+    const page = await readFile(path.join(import.meta.dirname, '../../docs/frameworks.md'), 'utf8');
+    const [, shown = ''] = /```yaml\n([\s\S]*?)```/.exec(page) ?? [];
+    const service = 'configured-as-shown';
+    const text = shown
+      .replace('search-api', service)
+      .replace('http://localhost:4318', `http://127.0.0.1:${runs.receiver.httpPort}`);
+    const { stdout, stderr } = await runs.run({
+      file: searches,
+      env: { OTEL_CONFIG_FILE: await written(service, text) },
+    });
+    assert.deepEqual([stdout, stderr], [printed, '']);
+    const spans = await runs.spans(service, operations.length);
+    const parents = new Set(
+      runs.milvus.calls().map(({ metadata }) => metadata.traceparent?.[0]?.split('-')[2]),
+    );
+    for (const { name, spanId } of spans) assert.ok(parents.has(spanId), name);
   });
 
   test('may hold variables, and its sampler decides for the server too', async () => {

@@ -190,6 +190,15 @@ describe('one trace', { concurrency: 2 }, () => {
     });
   }
 
+  test("is a request to Express 5 without its router's own spans, when those are disabled", async () => {
+    const service = 'apps-express-alone';
+    const running = start('express.mjs', service, { OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'router' });
+    await (await fetch(await urlOf(running))).json();
+    await stop(running);
+    const { spans } = await traceOfSearch(service);
+    assert.deepEqual(lines(spans), ['GET /ask', '  request handler', ...search('    ')]);
+  });
+
   test('are three services and Milvus', async () => {
     const [client, gateway, service] = [
       'apps-three-client',
