@@ -1,5 +1,7 @@
 /** An app's own spans and baggage join the trace, whatever 1.x of OpenTelemetry's API the app has. */
 import assert from 'node:assert/strict';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { installed } from '../../scripts/installed.ts';
 import { outline, useRuns } from '../preload/runs.ts';
@@ -43,5 +45,25 @@ describe("spans and baggage of the app's own", { concurrency: 2 }, () => {
         );
       });
     }
+  }
+});
+
+test("spans of the app's own by a copy of the API that is newer than the preload's are dropped, without harm", async () => {
+  const installation = await installed({ '@opentelemetry/api': '1.10.0' });
+  const folder = await mkdtemp(path.join(installation, 'newer-'));
+  try {
+    const api = path.join(folder, 'node_modules/@opentelemetry/api');
+    await cp(path.join(installation, 'node_modules/@opentelemetry/api'), api, { recursive: true });
+    for (const entry of await readdir(api, { recursive: true, withFileTypes: true })) {
+      if (!/^package\.json$|\.[cm]?js$/.test(entry.name)) continue;
+      const file = path.join(entry.parentPath, entry.name);
+      await writeFile(file, (await readFile(file, 'utf8')).replaceAll('1.10.0', '1.999.0'));
+    }
+    const program = path.join(folder, 'one-span.mjs');
+    await cp(path.join(import.meta.dirname, '../fixtures/apps/one-span.mjs'), program);
+    const { service: _, ...result } = await runs.run({ file: program });
+    assert.deepEqual(result, { stdout: `${'0'.repeat(32)}\n`, stderr: '', code: 0, signal: null });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 });
