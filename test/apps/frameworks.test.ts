@@ -100,10 +100,10 @@ async function traceOfSearch(service: string): Promise<{ spans: ReceivedSpan[]; 
 
 /** The trace as lines, of the server's spans only those directly below a call. */
 function lines(spans: ReceivedSpan[]): string[] {
-  const own = new Set(spans.filter(({ service }) => service !== 'standalone').map(({ spanId }) => spanId));
-  const shown = spans.filter(
-    ({ service, parentSpanId }) => service !== 'standalone' || own.has(parentSpanId ?? ''),
-  );
+  // Milvus' core has a service name of its own, and its spans come or not.
+  const isApps = ({ service }: ReceivedSpan) => service.startsWith('apps-');
+  const own = new Set(spans.filter(isApps).map(({ spanId }) => spanId));
+  const shown = spans.filter((span) => isApps(span) || own.has(span.parentSpanId ?? ''));
   const names = shown.map((span) =>
     span.service === 'standalone' ? { ...span, name: `standalone: ${span.name.split('.').at(-1)}` } : span,
   );
