@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type GoBuildOptions, lastLines } from './go-program.ts';
 import { spawnGuarded } from './guarded-child.ts';
-import { ensureJaeger, type JaegerBuildOptions, jaegerVersion, lastLines } from './jaeger-build.ts';
+import { ensureJaeger, jaegerVersion } from './jaeger-build.ts';
 
 const readyWithinMs = 30_000;
 const startAttempts = 3;
@@ -27,7 +28,7 @@ export interface Jaeger {
  * the cache. It dies with this process, whatever way this process ends. Rejects with the end of Jaeger's own log when it
  * does not get ready, and as `ensureJaeger` does.
  */
-export async function startJaeger(options: JaegerBuildOptions = {}): Promise<Jaeger> {
+export async function startJaeger(options: GoBuildOptions = {}): Promise<Jaeger> {
   const program = await ensureJaeger(options);
   for (let attempt = 1; ; attempt++) {
     try {

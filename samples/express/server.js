@@ -85,6 +85,8 @@ function stop(signal) {
   server.close(async () => {
     await milvus.closeConnection();
     console.log('closed');
+    // The channel to a parent, such as pm2 or node:cluster, keeps a worker of it alive.
+    process.disconnect?.();
   });
 }
 
