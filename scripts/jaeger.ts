@@ -108,7 +108,7 @@ async function isReady(healthUrl: string): Promise<boolean> {
 }
 
 /** Ports of 127.0.0.1 that nobody listens on now. All are held together before any is given back, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
   await Promise.all(servers.map((server) => once(server, 'listening')));
   const ports = servers.map((server) => (server.address() as { port: number }).port);

@@ -2,15 +2,18 @@
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt } from './build.ts';
+import { collectorVersion, ensureCollector } from './collector-build.ts';
+import { ensureComposeLoader } from './compose-build.ts';
 import { type GuardedChild, spawnGuarded } from './guarded-child.ts';
-import { ensureJaeger, goNeeded, jaegerVersion } from './jaeger-build.ts';
+import { ensureJaeger, ensureJaeger2, goNeeded, jaeger2Version, jaegerVersion } from './jaeger-build.ts';
 
-const help = `npm run test:jaeger                  every test against a real Jaeger: a sample app under the preload, a real Milvus,
-                                     and the joined traces asked from Jaeger's query API
+const help = `npm run test:jaeger                  every test against a real Jaeger and a real OpenTelemetry Collector: sample apps under
+                                     the preload, a real Milvus, and the joined traces asked from Jaeger's query API
 npm run test:jaeger -- --OPTION …    handed to node --test, for instance --test-name-pattern=search
 
-Jaeger ${jaegerVersion} is built from its Go module on the first run, which needs Go ${goNeeded} or newer and takes about 3 minutes;
-the program stays in .cache/jaeger. Milvus needs Python 3 with pip.`;
+Jaeger ${jaegerVersion}, Jaeger ${jaeger2Version}, a collector ${collectorVersion} and the loader of compose files are built from their
+Go modules on the first run, which needs Go ${goNeeded} or newer and takes about 12 minutes on two cores; the programs stay in
+.cache. Milvus needs Python 3 with pip.`;
 
 const root = path.join(import.meta.dirname, '..');
 
@@ -27,7 +30,9 @@ async function main(args: string[]): Promise<number> {
     throw new Error(`"${stray}" is no option: this runs all tests of test/jaeger\n\n${help}`);
   await ensureBuilt();
   // Before the tests, so that the minutes it takes the first time count against no test's time.
-  await ensureJaeger({ log: (line) => console.error(line) });
+  const log = (line: string) => console.error(line);
+  for (const ensure of [ensureJaeger, ensureJaeger2, ensureCollector, ensureComposeLoader])
+    await ensure({ log });
 
   const files = globSync('test/jaeger/*.test.ts', { cwd: root }).sort();
   runner = spawnGuarded(process.execPath, ['--test', '--test-reporter=spec', ...args, ...files], {

@@ -1,0 +1,73 @@
+/** Starts a real OpenTelemetry Collector or Jaeger 2 for the tests, with the configurations that users get. */
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { lastLines } from './go-program.ts';
+import { spawnGuarded } from './guarded-child.ts';
+
+const readyWithinMs = 60_000;
+
+export interface TelemetryProgram {
+  /** Everything that it wrote to stderr so far, up to 64 kB from its end. */
+  log(): string;
+  /** Resolves when it is gone. `gently` is SIGTERM, which lets it write what it holds; else it is killed. */
+  stop(options?: { gently?: boolean }): Promise<void>;
+}
+
+/**
+ * Resolves once `healthUrl` answers 200. The program sees PATH and `env`, nothing else, and dies with this process.
+ * Rejects with the end of its log.
+ */
+export async function startTelemetryProgram(
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+  healthUrl: string,
+): Promise<TelemetryProgram> {
+  // exec: a signal to the shell's child is one to the program.
+  const server = spawnGuarded('/bin/sh', ['-c', 'echo "pid $$" >&2; exec "$@"', 'sh', program, ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdout: 'ignore',
+    stderr: 'pipe',
+  });
+  let output = '';
+  let pid: number | undefined;
+  server.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    output = (output + text).slice(-64_000);
+    pid ??= Number(/^pid (\d+)$/m.exec(output)?.[1]) || undefined;
+  });
+  const closed = once(server.process, 'close');
+  let ended = false;
+  server.ended.then(() => {
+    ended = true;
+  });
+  const stop = async ({ gently = false } = {}) => {
+    if (gently && !ended && pid !== undefined) {
+      process.kill(pid, 'SIGTERM');
+      await server.ended;
+    }
+    await server.stop();
+    await closed;
+  };
+
+  const deadlineMs = performance.now() + readyWithinMs;
+  while (!(await isHealthy(healthUrl))) {
+    if (ended || performance.now() > deadlineMs) {
+      await stop();
+      throw new Error(
+        `${program} ${ended ? 'ended' : 'was not ready in time'}. The end of its log:\n${lastLines(output.trim(), 15)}`,
+      );
+    }
+    await sleep(100);
+  }
+  return { log: () => output, stop };
+}
+
+async function isHealthy(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+    await response.body?.cancel();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,278 @@
+/**
+ * compose/production with real programs in place of its images: the collector and Jaeger 2 with the configurations that
+ * users get, certificates from the script, a real Milvus. Only folders and ports are this test's, by the same variables.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createConnection, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ensureCollector } from '../../scripts/collector-build.ts';
+import { freePorts } from '../../scripts/jaeger.ts';
+import { ensureJaeger2 } from '../../scripts/jaeger-build.ts';
+import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
+import { startTelemetryProgram, type TelemetryProgram } from '../../scripts/telemetry-program.ts';
+import { type FixtureResult, runFixture } from '../support/run-fixture.ts';
+
+const folder = path.join(import.meta.dirname, '..', '..', 'compose', 'production');
+const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-production-'));
+const certificates = path.join(scratch, 'certificates');
+const log = (line: string) => console.error(line);
+const startWithinMs = 900_000;
+const arrivalWithinMs = 60_000;
+
+const slowMs = 2_000;
+/** Each answer of Milvus takes this much longer on the slow line. */
+const delayMs = 2_500;
+
+let collector: TelemetryProgram;
+let jaeger: TelemetryProgram;
+let milvus: Milvus;
+let slowLine: Server;
+let startJaeger: () => Promise<TelemetryProgram>;
+let queryUrl: string;
+let appGrpcPort: number;
+let appHttpPort: number;
+
+before(
+  async () => {
+    makeCertificates(certificates, 'app', 'milvus');
+    const [queryPort, queryGrpcPort, jaegerOtlp, jaegerHealth, jaegerMetrics, ...ofCollector] =
+      await freePorts(10);
+    const [grpcPort, httpPort, milvusPort, collectorHealth, collectorMetrics] = ofCollector;
+    queryUrl = `http://127.0.0.1:${queryPort}`;
+    appGrpcPort = grpcPort as number;
+    appHttpPort = httpPort as number;
+
+    const jaegerProgram = await ensureJaeger2({ log });
+    const storage = path.join(scratch, 'storage');
+    startJaeger = () =>
+      startTelemetryProgram(
+        jaegerProgram,
+        [`--config=${path.join(folder, 'jaeger.yaml')}`],
+        {
+          LISTEN_HOST: '127.0.0.1',
+          STORAGE_FOLDER: storage,
+          QUERY_PORT: String(queryPort),
+          QUERY_GRPC_PORT: String(queryGrpcPort),
+          OTLP_GRPC_PORT: String(jaegerOtlp),
+          HEALTH_PORT: String(jaegerHealth),
+          METRICS_PORT: String(jaegerMetrics),
+          // Its own traces would go to localhost:4317, which may be somebody's collector.
+          OTEL_TRACES_SAMPLER: 'always_off',
+        },
+        `http://127.0.0.1:${jaegerHealth}/status`,
+      );
+    jaeger = await startJaeger();
+
+    const queue = path.join(scratch, 'queue');
+    mkdirSync(queue);
+    collector = await startTelemetryProgram(
+      await ensureCollector({ log }),
+      [`--config=${path.join(folder, 'collector.yaml')}`],
+      {
+        LISTEN_HOST: '127.0.0.1',
+        TLS_FOLDER: certificates,
+        QUEUE_FOLDER: queue,
+        JAEGER_ENDPOINT: `127.0.0.1:${jaegerOtlp}`,
+        OTLP_GRPC_PORT: String(grpcPort),
+        OTLP_HTTP_PORT: String(httpPort),
+        MILVUS_OTLP_PORT: String(milvusPort),
+        HEALTH_PORT: String(collectorHealth),
+        METRICS_PORT: String(collectorMetrics),
+        SLOW_MS: String(slowMs),
+        // Nothing of the rest, so that each trace that is there was kept for a reason.
+        KEEP_PERCENT: '0',
+        // Longer than the slowest operation here and the batches on its way.
+        DECISION_WAIT: '10s',
+      },
+      `http://127.0.0.1:${collectorHealth}/`,
+    );
+    milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${milvusPort}`, log });
+  },
+  { timeout: startWithinMs },
+);
+
+after(async () => {
+  slowLine?.close();
+  await milvus?.stop();
+  await collector?.stop();
+  await jaeger?.stop();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+function makeCertificates(into: string, ...apps: string[]): void {
+  execFileSync('sh', [path.join(folder, 'certificates.sh'), into, ...apps], { stdio: 'pipe' });
+}
+
+/** A client's certificate from a folder of certificates.sh; the authority is always the collector's. */
+function clientTls(app: string, from = certificates): Record<string, string> {
+  return {
+    OTEL_EXPORTER_OTLP_CERTIFICATE: path.join(certificates, 'ca.crt'),
+    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: path.join(from, `${app}.crt`),
+    OTEL_EXPORTER_OTLP_CLIENT_KEY: path.join(from, `${app}.key`),
+  };
+}
+
+function runApp(service: string, env: Record<string, string>): Promise<FixtureResult> {
+  return runFixture({
+    file: 'test/fixtures/kept-and-dropped.mjs',
+    preload: true,
+    timeoutMs: 120_000,
+    env: {
+      MILVUS_ADDRESS: milvus.address,
+      OTEL_SERVICE_NAME: service,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${appGrpcPort}`,
+      OTEL_BSP_SCHEDULE_DELAY: '200',
+      ...env,
+    },
+  });
+}
+
+/** To Milvus, with every answer `delayMs` late. */
+async function startSlowLine(to: string): Promise<string> {
+  const [host, port] = to.split(':') as [string, string];
+  slowLine = createServer((client) => {
+    const server = createConnection(Number(port), host);
+    client.pipe(server);
+    server.on('data', (chunk) => setTimeout(() => client.write(chunk), delayMs));
+    for (const end of [client, server]) {
+      end.on('error', () => {});
+      end.on('close', () => {
+        client.destroy();
+        server.destroy();
+      });
+    }
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => slowLine.once('listening', resolve));
+  return `127.0.0.1:${(slowLine.address() as { port: number }).port}`;
+}
+
+interface Kept {
+  /** The client's operation. */
+  name: string;
+  /** Services of the spans directly under it, each once. */
+  under: string[];
+}
+
+/** The operations of a service that Jaeger has, by name. */
+async function keptOperations(service: string): Promise<Kept[]> {
+  const response = await fetch(`${queryUrl}/api/traces?${new URLSearchParams({ service, limit: '100' })}`);
+  const body = await response.text();
+  if (response.status === 404) return [];
+  assert.equal(response.status, 200, body);
+  const traces: any[] = JSON.parse(body).data ?? [];
+  return traces
+    .flatMap(({ spans, processes }) => {
+      const serviceOf = (span: any) => processes[span.processID].serviceName;
+      return spans
+        .filter((span: any) => serviceOf(span) === service)
+        .map((span: any) => ({
+          name: span.operationName,
+          under: [
+            ...new Set(
+              spans
+                .filter((child: any) => child.references.some((to: any) => to.spanID === span.spanID))
+                .map(serviceOf),
+            ),
+          ],
+        }));
+    })
+    .sort((a, b) => a.name.localeCompare(b.name));
+}
+
+async function waitForOperations(service: string, count: number): Promise<Kept[]> {
+  const deadlineMs = performance.now() + arrivalWithinMs;
+  for (;;) {
+    const kept = await keptOperations(service);
+    const complete = kept.length >= count && kept.every(({ under }) => under.length > 0);
+    if (complete || performance.now() > deadlineMs) return kept;
+    await sleep(250);
+  }
+}
+
+test('over mutual TLS: what failed and what was slow is kept with the server’s spans, the rest is not', async () => {
+  const SLOW_MILVUS_ADDRESS = await startSlowLine(milvus.address);
+  const { stdout, stderr, code } = await runApp('shop', { ...clientTls('app'), SLOW_MILVUS_ADDRESS });
+  assert.deepEqual({ stdout, stderr, code }, { stdout: 'done\n', stderr: '', code: 0 });
+
+  // connect default       dropped
+  // hasCollection quick   dropped
+  // search nowhere        kept: an error
+  // └─ standalone: MilvusService/DescribeCollection
+  // connect default       kept: slow
+  // └─ standalone: MilvusService/Connect
+  // hasCollection slow    kept: slow
+  // └─ standalone: MilvusService/DescribeCollection
+  const under = ['standalone'];
+  const expected = ['connect default', 'hasCollection slow', 'search nowhere'].map((name) => ({
+    name,
+    under,
+  }));
+  assert.deepEqual(await waitForOperations('shop', expected.length), expected);
+});
+
+test('over mutual TLS and HTTP it is the same', async () => {
+  const { stderr, code } = await runApp('shop-http', {
+    ...clientTls('app'),
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+    OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${appHttpPort}`,
+  });
+  assert.deepEqual({ stderr, code }, { stderr: '', code: 0 });
+  assert.deepEqual(await waitForOperations('shop-http', 1), [
+    { name: 'search nowhere', under: ['standalone'] },
+  ]);
+});
+
+test('without a client certificate nothing gets in, and the app says so and runs on', async () => {
+  const { OTEL_EXPORTER_OTLP_CERTIFICATE } = clientTls('app') as { OTEL_EXPORTER_OTLP_CERTIFICATE: string };
+  const { stdout, stderr, code } = await runApp('nobody', { OTEL_EXPORTER_OTLP_CERTIFICATE });
+  assert.deepEqual({ stdout, code }, { stdout: 'done\n', code: 0 });
+  assert.match(stderr, /^milvus-otel: 3 spans were lost/m);
+});
+
+test('with a certificate of another authority nothing gets in', async () => {
+  const foreign = path.join(scratch, 'foreign');
+  makeCertificates(foreign, 'app');
+  const { stdout, stderr, code } = await runApp('stranger', clientTls('app', foreign));
+  assert.deepEqual({ stdout, code }, { stdout: 'done\n', code: 0 });
+  assert.match(stderr, /^milvus-otel: 3 spans were lost/m);
+});
+
+test('what Jaeger has survives its restart, and the collector holds what comes in between', async () => {
+  await jaeger.stop({ gently: true });
+  const { code } = await runApp('in-between', clientTls('app'));
+  assert.equal(code, 0);
+  // Past the decision, so that the collector has tried and failed to hand it on.
+  await sleep(12_000);
+  jaeger = await startJaeger();
+
+  const names = (kept: Kept[]) => kept.map(({ name }) => name);
+  assert.deepEqual(names(await waitForOperations('shop', 3)), [
+    'connect default',
+    'hasCollection slow',
+    'search nowhere',
+  ]);
+  assert.deepEqual(names(await waitForOperations('in-between', 1)), ['search nowhere']);
+});
+
+test('Milvus’ Go part shows a certificate when the variables of OpenTelemetry name one', async () => {
+  await milvus.stop();
+  milvus = await startMilvus({
+    otlpEndpoint: `localhost:${appGrpcPort}`,
+    env: {
+      TRACE_OTLP_SECURE: 'true',
+      OTEL_EXPORTER_OTLP_CERTIFICATE: path.join(certificates, 'ca.crt'),
+      OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: path.join(certificates, 'milvus.crt'),
+      OTEL_EXPORTER_OTLP_CLIENT_KEY: path.join(certificates, 'milvus.key'),
+    },
+    log,
+  });
+  await runApp('shop-tls', clientTls('app'));
+  assert.deepEqual(await waitForOperations('shop-tls', 1), [
+    { name: 'search nowhere', under: ['standalone'] },
+  ]);
+});
