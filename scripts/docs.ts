@@ -1,5 +1,5 @@
 /**
- * `npm run docs`: env.example, the tables of variables in README.md and docs/settings.md, and those of attributes,
+ * `npm run docs`: env.example, the ConfigMap of the Kubernetes sample, the tables of variables in README.md and docs/settings.md, and those of attributes,
  * operations and the metric in docs/semantic-conventions.md, out of the tables in src/ that they describe.
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -17,7 +17,8 @@ import {
 import { OPERATIONS } from '../src/milvus/operations.ts';
 import { type Group, SETTINGS, shownFallback } from '../src/settings.ts';
 
-const help = `npm run docs              writes what is generated: env.example and the tables in README.md and docs/
+const help = `npm run docs              writes what is generated: env.example, samples/kubernetes/configmap.yaml, and the tables in
+                          README.md and docs/
 npm run docs -- --check   fails when something on disk differs, and says where`;
 
 type Key = keyof typeof SETTINGS;
@@ -31,6 +32,8 @@ interface Definition {
   shownFallback?: string;
   ownDefault?: boolean;
 }
+
+const CONFIG_MAP = 'samples/kubernetes/configmap.yaml';
 
 const rows: readonly Definition[] = Object.values(SETTINGS);
 
@@ -75,6 +78,34 @@ export function envExample(): string {
     ...needed,
     ...rest,
   ].join('\n\n')}\n`;
+}
+
+/** Set in the ConfigMap of the Kubernetes sample; the other variables stand behind a # there. */
+const IN_CONFIG_MAP: Readonly<Record<string, string>> = {
+  [SETTINGS.endpoint.env]: 'http://collector.observability.svc:4317',
+};
+
+/** env.example as a ConfigMap: the same variables in the same order, with the same comments. */
+export function configMap(): string {
+  const data = envExample()
+    .split('\n')
+    .slice(2)
+    .map((line) => {
+      const [, name = '', value = ''] = /^#?([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
+      if (name === '') return line;
+      const set = IN_CONFIG_MAP[name];
+      // JSON's strings are YAML's too, and a ConfigMap takes nothing but strings.
+      return `${set === undefined ? '#' : ''}${name}: ${JSON.stringify(set ?? value)}`;
+    })
+    .map((line) => (line === '' ? '' : `  ${line}`));
+  return `# Every variable of env.example, from which \`npm run docs\` writes this. What stands behind a # is an example or the default.
+# What is different in every app (OTEL_SERVICE_NAME) is in app.yaml; tokens belong into a Secret.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: milvus-otel
+data:${data.join('\n').replace(/^\n*/, '\n').trimEnd()}
+`;
 }
 
 /** What a variable may be set to without changing anything: its default, or nothing, which means unset. */
@@ -195,6 +226,7 @@ async function generate(root: string): Promise<Generated[]> {
   const onDisk = (file: string) => readFile(path.join(root, file), 'utf8').catch(() => undefined);
   const files: Generated[] = [
     { file: 'env.example', found: await onDisk('env.example'), expected: envExample() },
+    { file: CONFIG_MAP, found: await onDisk(CONFIG_MAP), expected: configMap() },
   ];
   for (const [file, parts] of Object.entries(PARTS)) {
     const found = await onDisk(file);
