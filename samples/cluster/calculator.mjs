@@ -11,8 +11,8 @@ const inputs = {
     unit: '',
     doc: 'spans of the app in one request, its Milvus operations included *',
   },
-  'server-spans': { value: 10, unit: '', doc: 'spans of Milvus for one operation *' },
-  'span-bytes': { value: 330, unit: ' B', doc: 'bytes of one span as OTLP *' },
+  'server-spans': { value: 9, unit: '', doc: 'spans of Milvus for one operation *' },
+  'span-bytes': { value: 320, unit: ' B', doc: 'bytes of one span as OTLP *' },
   sampled: {
     value: 100,
     unit: ' %',

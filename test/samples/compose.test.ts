@@ -130,3 +130,81 @@ test('env.example of the Docker sample is what --env-file reads: NAME=value, no 
   const lines = readFileSync(path.join(folder, '..', 'samples', 'docker', 'env.example'), 'utf8').split('\n');
   for (const line of lines) assert.match(line, /^(#.*|[A-Z][A-Z0-9_]*=[^\s"'#]*)?$/);
 });
+
+describe('production/docker-compose.yml', () => {
+  /** A file of the set; compose's variables at their defaults, like the collector's with their own form. */
+  const read = (file: string) =>
+    parse(readText(`production/${file}`).replace(/\$\{(?:env:)?\w+:-([^}]*)\}/g, '$1'));
+  const { services } = read('docker-compose.yml');
+  const collector = read('collector.yaml');
+  const jaeger = read('jaeger.yaml');
+  const milvus = read('milvus.yaml');
+
+  test('the doors that are published ask for a client’s certificate, and only those are published', () => {
+    assert.deepEqual(services.collector.ports, ['4317:4317', '4318:4318']);
+    const { grpc, http } = collector.receivers.otlp.protocols;
+    assert.deepEqual([grpc.endpoint, http.endpoint], ['0.0.0.0:4317', '0.0.0.0:4318']);
+    for (const { tls } of [grpc, http]) {
+      assert.equal(tls.client_ca_file, `\${env:TLS_FOLDER}/ca.crt`);
+      assert.equal(tls.min_version, '1.2');
+    }
+  });
+
+  test('Milvus traces what clients do, through a door that is not published', () => {
+    assert.equal(milvus.trace.sampleFraction, 0);
+    const [host, port] = milvus.trace.otlp.endpoint.split(':');
+    assert.ok(host in services);
+    assert.equal(collector.receivers['otlp/milvus'].protocols.grpc.endpoint, `0.0.0.0:${port}`);
+    assert.ok(services.collector.ports.every((ports: string) => !ports.includes(port)));
+    assert.equal(services.standalone.environment.DEPLOY_MODE, 'STANDALONE');
+    assert.equal(
+      services.standalone.environment.TRACE_SAMPLEFRACTION,
+      undefined,
+      'would win over milvus.yaml',
+    );
+  });
+
+  test('Milvus and Jaeger’s page, which ask nobody who they are, are on the machine alone', () => {
+    for (const { ports } of [services.standalone, services.jaeger]) {
+      for (const port of ports) assert.match(port, /^127\.0\.0\.1:/);
+    }
+  });
+
+  test('the collector’s variables are set, its files are mounted where they say, Jaeger is where it sends', () => {
+    const { environment, volumes } = services.collector;
+    const named = [...readText('production/collector.yaml').matchAll(/\$\{env:(\w+)\}/g)].map(
+      ([, name]) => name,
+    );
+    for (const name of named) assert.ok((name as string) in environment, name);
+    for (const file of ['ca.crt', 'collector.crt', 'collector.key']) {
+      assert.ok(volumes.includes(`./certificates/${file}:${environment.TLS_FOLDER}/${file}:ro`), file);
+    }
+    assert.ok(volumes.includes(`collector-queue:${environment.QUEUE_FOLDER}`));
+    assert.ok(services.jaeger.volumes.includes(`jaeger-data:${services.jaeger.environment.STORAGE_FOLDER}`));
+    assert.equal(environment.JAEGER_ENDPOINT, 'jaeger:4317');
+    assert.equal(jaeger.receivers.otlp.protocols.grpc.endpoint, '0.0.0.0:4317');
+  });
+
+  test('the variables of the set have the defaults of the files that read them', () => {
+    const text = readText('production/docker-compose.yml') as string;
+    const inCompose = (name: string) => new RegExp(`\\$\\{${name}:-([^}]*)\\}`).exec(text)?.[1];
+    for (const [file, names] of [
+      ['collector.yaml', ['SLOW_MS', 'KEEP_PERCENT', 'DECISION_WAIT']],
+      ['jaeger.yaml', ['SPANS_KEPT_FOR']],
+    ] as const) {
+      for (const name of names) {
+        assert.equal(
+          new RegExp(`\\$\\{env:${name}:-([^}]*)\\}`).exec(readText(`production/${file}`))?.[1],
+          inCompose(name),
+        );
+      }
+    }
+  });
+
+  test('spans are stored on disk, and the memory limits of the collector stand below each other', () => {
+    assert.equal(jaeger.extensions.jaeger_storage.backends.on_disk.badger.ephemeral, false);
+    assert.equal(services.collector.mem_limit, '1g');
+    assert.equal(services.collector.environment.GOMEMLIMIT, '800MiB');
+    assert.ok(collector.processors.memory_limiter.limit_mib < 800);
+  });
+});
