@@ -126,7 +126,7 @@ describe('the loader of compose files', () => {
       'collector-queue',
     ]);
     assert.equal(services.jaeger.image, `jaegertracing/jaeger:${jaeger2Version}`);
-    assert.deepEqual(services.collector.depends_on.volumes, {
+    assert.deepEqual(services.collector.depends_on['volume-owner'], {
       condition: 'service_completed_successfully',
       required: true,
     });

@@ -37,7 +37,13 @@ after(() => rm(folder, { recursive: true }));
 /** A copy of all that is generated; gives its root. */
 async function copyOfDocs(): Promise<string> {
   const copy = await mkdtemp(path.join(folder, 'copy-'));
-  for (const file of ['env.example', 'README.md', 'docs/settings.md', 'docs/semantic-conventions.md']) {
+  for (const file of [
+    'env.example',
+    'samples/kubernetes/configmap.yaml',
+    'README.md',
+    'docs/settings.md',
+    'docs/semantic-conventions.md',
+  ]) {
     await cp(path.join(root, file), path.join(copy, file), { recursive: true });
   }
   await writeDocs(copy);
