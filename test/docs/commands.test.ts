@@ -12,7 +12,12 @@ import { type GuardedChild, spawnGuarded } from '../../scripts/guarded-child.ts'
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
 import { npm } from '../../scripts/npm.ts';
 import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
-import { type DocumentedCommand, documentedCommands, isShell } from './documented-commands.ts';
+import {
+  type DocumentedCommand,
+  deploymentPages,
+  documentedCommands,
+  isShell,
+} from './documented-commands.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const pages = ['README.md', 'docs/**/*.md', 'samples/**/README.md', 'compose/**/*.md'];
@@ -124,6 +129,7 @@ const script = /^((?:[A-Z_]+=\S+ )*)npm (?:run )?(?!run|install|uninstall|ci|pac
 
 const commands = pages
   .flatMap((pattern) => globSync(pattern, { cwd: root }))
+  .filter((page) => !deploymentPages.includes(page))
   .sort()
   .flatMap((page) => documentedCommands(page, readFileSync(path.join(root, page), 'utf8')));
 

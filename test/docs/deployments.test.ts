@@ -20,6 +20,7 @@ import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { useRuns } from '../preload/runs.ts';
+import { deploymentPages as pages } from './documented-commands.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const readText = (file: string) => readFileSync(path.join(root, file), 'utf8');
@@ -27,20 +28,9 @@ const runs = useRuns();
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-deployments-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-const pages = [
-  'docs/deployments.md',
-  'docs/production.md',
-  'compose/README.md',
-  'compose/production/README.md',
-  ...['cluster', 'docker', 'image-layer', 'kubernetes', 'operator', 'pm2', 'systemd'].map(
-    (sample) => `samples/${sample}/README.md`,
-  ),
-];
-
 /** What a command begins with that cannot run here → the test that stands for it. */
 const standIns: [beginning: RegExp, what: string, file: string][] = [
   [/^docker compose .*production/, 'a Docker engine', 'test/jaeger/production.test.ts'],
-  [/^docker compose /, 'a Docker engine', 'test/samples/compose.test.ts'],
   [/^docker (build|run|push) /, 'a Docker engine', 'test/samples/images.test.ts'],
   [/^kubectl /, 'a cluster', 'test/samples/manifests.test.ts'],
   [/^helm /, 'a cluster', 'test/samples/manifests.test.ts'],

@@ -16,6 +16,16 @@ export interface DocumentedCommand {
   prints: string[];
 }
 
+/** Pages whose commands test/docs/deployments.test.ts runs; all others are those of test/docs/commands.test.ts. */
+export const deploymentPages = [
+  'docs/deployments.md',
+  'docs/production.md',
+  'compose/production/README.md',
+  ...['cluster', 'image-layer', 'kubernetes', 'operator', 'pm2', 'systemd'].map(
+    (sample) => `samples/${sample}/README.md`,
+  ),
+];
+
 const fence = /^ *```(\w*)/;
 const shellNames = ['sh', 'bash', 'shell', 'console'];
 const places: [comment: RegExp, place: Place][] = [
