@@ -94,9 +94,19 @@ function startedSince(before: readonly string[], now: readonly string[]): boolea
 }
 
 function flushOnSignal(signal: EndingSignal, flush: () => Promise<void>): void {
-  const onSignal = async () => {
-    await flush();
+  let flushing = false;
+  let leaving = false;
+  const leave = () => {
+    leaving = true;
     process.off(signal, onSignal);
+    leaving = false;
+  };
+  const onSignal = async () => {
+    // A terminal and npm each send one for the same Ctrl-C.
+    if (flushing) return;
+    flushing = true;
+    await flush();
+    leave();
     process.kill(process.pid, signal);
   };
   // Ours is there only while the app has none of its own. So the app's handlers, and libraries that count them,
@@ -105,14 +115,15 @@ function flushOnSignal(signal: EndingSignal, flush: () => Promise<void>): void {
     if (event !== signal || listener === onSignal) return;
     // Not at once: with no listener left, Node would stop listening before the app's is in place.
     queueMicrotask(() => {
-      if (process.listenerCount(signal) > 1) process.off(signal, onSignal);
+      if (process.listenerCount(signal) > 1) leave();
     });
   };
-  const stepIn = (event: string | symbol, listener: unknown) => {
-    if (event === signal && listener !== onSignal && process.listenerCount(signal) === 0)
-      process.on(signal, onSignal);
+  const stepIn = (event: string | symbol) => {
+    // Also after removeAllListeners(), which takes ours away with the app's.
+    if (event === signal && !leaving && process.listenerCount(signal) === 0) process.on(signal, onSignal);
   };
   process.on('newListener', stepAside);
   process.on('removeListener', stepIn);
-  process.on(signal, onSignal);
+  // Another preload may have been faster, or Node itself, whose --report-on-signal listens too.
+  if (process.listenerCount(signal) === 0) process.on(signal, onSignal);
 }

@@ -1,0 +1,109 @@
+/** Every way in which a process ends is what it is without the preload, and its ended spans arrive. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { type RunOptions, useRuns } from '../preload/runs.ts';
+import type { FixtureResult } from '../support/run-fixture.ts';
+import { ENDINGS, type Ending, endBySignal } from './endings.ts';
+
+const runs = useRuns();
+
+/** As run() of runs.ts; sends the ending's signal. */
+async function end(ending: Ending, options: Partial<RunOptions> = {}) {
+  const fixture = runs.start({ file: ending.file, args: ending.args, ...options });
+  await endBySignal(fixture, ending);
+  return { service: fixture.service, ...(await fixture.ended) };
+}
+
+/** Positions inside Node's own files differ: it calls one listener from another line than several. */
+const comparable = ({ stdout, stderr, code, signal }: FixtureResult) => ({
+  stdout,
+  stderr: stderr.replace(/\(node:[^)]*\)/g, '(node)'),
+  code,
+  signal,
+});
+
+/** The number of searches of the service that have arrived, each once; waits up to 10 s for `count`. */
+async function arrivedSearches(service: string, count: number): Promise<number> {
+  const of = (spans: ReceivedSpan[]) =>
+    spans.filter((span) => span.service === service && span.name === 'search quick_setup');
+  const deadlineMs = performance.now() + 10_000;
+  while (of(runs.receiver.spans()).length < count && performance.now() < deadlineMs) await sleep(50);
+  return of(runs.receiver.spans()).length;
+}
+
+describe('exit code, signal, stdout and stderr are the app’s, and all spans arrive:', {
+  concurrency: 3,
+}, () => {
+  for (const ending of ENDINGS.filter(({ sudden }) => sudden !== true)) {
+    test(ending.what, async () => {
+      const [untraced, traced] = await Promise.all([
+        end(ending, { preload: false, service: null }),
+        end(ending),
+      ]);
+      assert.deepEqual(comparable(traced), comparable(untraced));
+      const expected = 20 + (ending.moreSearches ?? 0);
+      assert.equal(await arrivedSearches(traced.service, expected), expected);
+    });
+  }
+});
+
+describe('a sudden end is the app’s own, whatever becomes of the spans:', { concurrency: 3 }, () => {
+  for (const ending of ENDINGS.filter(({ sudden }) => sudden === true)) {
+    test(ending.what, async () => {
+      const [untraced, traced] = await Promise.all([
+        end(ending, { preload: false, service: null }),
+        end(ending),
+      ]);
+      // What abort() prints holds addresses.
+      const ignoring = (result: FixtureResult) => ({ ...comparable(result), stderr: '' });
+      assert.deepEqual(ignoring(traced), ignoring(untraced));
+    });
+  }
+});
+
+describe('in the middle of a burst', { concurrency: 2 }, () => {
+  const file = 'test/fixtures/endings.mjs';
+
+  for (const way of ['burst-exit', 'burst-throw']) {
+    test(`${way}: every search that was answered arrives, of 1,000 that are under way`, async () => {
+      const [untraced, traced] = await Promise.all([
+        runs.run({ file, args: [way], preload: false, service: null }),
+        runs.run({ file, args: [way] }),
+      ]);
+      assert.deepEqual(comparable(traced), comparable(untraced));
+      const arrived = await arrivedSearches(traced.service, 220);
+      assert.ok(arrived >= 220, `${arrived} of 220`);
+    });
+  }
+
+  test('SIGTERM: every search that was answered arrives, while the app goes on searching', async () => {
+    const fixture = runs.start({ file, args: ['burst-wait'] });
+    await fixture.waitForStdout(/answered 500\n/);
+    fixture.kill('SIGTERM');
+    const { stdout, stderr, code, signal } = await fixture.ended;
+    assert.deepEqual({ stderr, code, signal }, { stderr: '', code: null, signal: 'SIGTERM' });
+    const answered = 20 + Number(/(\d+)\n$/.exec(stdout)?.[1]);
+    const arrived = await arrivedSearches(fixture.service, answered);
+    assert.ok(arrived >= answered, `${arrived} of ${answered}`);
+  });
+});
+
+describe('twenty spans of a program that ends within 50 ms of its start arrive:', { concurrency: 2 }, () => {
+  for (const way of ['drain', 'exit', 'throw']) {
+    test(way, async () => {
+      const file = 'test/fixtures/short-life.mjs';
+      const [untraced, traced] = await Promise.all([
+        runs.run({ file, args: [way], preload: false, service: null }),
+        runs.run({ file, args: [way] }),
+      ]);
+      assert.deepEqual(comparable(traced), comparable(untraced));
+      const names = (await runs.spans(traced.service, 20)).map(({ name }) => name);
+      assert.deepEqual(
+        names,
+        Array.from({ length: 20 }, (_, index) => `step ${index}`),
+      );
+    });
+  }
+});
