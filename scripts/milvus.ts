@@ -40,6 +40,8 @@ export interface Milvus {
   readonly address: string;
   /** As the server tells it: `v2.3.5-lite`. */
   readonly version: string;
+  /** Of the server's own process. */
+  readonly pid: number;
   /** Kills the server and removes its data. Spans that it has not exported yet are lost: wait for them first. */
   stop(): Promise<void>;
 }
@@ -91,8 +93,10 @@ async function startServer(
   const logDescriptor = openSync(logFile, 'a');
   const binFolder = path.join(installedFolder, 'bin');
   // The library path is set by a shell, since macOS takes it from the environment of its own programs, /bin/sh included.
-  const run = 'export LD_LIBRARY_PATH="$1" DYLD_LIBRARY_PATH="$1"; exec "$1/milvus" run standalone';
-  const server = spawnGuarded('/bin/sh', ['-c', run, 'sh', binFolder], {
+  const pidFile = path.join(runFolder, 'pid');
+  const run =
+    'echo $$ >"$2"; export LD_LIBRARY_PATH="$1" DYLD_LIBRARY_PATH="$1"; exec "$1/milvus" run standalone';
+  const server = spawnGuarded('/bin/sh', ['-c', run, 'sh', binFolder, pidFile], {
     cwd: runFolder,
     // Nothing of our environment: Milvus reads every setting from variables too, and its SDK reads OTEL_*.
     env: {
@@ -141,7 +145,10 @@ async function startServer(
     }
     // The SDK comes second: a client whose first call finds nobody hangs until its deadline.
     const version = (await isHealthy(healthUrl)) ? await versionByRpc(address, token) : undefined;
-    if (version !== undefined) return { address, version, stop: () => server.stop() };
+    if (version !== undefined) {
+      const pid = Number(await readFile(pidFile, 'utf8'));
+      return { address, version, pid, stop: () => server.stop() };
+    }
     await sleep(25);
   }
 }

@@ -1,0 +1,213 @@
+/** Whatever is wrong with the collector, the app does not notice, its end is bounded, and one line says what was lost. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
+import { useRuns } from '../preload/runs.ts';
+import { freePort, startGate, startGrpcRefusing, startHttpRefusing, startSilent } from './collectors.ts';
+import { environmentOf, FAULTS, type Fault, type FaultProtocol, type Keys, makeKeys } from './faults.ts';
+
+const runs = useRuns();
+const file = 'test/fixtures/endings.mjs';
+
+let keys: Keys;
+before(async () => {
+  keys = await makeKeys();
+});
+after(() => keys.remove());
+
+/** What other programs on the machine may add to the bounds below. */
+const slackMs = 4_000;
+const boundMs = 2_000;
+
+/** Runs the program against the fault. `endMs` is from its last words to its end. */
+async function run(fault: Fault, protocol: FaultProtocol, way: string) {
+  const place = await fault.start(protocol, runs.receiver, keys);
+  try {
+    const fixture = runs.start({ file, args: [way], env: environmentOf(protocol, place) });
+    await fixture.waitForStdout(way === 'exit' ? /found/ : /ready/);
+    const beganMs = performance.now();
+    const result = await fixture.ended;
+    return { ...result, service: fixture.service, endMs: performance.now() - beganMs };
+  } finally {
+    await place.stop?.();
+  }
+}
+
+for (const protocol of ['grpc', 'http/protobuf'] as const) {
+  describe(`${protocol}:`, { concurrency: 4 }, () => {
+    for (const fault of FAULTS) {
+      for (const [way, expected] of [
+        ['drain', { stdout: 'found\nready\n', code: 0, signal: null }],
+        ['exit', { stdout: 'found\n', code: 9, signal: null }],
+      ] as const) {
+        test(`${fault.what}, ${way}: ${fault.spans}`, async () => {
+          const { service, stderr, endMs, stdout, code, signal } = await run(fault, protocol, way);
+          assert.deepEqual({ stdout, code, signal }, expected);
+          if (fault.spans === 'kept') {
+            assert.equal(stderr, '');
+            // connect, then a search each
+            await runs.spans(service, 21);
+          } else {
+            const lines = stderr.split('\n').filter((line) => line !== '');
+            // A slow machine may need longer than the delay after which the first batch is tried.
+            if (lines.length > 1)
+              assert.match(lines.shift() ?? '', /^milvus-otel: spans (cannot be sent|are refused)/);
+            assert.equal(lines.length, 1, stderr);
+            assert.match(
+              lines[0] ?? '',
+              /^milvus-otel: 21 spans were lost on the way to https?:\/\/[\w.]+:\d+: /,
+            );
+            assert.match(lines[0] ?? '', fault.reason?.[protocol] ?? /./);
+            assert.ok(endMs < boundMs + slackMs, `${endMs} ms`);
+          }
+        });
+      }
+    }
+  });
+}
+
+/** What steady-searches.mjs prints at its end. */
+interface Searched {
+  searches: number;
+  medianMs: number;
+  slowestTurnMs: number;
+}
+
+/** Starts a program that searches at a steady rate for `ms` and then runs dry. */
+function startSearching(ms: number, env: Record<string, string>) {
+  const fixture = runs.start({ file: 'test/fixtures/steady-searches.mjs', args: [String(ms)], env });
+  return {
+    ...fixture,
+    async searched() {
+      const { stdout, stderr, code } = await fixture.ended;
+      assert.equal(code, 0);
+      return { stderr, ...(JSON.parse(stdout.split('\n').at(-2) ?? '') as Searched) };
+    },
+  };
+}
+
+/** Sent soon, so that attempts are made while the program runs; and time to come through on a slow machine. */
+const soon = { OTEL_BSP_SCHEDULE_DELAY: '200', OTEL_NODE_FLUSH_TIMEOUT: '10000' };
+
+for (const protocol of ['grpc', 'http/protobuf'] as const) {
+  const portOf = () => (protocol === 'grpc' ? runs.receiver.grpcPort : runs.receiver.httpPort);
+
+  /** All spans of the run are there: connect, and a search each. */
+  const assertAllArrived = async (service: string, searches: number) => {
+    const of = () => runs.receiver.spans().filter((span) => span.service === service);
+    const ids = () => new Set(of().map(({ spanId }) => spanId));
+    for (let waits = 0; ids().size < 1 + searches && waits < 100; waits++) await sleep(50);
+    assert.equal(ids().size, 1 + searches);
+  };
+
+  describe(`${protocol}: what the queue holds comes in`, { concurrency: 3 }, () => {
+    test('when the collector is unavailable twice and then well', async () => {
+      const times = 2;
+      const collector =
+        protocol === 'grpc'
+          ? await startGrpcRefusing(portOf(), (attempt) =>
+              attempt <= times ? { code: status.UNAVAILABLE, details: 'restarting' } : undefined,
+            )
+          : await startHttpRefusing(portOf(), (attempt) => (attempt <= times ? 503 : undefined));
+      try {
+        const app = startSearching(6_000, { ...environmentOf(protocol, collector), ...soon });
+        const { searches, stderr } = await app.searched();
+        // Over HTTP, OpenTelemetry's exporter tries again by itself, and there is nothing to say.
+        assert.match(
+          stderr,
+          protocol === 'grpc'
+            ? /^milvus-otel: spans cannot be sent [^\n]+\n$/
+            : /^(milvus-otel: spans cannot be sent [^\n]+\n)?$/,
+        );
+        await assertAllArrived(app.service, searches);
+      } finally {
+        await collector.stop();
+      }
+    });
+
+    test('when the collector is restarted while the app runs', async () => {
+      const gate = await startGate(portOf());
+      try {
+        const app = startSearching(6_000, { ...environmentOf(protocol, gate), ...soon });
+        await app.waitForStdout(/started/);
+        await sleep(1_500);
+        await gate.stop();
+        await sleep(2_000);
+        await gate.reopen();
+        const { searches } = await app.searched();
+        await assertAllArrived(app.service, searches);
+      } finally {
+        await gate.stop();
+      }
+    });
+
+    test('when the collector comes up 10 s after the app', async () => {
+      const gate = await startGate(portOf());
+      await gate.stop();
+      try {
+        const app = startSearching(12_000, { ...environmentOf(protocol, gate), ...soon });
+        await app.waitForStdout(/started/);
+        await sleep(10_000);
+        await gate.reopen();
+        const { searches, stderr } = await app.searched();
+        assert.match(stderr, /^milvus-otel: spans cannot be sent [^\n]+ECONNREFUSED[^\n]+\n$/);
+        await assertAllArrived(app.service, searches);
+      } finally {
+        await gate.stop();
+      }
+    });
+  });
+}
+
+describe('the app is not held up', { concurrency: 1 }, () => {
+  for (const [what, start] of [
+    ['never answers', startSilent],
+    ['is not there', async () => ({ port: await freePort(), stop: async () => {} })],
+  ] as const) {
+    test(`by a collector that ${what}: its searches take as long as with no exporter`, async () => {
+      const collector = await start();
+      try {
+        const env = { ...environmentOf('grpc', collector), OTEL_BSP_SCHEDULE_DELAY: '100' };
+        // At the same time: what the machine does otherwise hits both.
+        const [faulty, quiet] = await Promise.all([
+          startSearching(4_000, env).searched(),
+          startSearching(4_000, { OTEL_TRACES_EXPORTER: 'none' }).searched(),
+        ]);
+        assert.ok(
+          faulty.medianMs < quiet.medianMs * 3 + 10,
+          `a search takes ${faulty.medianMs} ms instead of ${quiet.medianMs}`,
+        );
+        assert.ok(
+          faulty.slowestTurnMs < quiet.slowestTurnMs * 3 + 500,
+          `the event loop stood still for ${faulty.slowestTurnMs} ms instead of ${quiet.slowestTurnMs}`,
+        );
+      } finally {
+        await collector.stop();
+      }
+    });
+  }
+});
+
+test('200,000 spans against a collector that never answers take no more memory than the queue may hold', async () => {
+  const collector = await startSilent();
+  try {
+    const env = {
+      ...environmentOf('grpc', collector),
+      OTEL_NODE_FLUSH_TIMEOUT: '500',
+      OTEL_BSP_SCHEDULE_DELAY: '100',
+    };
+    const { stdout, stderr, code } = await runs.run({
+      file: 'test/fixtures/many-spans.mjs',
+      args: ['200000'],
+      env,
+    });
+    assert.equal(code, 0);
+    const { grownMiB } = JSON.parse(stdout) as { grownMiB: number };
+    // 8,192 spans of the queue, and what one export of them holds; 200,000 would be ten times as much.
+    assert.ok(grownMiB < 48, `${grownMiB} MiB`);
+    assert.match(stderr, /^milvus-otel: 200000 spans were lost [^\n]+\n$/);
+  } finally {
+    await collector.stop();
+  }
+});

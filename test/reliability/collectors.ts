@@ -1,0 +1,180 @@
+/**
+ * Collectors with a fault: real servers that do one thing wrong, and hand what they accept on to a receiver. All listen
+ * on a free port of 127.0.0.1.
+ */
+import { once } from 'node:events';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import tls from 'node:tls';
+import { credentials, makeGenericClientConstructor, Server, ServerCredentials } from '@grpc/grpc-js';
+
+export interface Collector {
+  port: number;
+  stop(): Promise<void>;
+}
+
+async function listen(server: net.Server, port = 0): Promise<Collector> {
+  const sockets = new Set<net.Socket>();
+  server.on('connection', (socket: net.Socket) => {
+    sockets.add(socket);
+    // What the other side does to its connection is what is tested, not a fault here.
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+  });
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async stop() {
+      for (const socket of sockets) socket.destroy();
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A port on which nobody listens. */
+export async function freePort(): Promise<number> {
+  const { port, stop } = await listen(net.createServer());
+  await stop();
+  return port;
+}
+
+/** Accepts connections and never answers. */
+export const startSilent = (): Promise<Collector> => listen(net.createServer((socket) => socket.resume()));
+
+/** Resets every connection as soon as something has come in. */
+export const startResetting = (): Promise<Collector> =>
+  listen(net.createServer((socket) => socket.once('data', () => socket.resetAndDestroy())));
+
+/** Hands everything on, and answers `delayMs` later. */
+export const startSlow = (receiverPort: number, delayMs: number): Promise<Collector> =>
+  listen(
+    net.createServer((socket) => {
+      const behind = net.connect(receiverPort, '127.0.0.1').on('error', () => socket.destroy());
+      socket.pipe(behind);
+      socket.on('close', () => behind.destroy());
+      behind.on('data', (chunk) => setTimeout(() => socket.writable && socket.write(chunk), delayMs).unref());
+    }),
+  );
+
+/** What listens at `targetPort`, behind a port of its own, which can go away with all its connections, and come back. */
+export async function startGate(targetPort: number) {
+  let behindPort = targetPort;
+  const open = (port: number) =>
+    listen(
+      net.createServer((socket) => {
+        const behind = net.connect(behindPort, '127.0.0.1').on('error', () => socket.destroy());
+        socket.pipe(behind).pipe(socket);
+        socket.on('close', () => behind.destroy());
+        behind.on('close', () => socket.destroy());
+      }),
+      port,
+    );
+  let collector = await open(0);
+  return {
+    port: collector.port,
+    stop: () => collector.stop(),
+    async reopen(newTargetPort = behindPort) {
+      behindPort = newTargetPort;
+      collector = await open(collector.port);
+    },
+  };
+}
+
+/** Speaks TLS and hands what is inside on, gRPC and HTTP alike. With `ca`, clients must have a certificate of it. */
+export const startTls = (
+  receiverPort: number,
+  own: { certificate: string; key: string },
+  ca?: string,
+): Promise<Collector> =>
+  listen(
+    tls.createServer(
+      {
+        cert: own.certificate,
+        key: own.key,
+        // What the client offers: h2 for gRPC, HTTP/1.1 else.
+        ALPNCallback: ({ protocols }) => protocols[0],
+        ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+      },
+      (socket) => {
+        const behind = net.connect(receiverPort, '127.0.0.1').on('error', () => socket.destroy());
+        socket.on('error', () => {}).on('close', () => behind.destroy());
+        socket.pipe(behind).pipe(socket);
+      },
+    ),
+  );
+
+const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+const asIs = (message: Buffer) => message;
+
+/** gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives nothing. */
+export async function startGrpcRefusing(
+  receiverPort: number,
+  refusal: (attempt: number) => { code: number; details: string } | undefined,
+): Promise<Collector> {
+  const server = new Server({ 'grpc.max_receive_message_length': -1 });
+  const Client = makeGenericClientConstructor({}, 'TraceService');
+  const behind = new Client(`127.0.0.1:${receiverPort}`, credentials.createInsecure());
+  let attempts = 0;
+  server.addService(
+    {
+      Export: {
+        path: EXPORT,
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: asIs,
+        requestDeserialize: asIs,
+        responseSerialize: asIs,
+        responseDeserialize: asIs,
+      },
+    },
+    {
+      Export: (call: { request: Buffer }, respond: (error: object | null, answer?: Buffer) => void) => {
+        const refused = refusal(++attempts);
+        if (refused !== undefined) respond(refused);
+        else
+          behind.makeUnaryRequest(EXPORT, asIs, asIs, call.request, (error, answer) =>
+            respond(error, answer),
+          );
+      },
+    },
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
+  });
+  return {
+    port,
+    async stop() {
+      server.forceShutdown();
+      behind.close();
+    },
+  };
+}
+
+/** HTTP: refuses the n-th request with the status that `refusal(n)` gives; hands on those for which it gives nothing. */
+export function startHttpRefusing(
+  receiverPort: number,
+  refusal: (attempt: number) => number | undefined,
+): Promise<Collector> {
+  let attempts = 0;
+  return listen(
+    createHttpServer((request, response) => {
+      const status = refusal(++attempts);
+      if (status !== undefined) {
+        request.resume().on('end', () => response.writeHead(status).end());
+        return;
+      }
+      const { url, headers, method } = request;
+      const behind = httpRequest(
+        { host: '127.0.0.1', port: receiverPort, path: url, headers, method },
+        (answer) => {
+          response.writeHead(answer.statusCode ?? 500, answer.headers);
+          answer.pipe(response);
+        },
+      );
+      behind.on('error', () => response.destroy());
+      request.pipe(behind);
+    }),
+  );
+}
