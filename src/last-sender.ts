@@ -91,7 +91,7 @@ function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buff
       const status = headers['grpc-status'];
       if (status === undefined) return;
       if (status === '0') resolve();
-      else reject(new Error(String(headers['grpc-message'] ?? `gRPC status ${status}`)));
+      else reject(new Error(decoded(headers['grpc-message']) ?? `gRPC status ${status}`));
     };
     // A refusal without a body carries its status in the first headers.
     stream.on('response', onStatus).on('trailers', onStatus);
@@ -100,6 +100,16 @@ function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buff
     stream.write(frame);
     stream.end(message);
   });
+}
+
+/** gRPC's messages are percent-encoded. */
+function decoded(message: unknown): string | undefined {
+  if (typeof message !== 'string' || message === '') return undefined;
+  try {
+    return decodeURIComponent(message);
+  } catch {
+    return message;
+  }
 }
 
 function postHttp(target: OtlpTarget, bodies: Buffer[]): Promise<(string | null)[]> {
