@@ -24,7 +24,9 @@ const boundMs = 2_000;
 async function run(fault: Fault, protocol: FaultProtocol, way: string) {
   const place = await fault.start(protocol, runs.receiver, keys);
   try {
-    const fixture = runs.start({ file, args: [way], env: environmentOf(protocol, place) });
+    // What answers at all is waited for longer than usual: a slow machine shall not decide what the line says.
+    const env = fault.hangs ? {} : { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
+    const fixture = runs.start({ file, args: [way], env: { ...env, ...environmentOf(protocol, place) } });
     await fixture.waitForStdout(way === 'exit' ? /found/ : /ready/);
     const beganMs = performance.now();
     const result = await fixture.ended;
@@ -59,7 +61,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
               /^milvus-otel: 21 spans were lost on the way to https?:\/\/[\w.]+:\d+: /,
             );
             assert.match(lines[0] ?? '', fault.reason?.[protocol] ?? /./);
-            assert.ok(endMs < boundMs + slackMs, `${endMs} ms`);
+            if (fault.hangs) assert.ok(endMs < boundMs + slackMs, `${endMs} ms`);
           }
         });
       }
@@ -206,7 +208,10 @@ test('200,000 spans against a collector that never answers take no more memory t
     const { grownMiB } = JSON.parse(stdout) as { grownMiB: number };
     // 8,192 spans of the queue, and what one export of them holds; 200,000 would be ten times as much.
     assert.ok(grownMiB < 48, `${grownMiB} MiB`);
-    assert.match(stderr, /^milvus-otel: 200000 spans were lost [^\n]+\n$/);
+    assert.match(
+      stderr,
+      /^(milvus-otel: spans cannot be sent [^\n]+\n)?milvus-otel: 200000 spans were lost [^\n]+\n$/,
+    );
   } finally {
     await collector.stop();
   }
