@@ -25,7 +25,7 @@ async function run(fault: Fault, protocol: FaultProtocol, way: string) {
   const place = await fault.start(protocol, runs.receiver, keys);
   try {
     // What answers at all is waited for longer than usual: a slow machine shall not decide what the line says.
-    const env = fault.hangs ? {} : { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
+    const env: Record<string, string> = fault.hangs ? {} : { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
     const fixture = runs.start({ file, args: [way], env: { ...env, ...environmentOf(protocol, place) } });
     await fixture.waitForStdout(way === 'exit' ? /found/ : /ready/);
     const beganMs = performance.now();

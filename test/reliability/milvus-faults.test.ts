@@ -33,6 +33,7 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
   const traced = runs.start({ file, env: { ...env, OTEL_BSP_SCHEDULE_DELAY: '100' }, timeoutMs });
   const untraced = runs.start({ file, env, timeoutMs, preload: false, service: null });
   const both: RunningFixture[] = [traced, untraced];
+  for (const app of both) stops.push(() => app.kill('SIGKILL'));
 
   const said = async (what: string) => {
     const lines = await Promise.all(
