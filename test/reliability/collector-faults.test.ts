@@ -92,19 +92,19 @@ function startSearching(ms: number, env: Record<string, string>) {
 /** Sent soon, so that attempts are made while the program runs; and time to come through on a slow machine. */
 const soon = { OTEL_BSP_SCHEDULE_DELAY: '200', OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
-for (const protocol of ['grpc', 'http/protobuf'] as const) {
-  const portOf = () => (protocol === 'grpc' ? runs.receiver.grpcPort : runs.receiver.httpPort);
+describe('what the queue holds comes in', { concurrency: 4 }, () => {
+  for (const protocol of ['grpc', 'http/protobuf'] as const) {
+    const portOf = () => (protocol === 'grpc' ? runs.receiver.grpcPort : runs.receiver.httpPort);
 
-  /** All spans of the run are there: connect, and a search each. */
-  const assertAllArrived = async (service: string, searches: number) => {
-    const of = () => runs.receiver.spans().filter((span) => span.service === service);
-    const ids = () => new Set(of().map(({ spanId }) => spanId));
-    for (let waits = 0; ids().size < 1 + searches && waits < 100; waits++) await sleep(50);
-    assert.equal(ids().size, 1 + searches);
-  };
+    /** All spans of the run are there: connect, and a search each. */
+    const assertAllArrived = async (service: string, searches: number) => {
+      const of = () => runs.receiver.spans().filter((span) => span.service === service);
+      const ids = () => new Set(of().map(({ spanId }) => spanId));
+      for (let waits = 0; ids().size < 1 + searches && waits < 100; waits++) await sleep(50);
+      assert.equal(ids().size, 1 + searches);
+    };
 
-  describe(`${protocol}: what the queue holds comes in`, { concurrency: 3 }, () => {
-    test('when the collector is unavailable twice and then well', async () => {
+    test(`${protocol}: when the collector is unavailable twice and then well`, async () => {
       const times = 2;
       const collector =
         protocol === 'grpc'
@@ -128,7 +128,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
       }
     });
 
-    test('when the collector is restarted while the app runs', async () => {
+    test(`${protocol}: when the collector is restarted while the app runs`, async () => {
       const gate = await startGate(portOf());
       try {
         const app = startSearching(6_000, { ...environmentOf(protocol, gate), ...soon });
@@ -144,7 +144,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
       }
     });
 
-    test('when the collector comes up 10 s after the app', async () => {
+    test(`${protocol}: when the collector comes up 10 s after the app`, async () => {
       const gate = await startGate(portOf());
       await gate.stop();
       try {
@@ -159,8 +159,8 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
         await gate.stop();
       }
     });
-  });
-}
+  }
+});
 
 describe('the app is not held up', { concurrency: 1 }, () => {
   for (const [what, start] of [
