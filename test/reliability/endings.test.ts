@@ -15,7 +15,7 @@ const patience = { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 /** As run() of runs.ts; sends the ending's signal. */
 async function end(ending: Ending, options: Partial<RunOptions> = {}) {
   const env = { ...patience, ...options.env };
-  const fixture = runs.start({ file: ending.file, args: ending.args, ...options, env });
+  const fixture = runs.start({ file: ending.file, args: ending.args, timeoutMs: 120_000, ...options, env });
   await endBySignal(fixture, ending);
   return { service: fixture.service, ...(await fixture.ended) };
 }
