@@ -375,6 +375,7 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   endProgress();
-  console.error(`reliability: ${(error as Error).message}`);
-  process.exitCode = 1;
+  const { message, code = '' } = error as NodeJS.ErrnoException;
+  console.error(`reliability: ${message}`);
+  process.exitCode = code.startsWith('ERR_PARSE_ARGS') ? 2 : 1;
 }
