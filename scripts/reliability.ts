@@ -234,18 +234,20 @@ const FAULT_HEADS = [
   'lines on stderr',
 ];
 
-function conditions(): string {
+/** `load` is how many processes wanted a core when it began, one minute's average. */
+function conditions(load: number): string {
   const version = (folder: string) =>
     JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8')).version as string;
   const stock = '@opentelemetry/auto-instrumentations-node';
   const [cpu] = os.cpus();
   return (
     `${os.cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${os.platform()} ${os.arch()}, Node ` +
-    `${process.versions.node}, milvus-otel ${version('.')}, ${stock} ${version(`node_modules/${stock}`)}.`
+    `${process.versions.node}, milvus-otel ${version('.')}, ${stock} ${version(`node_modules/${stock}`)}; ` +
+    `load ${load.toFixed(1)} when it began.`
   );
 }
 
-async function tables(only: string | undefined): Promise<Record<string, string>> {
+async function tables(only: string | undefined, load: number): Promise<Record<string, string>> {
   const receiver = await startReceiver();
   const milvus = await startStubMilvus();
   const keys = await makeKeys();
@@ -256,7 +258,7 @@ async function tables(only: string | undefined): Promise<Record<string, string>>
     const parts: Record<string, string> = {};
     if (only !== 'faults') {
       const rows = await inTurn(ENDINGS, 'endings', (ending) => endingRow(ending, surroundings));
-      parts.endings = `${markdownTable(ENDING_HEADS, rows)}\n\n${conditions()}`;
+      parts.endings = `${markdownTable(ENDING_HEADS, rows)}\n\n${conditions(load)}`;
     }
     if (only !== 'endings') {
       const cases = FAULTS.flatMap((fault) =>
@@ -265,7 +267,7 @@ async function tables(only: string | undefined): Promise<Record<string, string>>
       const rows = await inTurn(cases, 'faults', ({ fault, protocol }) =>
         faultRow(fault, protocol, surroundings, keys),
       );
-      parts.faults = `${markdownTable(FAULT_HEADS, rows)}\n\n${conditions()}`;
+      parts.faults = `${markdownTable(FAULT_HEADS, rows)}\n\n${conditions(load)}`;
     }
     return parts;
   } finally {
@@ -275,7 +277,7 @@ async function tables(only: string | undefined): Promise<Record<string, string>>
   }
 }
 
-function soakTable(found: Soak): string {
+function soakTable(found: Soak, load: number): string {
   const { heapMiB, descriptors, listeners } = figuresOf(found);
   const row = (what: string, { middle, end }: { middle: number; end: number }, digits: number) => [
     what,
@@ -293,7 +295,7 @@ function soakTable(found: Soak): string {
   const { seconds: length, operationsPerSecond } = found.plan;
   return (
     `${table}\n\n${length} s at ${operationsPerSecond} operations a second: ${found.operations.toLocaleString('en')} ` +
-    `operations, ${found.received.toLocaleString('en')} of their spans at the collector. ${conditions()}`
+    `operations, ${found.received.toLocaleString('en')} of their spans at the collector. ${conditions(load)}`
   );
 }
 
@@ -346,6 +348,7 @@ async function main(args: string[]): Promise<number> {
     );
 
   await ensureBuilt();
+  const [load = 0] = os.loadavg();
   if (values.soak) {
     const plan = {
       ...LONG,
@@ -356,19 +359,19 @@ async function main(args: string[]): Promise<number> {
       progress: (elapsed) => progress(`soak: ${elapsed} of ${soakSeconds} s`),
     });
     endProgress();
-    console.log(soakTable(found));
+    const table = soakTable(found, load);
+    console.log(table);
     const problems = problemsOf(found);
     for (const problem of problems) say(problem);
-    if (problems.length === 0 && values.write) await write({ soak: soakTable(found) });
+    if (problems.length === 0 && values.write) await write({ soak: table });
     return problems.length === 0 ? 0 : 1;
   }
-  const [load = 0] = os.loadavg();
   const cores = os.availableParallelism();
   if (load > cores)
     say(
       `this machine is busy (load ${load.toFixed(1)} on ${cores} cores): times are too long, and the bound of 2 s may be too short`,
     );
-  const parts = await tables(values.only);
+  const parts = await tables(values.only, load);
   endProgress();
   console.log(Object.values(parts).join('\n\n'));
   if (values.write) await write(parts);
