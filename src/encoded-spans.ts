@@ -25,10 +25,22 @@ const FIRST_CAPACITY_BYTES = 4_096;
 
 /** The spans of one scope, each with its tag and length before it. */
 interface Group {
-  resource: Resource;
+  resource: SettledResource;
   scope: InstrumentationScope;
   bytes: Buffer;
   length: number;
+  count: number;
+}
+
+/** What is written of a resource. */
+export type SettledResource = Pick<Resource, 'attributes' | 'schemaUrl'>;
+
+/** Spans of one scope as they go from one thread to another. */
+export interface EncodedPart {
+  scope: InstrumentationScope;
+  /** Each span with its tag and length before it. */
+  bytes: Uint8Array;
+  count: number;
 }
 
 /** How much the last group of each scope held: the next one will probably hold about as much. */
@@ -40,19 +52,41 @@ export class EncodedSpans implements SpanBatch {
   readonly #groups: Group[] = [];
   #current: Group | undefined;
 
-  get resource(): Resource | undefined {
+  get resource(): SettledResource | undefined {
     return this.#groups[0]?.resource;
   }
 
   /** A span that cannot be written is left out, and throws. */
   add(span: ReadableSpan): void {
-    const group = this.#groupOf(span);
+    const group = this.#groupOf(span.resource, span.instrumentationScope);
     out = group.bytes;
     at = group.length;
     writeSpan(span);
     group.bytes = out;
     group.length = at;
+    group.count++;
     this.count++;
+  }
+
+  /** @param scope of `part`, but the same object for all parts of one scope: by it they are put together. */
+  addPart(resource: SettledResource, scope: InstrumentationScope, { bytes, count }: EncodedPart): void {
+    const group = this.#groupOf(resource, scope);
+    out = group.bytes;
+    at = group.length;
+    reserve(bytes.length);
+    out.set(bytes, at);
+    group.bytes = out;
+    group.length = at + bytes.length;
+    group.count += count;
+    this.count += count;
+  }
+
+  /** What is in it, in bytes that share no memory with it. */
+  parts(): EncodedPart[] {
+    return this.#groups.map(({ scope, bytes, length, count }) => {
+      usualBytes.set(scope, length);
+      return { scope, bytes: Uint8Array.prototype.slice.call(bytes, 0, length), count };
+    });
   }
 
   /** The body of an ExportTraceServiceRequest. */
@@ -76,13 +110,13 @@ export class EncodedSpans implements SpanBatch {
     return out.subarray(0, at);
   }
 
-  #groupOf({ resource, instrumentationScope: scope }: ReadableSpan): Group {
+  #groupOf(resource: SettledResource, scope: InstrumentationScope): Group {
     const current = this.#current;
     if (current !== undefined && current.scope === scope && current.resource === resource) return current;
     let group = this.#groups.find((each) => each.scope === scope && each.resource === resource);
     if (group === undefined) {
       const bytes = Buffer.allocUnsafe(usualBytes.get(scope) ?? FIRST_CAPACITY_BYTES);
-      group = { resource, scope, bytes, length: 0 };
+      group = { resource, scope, bytes, length: 0, count: 0 };
       this.#groups.push(group);
     }
     this.#current = group;

@@ -1,13 +1,14 @@
 /** The way from a batch of spans to the collector: made at the first batch, its answers told as outcomes. */
 import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
+import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { loadChunk } from './chunks.ts';
 import { oneLine } from './diagnostics.ts';
 import { EncodedSpans } from './encoded-spans.ts';
 import { signalUrl, tracesProtocol } from './otlp-target.ts';
 import { type Settings, withoutCredentials } from './settings.ts';
-import { type SpanBatch, SpanList } from './span-batch.ts';
+import type { SpanBatch, SpanList } from './span-batch.ts';
 import type { Outcome, Send } from './span-queue.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
@@ -17,19 +18,15 @@ interface Exporter {
   export(batch: SpanBatch, done: (result: ExportResult) => void): void;
 }
 
-/** What the queue of this exporter keeps spans in. */
-export function batchFactory(name: ExporterName, settings: Settings): () => SpanBatch {
-  return name === 'otlp' && tracesProtocol(settings) !== 'http/json'
-    ? () => new EncodedSpans()
-    : () => new SpanList();
-}
+/** Whether the queue of this exporter keeps spans as bytes, not as objects. */
+export const keepsBytes = (name: ExporterName, settings: Settings): boolean =>
+  name === 'otlp' && tracesProtocol(settings) !== 'http/json';
 
 /** A sender on one of OpenTelemetry's exporters, which is loaded and made when the first batch is sent. */
 export function createSender(name: ExporterName, settings: Settings): Send<SpanBatch> {
   let exporter: Exporter | undefined;
   return async (batch) => {
-    const { resource } = batch;
-    if (resource?.asyncAttributesPending) await resource.waitForAsyncAttributes?.();
+    await settled(batch.resource);
     return new Promise<Outcome>((resolve) => {
       const timeoutMs = settings.batchTimeoutMs;
       const timer = setTimeout(
@@ -52,6 +49,11 @@ export function createSender(name: ExporterName, settings: Settings): Send<SpanB
       }
     });
   };
+}
+
+/** Resolves when what a resource has to find out is found out. */
+async function settled(resource: Partial<Resource> | undefined): Promise<void> {
+  if (resource?.asyncAttributesPending) await resource.waitForAsyncAttributes?.();
 }
 
 interface SpanExporter {

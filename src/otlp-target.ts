@@ -77,6 +77,10 @@ export function tracesTarget(settings: Settings): OtlpTarget {
   };
 }
 
+/** Equal for equal targets, and tells nothing of their headers. */
+export const targetKey = (target: OtlpTarget): string =>
+  process.getBuiltinModule('node:crypto').createHash('sha256').update(JSON.stringify(target)).digest('hex');
+
 /** `key=value,key=value`, percent-encoded as in W3C Baggage. What cannot be decoded is left out. */
 function parseHeaders(text: string | undefined): Record<string, string> {
   const headers: Record<string, string> = {};

@@ -6,7 +6,7 @@ export interface SpanBatch {
   /** Spans in it. */
   readonly count: number;
   /** Of its first span; its attributes may still be on their way when a batch is to be sent. */
-  readonly resource: Resource | undefined;
+  readonly resource: Partial<Resource> | undefined;
   add(span: ReadableSpan): void;
 }
 

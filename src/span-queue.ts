@@ -61,24 +61,51 @@ export class SpanQueue<Batch extends SpanBatch = SpanBatch> implements SpanProce
   onStart(): void {}
 
   onEnd(span: ReadableSpan): void {
-    if (this.#closed || (span.spanContext().traceFlags & 1) === 0) return;
-    if (this.unsent >= this.#limits.maxQueueSize) {
-      this.lost++;
-      this.trouble ??= `the queue was full (OTEL_BSP_MAX_QUEUE_SIZE=${this.#limits.maxQueueSize})`;
-      return;
-    }
-    this.#open ??= this.#newBatch();
-    const open = this.#open;
+    if ((span.spanContext().traceFlags & 1) === 0 || !this.#hasRoom(1)) return;
     try {
-      open.add(span);
+      this.#openBatch().add(span);
     } catch (error) {
       // The app ended a span; what it holds is no reason to fail there.
       this.lost++;
       this.trouble ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
       return;
     }
-    this.unsent++;
-    if (open.count >= this.#limits.maxExportBatchSize) this.#seal();
+    this.#added(1);
+  }
+
+  /** Takes `count` spans that come in another way than one by one: `add` puts them into the batch that it is given. */
+  addMany(count: number, add: (batch: Batch) => void): void {
+    if (!this.#hasRoom(count)) return;
+    add(this.#openBatch());
+    this.#added(count);
+  }
+
+  /** Gives away what waits and was not tried to be sent; it is somebody else's now. The queue goes on. */
+  release(): Batch[] {
+    this.#stopTimer();
+    this.#seal();
+    const batches = this.#waiting;
+    this.#waiting = [];
+    for (const { count } of batches) this.unsent -= count;
+    return batches;
+  }
+
+  #hasRoom(count: number): boolean {
+    if (this.#closed) return false;
+    if (this.unsent + count <= this.#limits.maxQueueSize) return true;
+    this.lost += count;
+    this.trouble ??= `the queue was full (OTEL_BSP_MAX_QUEUE_SIZE=${this.#limits.maxQueueSize})`;
+    return false;
+  }
+
+  #openBatch(): Batch {
+    this.#open ??= this.#newBatch();
+    return this.#open;
+  }
+
+  #added(count: number): void {
+    this.unsent += count;
+    if (this.#openBatch().count >= this.#limits.maxExportBatchSize) this.#seal();
     this.#schedule();
   }
 

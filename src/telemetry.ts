@@ -6,11 +6,12 @@ import { defaultResource, resourceFromAttributes } from '@opentelemetry/resource
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
+import { EncodedSpans } from './encoded-spans.ts';
 import {
-  batchFactory,
   connectionHint,
   createSender,
   type ExporterName,
+  keepsBytes,
   requestBodies,
   shortReason,
   zipkinUrl,
@@ -20,9 +21,10 @@ import { shownEndpoint, tracesProtocol, tracesTarget } from './otlp-target.ts';
 import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
 import { isOff, logProcessors, metricReaders } from './signals.ts';
-import type { SpanBatch } from './span-batch.ts';
+import { type SpanBatch, SpanList } from './span-batch.ts';
 import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
 import { withinMs } from './within.ts';
+import { inWorker, SpansToMain, WorkersSpans } from './worker-relay.ts';
 
 export interface Telemetry {
   /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
@@ -36,10 +38,11 @@ export interface Telemetry {
 }
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
-  const queues = new Map<ExporterName, SpanQueue>();
+  const queues = new Map<ExporterName, SpanQueue<EncodedSpans> | SpanQueue<SpanList>>();
   const processors: SpanProcessor[] = [];
   // OTLP over HTTP tries a collector that is away again and again; half of the time is left for the last attempt.
   const share = tracesProtocol(settings) === 'grpc' ? 1 : 0.5;
+  let workers: WorkersSpans | undefined;
   let ending = false;
   let flushed = false;
   if (!isOff(settings.tracesExporter)) {
@@ -52,13 +55,17 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
           if (!ending || outcome.kind === 'accepted') announce(outcome, target(name, settings), diagnostics);
         };
         const exporter = name as ExporterName;
-        const queue = new SpanQueue(
-          batchFactory(exporter, settings),
-          reporting(createSender(exporter, settings), report),
-          settings,
-        );
-        queues.set(exporter, queue);
-        processors.push(queue);
+        const send = reporting(createSender(exporter, settings), report);
+        if (keepsBytes(exporter, settings)) {
+          const queue = new SpanQueue(() => new EncodedSpans(), send, settings);
+          queues.set(exporter, queue);
+          if (!inWorker()) workers = new WorkersSpans(queue, () => tracesTarget(settings));
+          processors.push(inWorker() ? new SpansToMain(queue, tracesTarget(settings)) : queue);
+        } else {
+          const queue = new SpanQueue(() => new SpanList(), send, settings);
+          queues.set(exporter, queue);
+          processors.push(queue);
+        }
       }
     }
   }
@@ -87,10 +94,13 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   sdk.start();
 
   return {
-    hasRest: () =>
-      [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn)),
+    hasRest() {
+      workers?.drain();
+      return [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn));
+    },
     async flush(limitMs) {
       ending = true;
+      workers?.drain();
       const others = [
         ...(metricsOn ? [metrics.getMeterProvider()] : []),
         ...(logsOn ? [logs.getLoggerProvider()] : []),
@@ -103,6 +113,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       flushed = true;
     },
     close(timeoutMs) {
+      workers?.drain();
       for (const [name, queue] of queues) {
         let left = queue.unsent;
         try {
@@ -135,7 +146,11 @@ export function adopt(instrumentation: Instrumentation): void {
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /** Sends a queue's rest by the helper process. Gives the number of spans that did not arrive. */
-function sendLeftovers(queue: SpanQueue, settings: Settings, timeoutMs: number): number {
+function sendLeftovers(
+  queue: SpanQueue<EncodedSpans> | SpanQueue<SpanList>,
+  settings: Settings,
+  timeoutMs: number,
+): number {
   const batches = queue.takeUnsent();
   const failures = sendNow(tracesTarget(settings), requestBodies(batches), timeoutMs);
   return sum(

@@ -92,6 +92,8 @@ export const ENDINGS: readonly Ending[] = [
   child('worker thread that ends', 'worker', 'drain'),
   child('worker thread that calls process.exit(3)', 'worker', 'exit'),
   child('worker thread that throws', 'worker', 'throw'),
+  child('worker thread that its parent terminates', 'worker', 'terminate'),
+  child('worker thread of a process that calls process.exit(5)', 'worker', 'exit-of-main'),
   child('forked process that disconnects', 'fork', 'drain'),
   child('forked process that calls process.exit(3)', 'fork', 'exit'),
   child('forked process that its parent disconnects', 'fork', 'disconnect'),
@@ -103,8 +105,6 @@ export const ENDINGS: readonly Ending[] = [
   child("cluster's worker that its primary disconnects", 'cluster', 'disconnect'),
   child("cluster's worker that its primary kills", 'cluster', 'kill'),
   child('cluster whose workers are all disconnected', 'cluster', 'disconnect-all'),
-  child('worker thread that its parent terminates', 'worker', 'terminate', { sudden: true }),
-  child('worker thread of a process that calls process.exit(5)', 'worker', 'exit-of-main', { sudden: true }),
   own('SIGKILL', 'wait', { signal: 'SIGKILL', sudden: true }),
   // Node ends at once with code 7: no exit event.
   own('uncaught exception, a handler that throws', 'uncaught-throws', { sudden: true }),

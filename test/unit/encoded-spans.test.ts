@@ -218,6 +218,37 @@ test('a request can be made again, as after an attempt in vain, and with more sp
   );
 });
 
+test('what goes from one thread to another in parts is the same request there', () => {
+  const { provider, spans } = makeProvider({ 'service.name': 'worker' }, 'https://schema.example/1');
+  for (const scope of ['one', 'two', 'one'])
+    provider.getTracer(scope, '1.0').startSpan(scope, { attributes: { scope } }).end();
+  const there = new EncodedSpans();
+  const scopes = new Map(spans.map(({ instrumentationScope: scope }) => [scope.name, scope]));
+  // One by one, as a worker posts them, and as copies, as the main thread gets them.
+  for (const span of spans) {
+    const here = new EncodedSpans();
+    here.add(span);
+    for (const part of structuredClone(here.parts())) {
+      const scope = scopes.get(part.scope.name);
+      assert.ok(scope !== undefined);
+      there.addPart((spans[0] as ReadableSpan).resource, scope, part);
+    }
+  }
+  assert.equal(there.count, 3);
+  assert.deepEqual(
+    Buffer.from(there.request()),
+    Buffer.from(ProtobufTraceSerializer.serializeRequest(spans) ?? []),
+  );
+});
+
+test('a part shares no memory with the batch that it comes from', () => {
+  const batch = new EncodedSpans();
+  batch.add(makeSpan({ name: 'one' }));
+  const [part] = batch.parts();
+  assert.ok(part !== undefined);
+  assert.equal(part.bytes.byteLength, part.bytes.buffer.byteLength);
+});
+
 test('what changes after a span has ended does not change what is sent', () => {
   const attributes: Attributes = { key: 'before' };
   const span = makeSpan({ attributes });

@@ -295,6 +295,36 @@ test('a batch that came back is taken with the rest', async (t) => {
   assert.equal(attempts.length, 0, 'and is not tried again');
 });
 
+test('what is released is all that waits, not what is on its way, and the queue goes on', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(30);
+  end(spans.slice(0, 25));
+  const onTheWay = attempt();
+  assert.deepEqual(spansOf(queue.release()), spans.slice(10, 25));
+  assert.equal(queue.unsent, 10);
+  await onTheWay.answer(ACCEPTED);
+  assert.equal(queue.unsent, 0);
+  end(spans.slice(25));
+  await pass(5_000);
+  assert.deepEqual(attempt().spans, spans.slice(25));
+  assert.equal(attempts.length, 0);
+});
+
+test('spans that come together are kept or lost together', async (t) => {
+  stopTime(t);
+  const { queue, attempt } = makeQueue({ maxQueueSize: 12 });
+  const add = (spans: ReadableSpan[]) =>
+    queue.addMany(spans.length, (batch) => {
+      for (const span of spans) batch.add(span);
+    });
+  const spans = makeSpans(13);
+  add(spans.slice(0, 11));
+  assert.deepEqual(attempt().spans, spans.slice(0, 11), 'a batch may be larger for it');
+  add(spans.slice(11));
+  assert.deepEqual([queue.unsent, queue.lost], [11, 2]);
+});
+
 test('a closed queue takes nothing', async (t) => {
   const pass = stopTime(t);
   const taken = makeQueue({ maxExportBatchSize: 1 });
