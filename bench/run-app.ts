@@ -24,17 +24,23 @@ export interface RunningApp {
   ended: Promise<Cost>;
 }
 
+export type Program = 'start-up.mjs' | 'searches.mjs';
+
 // A preload that hangs at the end must not hold the bench for ever.
 const DEADLINE_MS = 120_000;
 
-/** Starts bench/programs/`program` under `variant`; when `signal` aborts, the app is killed. */
+/**
+ * Starts bench/programs/`program` under `variant`; when `signal` aborts, the app is killed. `imports` are loaded before
+ * the variant's own preload.
+ */
 export function startApp(
   variant: Variant,
-  program: 'start-up.mjs' | 'searches.mjs',
-  options: { collector: string; env?: Record<string, string>; signal: AbortSignal },
+  program: Program,
+  options: { collector: string; env?: Record<string, string>; imports?: string[]; signal: AbortSignal },
 ): RunningApp {
   options.signal.throwIfAborted();
-  const preload = variant.preload ? ['--import', variant.preload] : [];
+  const imports = [...(options.imports ?? []), ...(variant.preload ? [variant.preload] : [])];
+  const preload = imports.flatMap((specifier) => ['--import', specifier]);
   const beganMs = performance.now();
   const child = spawn(process.execPath, [...preload, program], {
     cwd: variant.folder,

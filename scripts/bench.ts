@@ -4,11 +4,19 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { fullPlan, type MeasureName, measure, measureNames, quickPlan } from '../bench/measures.ts';
+import {
+  fullProfilePlan,
+  type ProfileName,
+  profile,
+  profileNames,
+  quickProfilePlan,
+} from '../bench/profile.ts';
 import { type SideProcess, startSideProcess } from '../bench/side-process.ts';
 import { conditions, isMet, markdownTable, replaceTable, terminalTable } from '../bench/table.ts';
 import { installVariants } from '../bench/variants.ts';
 
 const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
+       npm run bench -- --profile [--quick] [--only <names>]
 
 Measures what milvus-otel/register adds to an app, as a ratio to what the stock
 @opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes under 10 minutes.
@@ -16,6 +24,9 @@ Measures what milvus-otel/register adds to an app, as a ratio to what the stock
   --quick         a few rounds only: shows that the bench works, not how good the figures are
   --only <names>  some of ${measureNames.join(', ')}, separated by commas
   --write         put the table into docs/benchmarks.md (full runs only)
+  --profile       where the time goes, instead of how much it is: what the preload adds, by package, file and
+                  function; --only takes some of ${profileNames.join(', ')}.
+                  The profiles are kept in .cache/bench/profiles
   --help          this text
 
 A missed target is printed as such; the exit code is 0 whenever everything could be measured.`;
@@ -29,6 +40,7 @@ async function main(args: string[]): Promise<number> {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
       write: { type: 'boolean', default: false },
+      profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -36,15 +48,16 @@ async function main(args: string[]): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const wanted = new Set((values.only?.split(',') ?? [...measureNames]).map((name) => name.trim()));
-  const unknown = [...wanted].filter((name) => !(measureNames as readonly string[]).includes(name));
+  const names: readonly string[] = values.profile ? profileNames : measureNames;
+  const wanted = new Set((values.only?.split(',') ?? names).map((name) => name.trim()));
+  const unknown = [...wanted].filter((name) => !names.includes(name));
   if (unknown.length > 0) {
-    console.error(`bench: --only ${unknown.join(',')} is not known: take some of ${measureNames.join(', ')}`);
+    console.error(`bench: --only ${unknown.join(',')} is not known: take some of ${names.join(', ')}`);
     return 2;
   }
-  if (values.write && (values.quick || values.only)) {
+  if (values.write && (values.quick || values.only || values.profile)) {
     console.error(
-      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick and --only',
+      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only and --profile',
     );
     return 2;
   }
@@ -66,10 +79,15 @@ async function main(args: string[]): Promise<number> {
     sides.push(collector);
     const milvus = await startSideProcess(new URL('../bench/stub-milvus.ts', import.meta.url));
     sides.push(milvus);
-    const rows = await measure(
-      { plan, installed, collector, milvus, signal: stopped.signal, progress },
-      wanted as Set<MeasureName>,
-    );
+    const bench = { plan, installed, collector, milvus, signal: stopped.signal, progress };
+    if (values.profile) {
+      const profilePlan = values.quick ? quickProfilePlan : fullProfilePlan;
+      const text = await profile(bench, profilePlan, wanted as Set<ProfileName>);
+      endProgress();
+      console.log(text);
+      return 0;
+    }
+    const rows = await measure(bench, wanted as Set<MeasureName>);
     endProgress();
     const about = conditions(installed, plan);
     const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;
