@@ -10,8 +10,21 @@ import {
   originFinder,
 } from './cpu-profile.ts';
 import { type HeapSummary, summarize } from './heap-snapshot.ts';
-import type { Bench } from './measures.ts';
+import type { Bench } from './rounds.ts';
 import { type Program, startApp } from './run-app.ts';
+import { markdown, type Table } from './table.ts';
+import type { Installed } from './variants.ts';
+
+interface ProfiledBench extends Bench {
+  installed: Installed;
+}
+
+export interface Profiles {
+  /** All of it, for a terminal. */
+  text: string;
+  /** What docs/benchmarks.md has of it, by the part of the page: only what was wanted. */
+  parts: Map<'profile-startup' | 'profile-search', string>;
+}
 
 export const profileNames = ['startup', 'search', 'allocation', 'heap'] as const;
 export type ProfileName = (typeof profileNames)[number];
@@ -30,35 +43,57 @@ const folder = path.join(import.meta.dirname, '..', '.cache', 'bench', 'profiles
 const compared = ['none', 'ours'] as const;
 
 /**
- * Profiles the app as it is and under this package, and gives what the package added, as text. What V8 wrote is kept
- * in .cache/bench/profiles, for Chrome's developer tools.
+ * Profiles the app as it is and under this package, and gives what the package added. What V8 wrote is kept in
+ * .cache/bench/profiles, for Chrome's developer tools.
  */
-export async function profile(bench: Bench, plan: ProfilePlan, wanted: Set<ProfileName>): Promise<string> {
+export async function profile(
+  bench: ProfiledBench,
+  plan: ProfilePlan,
+  wanted: Set<ProfileName>,
+): Promise<Profiles> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  const parts: string[] = [];
+  const texts: string[] = [];
+  const parts: Profiles['parts'] = new Map();
   if (wanted.has('startup')) {
     const found = await attributed(bench, plan.startUpRuns, 'start-up', { what: 'start', divisor: 1 });
-    parts.push(report('Start-up', 'ms', found));
+    texts.push(report('Start-up', 'ms', found));
+    parts.set('profile-startup', markdown(table(found, 'ms')));
   }
   const load = { calls: plan.searchCalls, divisor: plan.searchCalls };
   if (wanted.has('search')) {
-    const found = await attributed(bench, plan.searchRuns, 'searches', { what: 'search', ...load });
-    const inMicroseconds = found.map((one) => combined([one], 1 / 1000)) as Pair;
-    parts.push(report('One search', 'µs', inMicroseconds));
+    const inMs = await attributed(bench, plan.searchRuns, 'searches', { what: 'search', ...load });
+    const found = inMs.map((one) => combined([one], 1 / 1000)) as Pair;
+    texts.push(report('One search', 'µs', found));
+    parts.set('profile-search', markdown(table(found, 'µs')));
   }
   if (wanted.has('allocation')) {
     const found = await attributed(bench, plan.searchRuns, 'allocations', { what: 'allocation', ...load });
-    parts.push(report('Allocated by one search', 'bytes', found));
+    texts.push(report('Allocated by one search', 'bytes', found));
   }
-  if (wanted.has('heap')) parts.push(await heaps(bench));
-  return parts.join('\n\n');
+  if (wanted.has('heap')) texts.push(await heaps(bench));
+  return { text: texts.join('\n\n'), parts };
+}
+
+/** What is added by package, as far as it is worth a line. */
+function table([none, ours]: Pair, unit: Unit): Table {
+  const added = ours.total - none.total;
+  const rows = differences(ours.groups, none.groups, 12).filter(
+    (row) => row.ours - row.none >= Math.abs(added) / 100,
+  );
+  return {
+    title: '',
+    head: ['', 'added', 'with the preload', 'without'],
+    lines: [{ name: 'all', ours: ours.total, none: none.total }, ...rows].map((row) => ({
+      cells: [row.name, shown(row.ours - row.none, unit), shown(row.ours, unit), shown(row.none, unit)],
+    })),
+  };
 }
 
 type Pair = [none: Attribution, ours: Attribution];
 
 async function attributed(
-  bench: Bench,
+  bench: ProfiledBench,
   runs: number,
   shown: string,
   { what, calls, divisor }: { what: 'start' | 'search' | 'allocation'; calls?: number; divisor: number },
@@ -83,7 +118,7 @@ async function attributed(
 }
 
 async function record(
-  bench: Bench,
+  bench: ProfiledBench,
   name: (typeof compared)[number],
   what: 'start' | 'search' | 'allocation' | 'heap',
   file: string,
@@ -111,7 +146,7 @@ async function record(
   await app.ended;
 }
 
-async function heaps(bench: Bench): Promise<string> {
+async function heaps(bench: ProfiledBench): Promise<string> {
   const summaries: HeapSummary[] = [];
   for (const [at, name] of compared.entries()) {
     bench.progress('heap snapshot', at + 1, compared.length);

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { measuredEnvironment } from './environment.ts';
@@ -11,9 +12,19 @@ export interface Cost {
   wallMs: number;
   /** User and system time of all threads of the app's process, from where its program says. */
   cpuMs: number;
+  /**
+   * The same as the kernel has it once the process is gone: what comes after its `exit` event counts too, and so do processes
+   * that it started. In steps of 10 ms; undefined where there is no /proc.
+   */
+  wholeCpuMs?: number;
   peakMiB: number;
   /** Searches that came back with five hits; only from the program that searches. */
   answered?: number;
+  /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
+  heapPeakMiB?: number;
+  keptMiB?: number;
+  /** CPU time of each part of the program whose work grows. */
+  sliceCpuMs?: number[];
 }
 
 export interface RunningApp {
@@ -24,25 +35,35 @@ export interface RunningApp {
   ended: Promise<Cost>;
 }
 
-export type Program = 'start-up.mjs' | 'searches.mjs';
+export type Program = 'start-up.mjs' | 'start-up-web.mjs' | 'searches.mjs' | 'memory.mjs' | 'growth.mjs';
 
 // A preload that hangs at the end must not hold the bench for ever.
 const DEADLINE_MS = 120_000;
 
-/**
- * Starts bench/programs/`program` under `variant`; when `signal` aborts, the app is killed. `imports` are loaded before
- * the variant's own preload.
- */
-export function startApp(
-  variant: Variant,
-  program: Program,
-  options: { collector: string; env?: Record<string, string>; imports?: string[]; signal: AbortSignal },
-): RunningApp {
+export interface AppOptions {
+  collector: string;
+  signal: AbortSignal;
+  env?: Record<string, string>;
+  /** Options of Node. */
+  flags?: string[];
+  /** Loaded before the variant's own preload. */
+  imports?: string[];
+  /** After this time the app is killed; 2 minutes when not given. */
+  deadlineMs?: number;
+}
+
+let lastSeenCpuMs: number | undefined;
+
+/** Starts bench/programs/`program` under `variant`; when `signal` aborts, the app is killed. */
+export function startApp(variant: Variant, program: Program, options: AppOptions): RunningApp {
   options.signal.throwIfAborted();
+  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
   const imports = [...(options.imports ?? []), ...(variant.preload ? [variant.preload] : [])];
-  const preload = imports.flatMap((specifier) => ['--import', specifier]);
+  const preloads = imports.flatMap((specifier) => ['--import', specifier]);
+  // It grows only when a child ends, so that of apps which run together each finds what it has added itself.
+  lastSeenCpuMs = cpuOfEnded();
   const beganMs = performance.now();
-  const child = spawn(process.execPath, [...preload, program], {
+  const child = spawn(process.execPath, [...(options.flags ?? []), ...preloads, program], {
     cwd: variant.folder,
     env: measuredEnvironment({
       ...telemetryEnvironment(options.collector, variant.name),
@@ -50,12 +71,16 @@ export function startApp(
       ...options.env,
     }),
     stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
-    signal: AbortSignal.any([options.signal, AbortSignal.timeout(DEADLINE_MS)]),
+    signal: AbortSignal.any([options.signal, AbortSignal.timeout(deadlineMs)]),
     killSignal: 'SIGKILL',
   });
   let wallMs = 0;
+  let totalCpuMs: number | undefined;
   child.once('exit', () => {
     wallMs = performance.now() - beganMs;
+    const seenMs = cpuOfEnded();
+    if (seenMs !== undefined && lastSeenCpuMs !== undefined) totalCpuMs = seenMs - lastSeenCpuMs;
+    lastSeenCpuMs = seenMs;
   });
   let stderr = '';
   child.stderr?.on('data', (chunk) => {
@@ -77,10 +102,12 @@ export function startApp(
     );
     options.signal.throwIfAborted();
     if (ending !== 0 || report === '') {
-      const how = wallMs >= DEADLINE_MS ? `was killed after ${DEADLINE_MS / 1000} s` : `ended with ${ending}`;
+      const how = wallMs >= deadlineMs ? `was killed after ${deadlineMs / 1000} s` : `ended with ${ending}`;
       throw new Error(`${program} under ${variant.preload ?? 'no preload'} ${how}:\n${stderr.trim()}`);
     }
-    return { wallMs, ...JSON.parse(report) } as Cost;
+    const { cpuBeforeMs, ...cost } = JSON.parse(report) as Cost & { cpuBeforeMs: number };
+    const wholeCpuMs = totalCpuMs === undefined ? {} : { wholeCpuMs: totalCpuMs - cpuBeforeMs };
+    return { ...cost, wallMs, ...wholeCpuMs };
   })();
   // Whoever waits for `ready` hears of an early end there.
   ended.catch(() => {});
@@ -96,4 +123,17 @@ export function startApp(
     },
     ended,
   };
+}
+
+/** CPU time of all children of this process that have ended, and of theirs, in ms; undefined where there is no /proc. */
+function cpuOfEnded(): number | undefined {
+  try {
+    // The name of the program, in parentheses, may contain blanks. The kernel counts in hundredths of a second.
+    const fields = readFileSync('/proc/self/stat', 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return (Number(fields[13]) + Number(fields[14])) * 10;
+  } catch {
+    return undefined;
+  }
 }

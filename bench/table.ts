@@ -1,9 +1,14 @@
-import os from 'node:os';
-import type { Plan, Row } from './measures.ts';
+import { FLAT, type Growth } from './growth.ts';
+import type { Floor, Row, Unit } from './measures.ts';
+import type { Peer } from './peers.ts';
 import type { Spread } from './statistics.ts';
-import type { Installed } from './variants.ts';
 
-const HEAD = ['', 'no preload', 'ours adds', 'stock adds', 'ours / stock', 'target', ''];
+/** A table as text: the first column is to the left, the others to the right. */
+export interface Table {
+  title: string;
+  head: string[];
+  lines: { cells: string[]; met?: boolean }[];
+}
 
 /** Whether a row keeps its target; undefined for a row that has none. */
 export function isMet(row: Row): boolean | undefined {
@@ -13,73 +18,129 @@ export function isMet(row: Row): boolean | undefined {
   return value !== undefined && value <= row.target;
 }
 
-/** The table as columns of text for a terminal. */
-export function terminalTable(rows: Row[], colour: boolean): string {
-  const lines = [HEAD, ...rows.map(cells)];
-  const widths = HEAD.map((_, column) => Math.max(...lines.map((line) => (line[column] as string).length)));
-  return lines
-    .map((line, index) => {
-      const text = line
-        .map((cell, column) =>
-          column === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[column] as number),
-        )
-        .join('  ')
-        .trimEnd();
-      const met = index === 0 ? undefined : isMet(rows[index - 1] as Row);
-      return !colour || met === undefined ? text : `\x1b[${met ? 32 : 33}m${text}\x1b[0m`;
-    })
-    .join('\n');
+const judged = (met: boolean | undefined): string => (met === undefined ? '' : met ? 'met' : 'not met');
+
+export function mainTable(rows: Row[]): Table {
+  return {
+    title: 'What is added',
+    head: ['', 'no preload', 'ours adds', 'stock adds', 'ours / stock', 'target', ''],
+    lines: rows.map((row) => {
+      const met = isMet(row);
+      return {
+        met,
+        cells: [
+          row.what,
+          row.none ? withUnit(row.none, row.unit) : '',
+          withUnit(row.ours, row.unit),
+          withUnit(row.stock, row.unit),
+          row.ratio ? ranged(row.ratio, (value) => value.toFixed(2)) : '',
+          row.target === undefined ? '' : row.unit === 'spans' ? String(row.target) : `<= ${row.target}`,
+          judged(met),
+        ],
+      };
+    }),
+  };
 }
 
-/** The same as Markdown, with the conditions under it. */
-export function markdownTable(rows: Row[], conditions: string[]): string {
-  const line = (values: string[]) => `| ${values.join(' | ')} |`;
+/** Whether the cost of a call stays the same; undefined for the first of a series, which the others are held against. */
+export function isFlat(growth: Growth): boolean | undefined {
+  return growth.isFirst ? undefined : growth.oursToFirst <= FLAT;
+}
+
+export function growthTable(growth: Growth[]): Table {
+  const multiple = (row: Growth, value: number) => (row.isFirst ? '' : `× ${value.toFixed(2)}`);
+  return {
+    title: 'CPU added per call as the work grows',
+    head: ['', 'no preload', 'ours adds', 'to the first', 'stock adds', 'to the first', 'target', ''],
+    lines: growth.map((row) => {
+      const met = isFlat(row);
+      return {
+        met,
+        cells: [
+          `${row.operation}, ${row.by}: ${row.size.toLocaleString('en')}`,
+          withUnit(row.none, 'µs'),
+          withUnit(row.ours, 'µs'),
+          multiple(row, row.oursToFirst),
+          withUnit(row.stock, 'µs'),
+          multiple(row, row.stockToFirst),
+          met === undefined ? '' : `<= ${FLAT}`,
+          judged(met),
+        ],
+      };
+    }),
+  };
+}
+
+export function floorTable(floors: Floor[]): Table {
+  return {
+    title: 'The floor',
+    head: ['', 'added'],
+    lines: floors.map(({ to, what, unit, added }) => ({ cells: [`${to}: ${what}`, withUnit(added, unit)] })),
+  };
+}
+
+export function peerTable(peers: Peer[]): Table {
+  const cell = (value: Spread | undefined, unit: Unit) => (value ? withUnit(value, unit) : '');
+  return {
+    title: 'Peers',
+    head: [
+      'adds',
+      'start-up, wall',
+      'start-up, CPU',
+      'peak memory, start-up',
+      'CPU per search',
+      'installed',
+      '',
+    ],
+    lines: peers.map((peer) => ({
+      cells: [
+        `${peer.package}${peer.version ? ` ${peer.version}` : ''}`,
+        cell(peer.startUpWallMs, 'ms'),
+        cell(peer.startUpCpuMs, 'ms'),
+        cell(peer.peakMiB, 'MiB'),
+        cell(peer.searchCpuUs, 'µs'),
+        peer.sizeMiB === undefined ? '' : `${round(peer.sizeMiB)} MiB`,
+        peer.problem ? `not measured: ${peer.problem}` : '',
+      ],
+    })),
+  };
+}
+
+/** For a terminal, in columns. */
+export function terminalText({ title, head, lines }: Table, colour: boolean): string {
+  const all = [head, ...lines.map(({ cells }) => cells)];
+  const widths = head.map((_, column) => Math.max(...all.map((cells) => (cells[column] as string).length)));
+  const text = all.map((cells, index) => {
+    const line = cells
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[column] as number),
+      )
+      .join('  ')
+      .trimEnd();
+    const met = lines[index - 1]?.met;
+    return !colour || met === undefined ? line : `\x1b[${met ? 32 : 33}m${line}\x1b[0m`;
+  });
+  return [title, ...text].join('\n');
+}
+
+export function markdown({ head, lines }: Table): string {
+  const line = (values: string[]) => `| ${values.map((value) => value.replaceAll('|', '\\|')).join(' | ')} |`;
   return [
-    line(HEAD),
-    line(HEAD.map((_, column) => (column === 0 ? '---' : '---:'))),
-    ...rows.map((row) => line(cells(row))),
-    '',
-    ...conditions.map((condition) => `- ${condition}`),
+    line(head),
+    line(head.map((_, column) => (column === 0 ? '---' : '---:'))),
+    ...lines.map(({ cells }) => line(cells)),
   ].join('\n');
 }
 
-/** What was compared, on what, how often: no date and no host, so that an unchanged setup gives unchanged text. */
-export function conditions(installed: Installed, plan: Plan): string[] {
-  const [cpu] = os.cpus();
-  const { sdk, ours, stock } = installed.versions;
-  return [
-    `Machine: ${os.cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(os.totalmem() / 2 ** 30)} GiB, ` +
-      `${os.platform()} ${os.arch()}, Node ${process.versions.node}`,
-    `Versions: milvus-otel ${ours}, @opentelemetry/auto-instrumentations-node ${stock}, @zilliz/milvus2-sdk-node ${sdk}`,
-    `Rounds: ${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${plan.searchCalls.toLocaleString('en')} searches, ` +
-      `${plan.burstRounds} bursts; values are medians, with the smallest and the largest`,
-  ];
+/** `page` with what stands between the two markers of a part replaced. Throws when it has no such markers. */
+export function replacePart(page: string, part: string, text: string): string {
+  const [begin, end] = [`<!-- bench:${part}:begin -->`, `<!-- bench:${part}:end -->`];
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`docs/benchmarks.md lacks its markers ${begin} and ${end}`);
+  return `${page.slice(0, from + begin.length)}\n${text}\n${page.slice(to)}`;
 }
 
-const BEGIN = '<!-- bench:begin -->';
-const END = '<!-- bench:end -->';
-
-/** `page` with what stands between its two markers replaced. Throws when it has no such markers. */
-export function replaceTable(page: string, table: string): string {
-  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`docs/benchmarks.md lacks its markers ${BEGIN} and ${END}`);
-  return `${page.slice(0, begin + BEGIN.length)}\n${table}\n${page.slice(end)}`;
-}
-
-function cells(row: Row): string[] {
-  const met = isMet(row);
-  return [
-    row.what,
-    row.none ? withUnit(row.none, row.unit) : '',
-    withUnit(row.ours, row.unit),
-    withUnit(row.stock, row.unit),
-    row.ratio ? ranged(row.ratio, (value) => value.toFixed(2)) : '',
-    row.target === undefined ? '' : row.unit === 'spans' ? String(row.target) : `<= ${row.target}`,
-    met === undefined ? '' : met ? 'met' : 'not met',
-  ];
-}
-
-function withUnit(value: Spread, unit: Row['unit']): string {
+function withUnit(value: Spread, unit: Unit): string {
   return unit === 'spans' ? ranged(value, round) : `${ranged(value, round)} ${unit}`;
 }
 

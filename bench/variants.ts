@@ -12,22 +12,36 @@ const cache = path.join(root, '.cache', 'bench');
 
 const SDK = '@zilliz/milvus2-sdk-node';
 const STOCK = '@opentelemetry/auto-instrumentations-node';
+const STOCK_PRELOAD = `${STOCK}/register`;
+const OURS_PRELOAD = 'milvus-otel/register';
+const PG_VERSION = '8.23.1';
 
-export type VariantName = 'none' | 'ours' | 'stock' | 'stock, its default detectors';
+export type VariantName =
+  | 'none'
+  | 'ours'
+  | 'stock'
+  | 'stock, its default detectors'
+  | 'an empty preload'
+  | 'an empty span'
+  | 'ours, sampler always_off'
+  | 'ours, exporter none';
 
 /** One way to run the same app. */
 export interface Variant {
-  name: VariantName;
+  name: string;
   /** The folder it is installed in and runs in. */
   folder: string;
   /** What `--import` takes; none for the app as it is. */
   preload?: string;
   /** Variables on top of `telemetryEnvironment`. */
   env: Record<string, string>;
+  /** Nothing: a run without spans at the collector is as it should be. */
+  sends?: 'nothing';
 }
 
 export interface Installed {
   variants: Record<VariantName, Variant>;
+  sdk: { name: string; version: string };
   /** Versions of what is compared, as installed. */
   versions: { sdk: string; ours: string; stock: string };
 }
@@ -47,32 +61,51 @@ export function telemetryEnvironment(collector: string, serviceName: string): Re
 // The stock preload asks the metadata services of four clouds unless told otherwise.
 const LOCAL_DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
 
+const apps = path.join(cache, 'apps');
+
 /**
- * Installs three apps below .cache/bench: the Milvus SDK alone, with the stock preload, and with this package as `npm
- * pack` makes it. What is already there with the same versions stays; this package is packed anew each time.
+ * Installs three apps below .cache/bench/apps: the Milvus SDK alone, with the stock preload, and with this package as `npm
+ * pack` makes it; and Express and pg beside them, for all three to find. What is already there with the same versions
+ * stays; this package is packed anew each time.
  */
 export async function installVariants(say: (line: string) => void, signal: AbortSignal): Promise<Installed> {
   const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   const sdk = { [SDK]: devDependencies[SDK] };
-  await mkdir(cache, { recursive: true });
-  const none = await installApp('none', sdk, say, signal);
-  const stock = await installApp('stock', { ...sdk, [STOCK]: devDependencies[STOCK] }, say, signal);
+  // In the folder above the apps, so that it counts for the size of none of them.
+  await installApp(apps, { express: devDependencies.express, pg: PG_VERSION }, say, signal);
+  const none = await installApp(path.join(apps, 'none'), sdk, say, signal);
+  const withStock = { ...sdk, [STOCK]: devDependencies[STOCK] };
+  const stock = await installApp(path.join(apps, 'stock'), withStock, say, signal);
   say('packing milvus-otel');
   const tarball = await packOurs(signal);
-  const ours = await installApp('ours', { ...sdk, 'milvus-otel': `file:${tarball}` }, say, signal);
-  const stockPreload = `${STOCK}/register`;
-  return {
-    variants: {
-      none: { name: 'none', folder: none, env: {} },
-      ours: { name: 'ours', folder: ours, preload: 'milvus-otel/register', env: LOCAL_DETECTORS },
-      stock: { name: 'stock', folder: stock, preload: stockPreload, env: LOCAL_DETECTORS },
-      'stock, its default detectors': {
-        name: 'stock, its default detectors',
-        folder: stock,
-        preload: stockPreload,
-        env: {},
-      },
+  const withOurs = { ...sdk, 'milvus-otel': `file:${tarball}` };
+  const ours = await installApp(path.join(apps, 'ours'), withOurs, say, signal);
+  const variants: Record<VariantName, Omit<Variant, 'name'>> = {
+    none: { folder: none, env: {} },
+    ours: { folder: ours, preload: OURS_PRELOAD, env: LOCAL_DETECTORS },
+    stock: { folder: stock, preload: STOCK_PRELOAD, env: LOCAL_DETECTORS },
+    'stock, its default detectors': { folder: stock, preload: STOCK_PRELOAD, env: {} },
+    'an empty preload': { folder: none, preload: './empty.mjs', env: {}, sends: 'nothing' },
+    // With the parts of OpenTelemetry that the stock preload brings.
+    'an empty span': { folder: stock, preload: './empty-span.mjs', env: {} },
+    'ours, sampler always_off': {
+      folder: ours,
+      preload: OURS_PRELOAD,
+      env: { ...LOCAL_DETECTORS, OTEL_TRACES_SAMPLER: 'always_off' },
+      sends: 'nothing',
     },
+    'ours, exporter none': {
+      folder: ours,
+      preload: OURS_PRELOAD,
+      env: { ...LOCAL_DETECTORS, OTEL_TRACES_EXPORTER: 'none' },
+      sends: 'nothing',
+    },
+  };
+  return {
+    variants: Object.fromEntries(
+      Object.entries(variants).map(([name, variant]) => [name, { name, ...variant }]),
+    ) as Record<VariantName, Variant>,
+    sdk: { name: SDK, version: devDependencies[SDK] },
     versions: {
       sdk: await installedVersion(none, SDK),
       ours: await installedVersion(ours, 'milvus-otel'),
@@ -97,18 +130,22 @@ export async function installedBytes(folder: string): Promise<number> {
   return walk(path.join(folder, 'node_modules'));
 }
 
-async function installApp(
-  name: string,
+/**
+ * Puts an app with these dependencies and the bench's programs into `folder`; what is there with the same dependencies
+ * stays. Gives the folder.
+ */
+export async function installApp(
+  folder: string,
   dependencies: Record<string, string>,
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<string> {
-  const folder = path.join(cache, name);
   const stampFile = path.join(folder, 'installed.json');
   const stamp = JSON.stringify(dependencies);
   if ((await readFile(stampFile, 'utf8').catch(() => '')) !== stamp) {
     say(`installing ${Object.keys(dependencies).join(' and ')} (npm)`);
-    await rm(folder, { recursive: true, force: true });
+    for (const old of ['node_modules', 'package-lock.json', 'installed.json'])
+      await rm(path.join(folder, old), { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
     await writeFile(
       path.join(folder, 'package.json'),
@@ -146,6 +183,6 @@ async function npm(args: string[], cwd: string, signal: AbortSignal): Promise<vo
   }
 }
 
-async function installedVersion(folder: string, name: string): Promise<string> {
+export async function installedVersion(folder: string, name: string): Promise<string> {
   return JSON.parse(await readFile(path.join(folder, 'node_modules', name, 'package.json'), 'utf8')).version;
 }

@@ -3,7 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { fullPlan, type MeasureName, measure, measureNames, quickPlan } from '../bench/measures.ts';
+import { type MeasureName, measure, measureNames } from '../bench/measures.ts';
+import { measurePeers } from '../bench/peers.ts';
 import {
   fullProfilePlan,
   type ProfileName,
@@ -11,27 +12,45 @@ import {
   profileNames,
   quickProfilePlan,
 } from '../bench/profile.ts';
+import {
+  conditions,
+  type Results,
+  roundsOf,
+  roundsOfPeers,
+  tablesOf,
+  writtenInto,
+} from '../bench/results.ts';
+import { type Bench, fullPlan, quickPlan } from '../bench/rounds.ts';
 import { type SideProcess, startSideProcess } from '../bench/side-process.ts';
-import { conditions, isMet, markdownTable, replaceTable, terminalTable } from '../bench/table.ts';
-import { installVariants } from '../bench/variants.ts';
+import { peerTable, replacePart, type Table, terminalText } from '../bench/table.ts';
+import { type Installed, installVariants } from '../bench/variants.ts';
+import { writePlots } from './bench-plot.ts';
 
 const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
-       npm run bench -- --profile [--quick] [--only <names>]
+       npm run bench -- --peers [--quick] [--write]
+       npm run bench -- --profile [--quick] [--only <names>] [--write]
 
 Measures what milvus-otel/register adds to an app, as a ratio to what the stock
 @opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes under 10 minutes.
 
-  --quick         a few rounds only: shows that the bench works, not how good the figures are
   --only <names>  some of ${measureNames.join(', ')}, separated by commas
-  --write         put the table into docs/benchmarks.md (full runs only)
-  --profile       where the time goes, instead of how much it is: what the preload adds, by package, file and
-                  function; --only takes some of ${profileNames.join(', ')}.
-                  The profiles are kept in .cache/bench/profiles
+  --peers         instead, the same figures of the Node distributions of Elastic, Splunk, Datadog and AWS, which are
+                  installed into a scratch folder, and removed with it at the end
+  --profile       instead, where the time goes: what the preload adds, by package, file and function; --only takes
+                  some of ${profileNames.join(', ')}. The profiles are kept in
+                  .cache/bench/profiles
+  --quick         a few rounds only: shows that the bench works, not how good the figures are
+  --write         keep the figures in bench/results.json, docs/benchmarks.md and the plots in docs/ (not with
+                  --quick or --only)
   --help          this text
 
-A missed target is printed as such; the exit code is 0 whenever everything could be measured.`;
+The figures of each run are in .cache/bench/results.json, too. A missed target is printed as such; the exit code is 0
+whenever everything could be measured.`;
 
-const page = path.join(import.meta.dirname, '..', 'docs', 'benchmarks.md');
+const root = path.join(import.meta.dirname, '..');
+const page = path.join(root, 'docs', 'benchmarks.md');
+const keptFile = path.join(root, 'bench', 'results.json');
+const lastFile = path.join(root, '.cache', 'bench', 'results.json');
 
 async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -40,6 +59,7 @@ async function main(args: string[]): Promise<number> {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
       write: { type: 'boolean', default: false },
+      peers: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -55,9 +75,13 @@ async function main(args: string[]): Promise<number> {
     console.error(`bench: --only ${unknown.join(',')} is not known: take some of ${names.join(', ')}`);
     return 2;
   }
-  if (values.write && (values.quick || values.only || values.profile)) {
+  if (values.peers && (values.profile || values.only)) {
+    console.error('bench: --peers goes with neither --profile nor --only: run them one after the other');
+    return 2;
+  }
+  if (values.write && (values.quick || values.only)) {
     console.error(
-      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only and --profile',
+      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick and --only',
     );
     return 2;
   }
@@ -72,34 +96,48 @@ async function main(args: string[]): Promise<number> {
   const stopped = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort(signal));
   const sides: SideProcess[] = [];
+  const side = async (file: string) => {
+    const started = await startSideProcess(new URL(`../bench/${file}`, import.meta.url));
+    sides.push(started);
+    return started;
+  };
   const beganMs = performance.now();
   try {
     const installed = await installVariants(say, stopped.signal);
-    const collector = await startSideProcess(new URL('../bench/collector.ts', import.meta.url));
-    sides.push(collector);
-    const milvus = await startSideProcess(new URL('../bench/stub-milvus.ts', import.meta.url));
-    sides.push(milvus);
-    const bench = { plan, installed, collector, milvus, signal: stopped.signal, progress };
+    const collector = await side('collector.ts');
+    const milvus = await side('stub-milvus.ts');
+    const bench: Bench = { plan, collector, milvus, signal: stopped.signal, progress };
     if (values.profile) {
-      const profilePlan = values.quick ? quickProfilePlan : fullProfilePlan;
-      const text = await profile(bench, profilePlan, wanted as Set<ProfileName>);
-      endProgress();
-      console.log(text);
+      await runProfile(bench, installed, values, wanted as Set<ProfileName>);
       return 0;
     }
-    const rows = await measure(bench, wanted as Set<MeasureName>);
-    endProgress();
-    const about = conditions(installed, plan);
-    const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;
-    console.log(`${terminalTable(rows, colour)}\n\n${about.join('\n')}`);
-    const judged = rows.map(isMet).filter((met) => met !== undefined);
-    const took = `${((performance.now() - beganMs) / 60_000).toFixed(1)} min`;
-    console.log(`${judged.filter(Boolean).length} of ${judged.length} targets met, ${took}`);
-    if (values.quick) console.log('--quick: too few rounds for a judgement');
-    if (values.write) {
-      await writeFile(page, replaceTable(await readFile(page, 'utf8'), markdownTable(rows, about)));
-      say('docs/benchmarks.md has the new table');
+    let results: Results;
+    if (values.peers) {
+      const rows = await measurePeers(bench, installed, await side('datadog-agent.ts'), say);
+      const about = conditions(installed, roundsOfPeers(plan));
+      endProgress();
+      print([peerTable(rows)], about);
+      const kept = await readResults();
+      if (!kept && values.write)
+        throw new Error('bench/results.json is not there: run `npm run bench -- --write` first');
+      results = { ...(kept ?? EMPTY), peers: { conditions: about, rows } };
+    } else {
+      const figures = await measure(bench, installed, wanted as Set<MeasureName>);
+      results = {
+        ...figures,
+        conditions: conditions(installed, roundsOf(plan)),
+        peers: (await readResults())?.peers,
+      };
+      endProgress();
+      const tables = tablesOf(figures);
+      print(tables, results.conditions);
+      const judged = tables.flatMap(({ lines }) => lines).filter(({ met }) => met !== undefined);
+      console.log(`${judged.filter(({ met }) => met).length} of ${judged.length} targets met`);
     }
+    console.log(`took ${((performance.now() - beganMs) / 60_000).toFixed(1)} min`);
+    if (values.quick) console.log('--quick: too few rounds for a judgement');
+    await writeResults(lastFile, results);
+    if (values.write) await keep(results);
     return 0;
   } catch (error) {
     endProgress();
@@ -107,8 +145,55 @@ async function main(args: string[]): Promise<number> {
     console.error(`bench: ${(error as Error).message}`);
     return 1;
   } finally {
-    await Promise.all(sides.map((side) => side.stop()));
+    await Promise.all(sides.map((one) => one.stop()));
   }
+}
+
+const EMPTY: Results = { rows: [], growth: [], floors: [], conditions: [] };
+
+async function runProfile(
+  bench: Bench,
+  installed: Installed,
+  { quick, write }: { quick: boolean; write: boolean },
+  wanted: Set<ProfileName>,
+): Promise<void> {
+  const { text, parts } = await profile(
+    { ...bench, installed },
+    quick ? quickProfilePlan : fullProfilePlan,
+    wanted,
+  );
+  endProgress();
+  console.log(text);
+  if (!write) return;
+  let written = await readFile(page, 'utf8');
+  for (const [part, table] of parts) written = replacePart(written, part, table);
+  await writeFile(page, written);
+  say('docs/benchmarks.md says where the time goes');
+}
+
+async function keep(results: Results): Promise<void> {
+  await writeResults(keptFile, results);
+  await writeFile(page, writtenInto(await readFile(page, 'utf8'), results));
+  await writePlots(results);
+  say('bench/results.json, docs/benchmarks.md and the plots in docs/ have the new figures');
+}
+
+function print(tables: Table[], about: string[]): void {
+  const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;
+  for (const table of tables) console.log(`${terminalText(table, colour)}\n`);
+  console.log(about.join('\n'));
+}
+
+async function readResults(): Promise<Results | undefined> {
+  const text = await readFile(keptFile, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** Figures have more digits than they have meaning: six are kept. */
+async function writeResults(file: string, results: Results): Promise<void> {
+  const short = (_key: string, value: unknown) =>
+    typeof value === 'number' ? Number(value.toPrecision(6)) : value;
+  await writeFile(file, `${JSON.stringify(results, short, 2)}\n`);
 }
 
 function say(line: string): void {

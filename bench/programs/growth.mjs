@@ -1,0 +1,51 @@
+// An app that makes BENCH_CALLS calls when it is told to, again and again, BENCH_SLICES times: each time the next way of
+// BENCH_POINTS, [{ operation, clients, collections, inFlight }], and after the last the first again. It reports the CPU time of
+// each time, in ms, with what is done while it waits for the next.
+import { once } from 'node:events';
+import { writeSync } from 'node:fs';
+import { newClient, run, search } from './load.mjs';
+import { reportAtExit } from './report.mjs';
+
+const points = JSON.parse(process.env.BENCH_POINTS);
+const [calls, slices] = ['BENCH_CALLS', 'BENCH_SLICES'].map((name) => Number(process.env[name]));
+const clients = Array.from({ length: Math.max(...points.map((point) => point.clients)) }, newClient);
+const marks = [];
+reportAtExit(() => {
+  marks.push(process.cpuUsage());
+  const ms = marks.map(({ user, system }) => (user + system) / 1000);
+  return { sliceCpuMs: ms.slice(1).map((end, slice) => end - ms[slice]) };
+});
+process.stdin.once('end', () => process.exit(1));
+
+let made = 0;
+async function callOnce({ operation, clients: among, collections }) {
+  made += 1;
+  const client = clients[made % among];
+  if (operation === 'search') return search(client);
+  // A query asks for no schema, which the SDK keeps of 256 collections only.
+  const { data } = await client.query({
+    collection_name: `collection_${made % collections}`,
+    filter: 'id > 0',
+    output_fields: ['id'],
+    limit: 5,
+  });
+  return data.length === 5;
+}
+async function make(total, point) {
+  let answered = 0;
+  await run(total, point.inFlight, async () => {
+    if (await callOnce(point)) answered += 1;
+  });
+  if (answered !== total) throw new Error(`${answered} of ${total} calls were answered`);
+}
+
+for (const client of clients) await search(client);
+for (const point of points) await make(calls, point);
+for (let slice = 0; slice < slices; slice += 1) {
+  writeSync(3, 'ready\n');
+  await once(process.stdin, 'data');
+  marks.push(process.cpuUsage());
+  await make(calls, points[slice % points.length]);
+}
+process.stdin.destroy();
+await Promise.all(clients.map((client) => client.closeConnection()));

@@ -1,0 +1,9 @@
+// An app that sets up what a web service with a database and Milvus consists of, and ends.
+import '@zilliz/milvus2-sdk-node';
+import express from 'express';
+import pg from 'pg';
+import { reportAtExit } from './report.mjs';
+
+express().get('/', (_request, response) => response.end());
+new pg.Pool();
+reportAtExit();

@@ -1,0 +1,54 @@
+import os from 'node:os';
+import type { Figures } from './measures.ts';
+import type { Peer } from './peers.ts';
+import type { Plan } from './rounds.ts';
+import { floorTable, growthTable, mainTable, markdown, peerTable, replacePart, type Table } from './table.ts';
+import type { Installed } from './variants.ts';
+
+/** What bench/results.json holds: the last whole run, and the last one with peers. */
+export interface Results extends Figures {
+  /** What it was measured on, with what and how often, a line each. */
+  conditions: string[];
+  peers?: { conditions: string[]; rows: Peer[] };
+}
+
+/** What was compared, on what, how often: no date and no host, so that an unchanged setup gives unchanged text. */
+export function conditions(installed: Installed, rounds: string): string[] {
+  const [cpu] = os.cpus();
+  const { sdk, ours, stock } = installed.versions;
+  return [
+    `Machine: ${os.cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(os.totalmem() / 2 ** 30)} GiB, ` +
+      `${os.platform()} ${os.arch()}, Node ${process.versions.node}`,
+    `Versions: milvus-otel ${ours}, @opentelemetry/auto-instrumentations-node ${stock}, @zilliz/milvus2-sdk-node ${sdk}`,
+    `Rounds: ${rounds}; values are medians, with the smallest and the largest`,
+  ];
+}
+
+export function roundsOf(plan: Plan): string {
+  return (
+    `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${plan.searchCalls.toLocaleString('en')} searches ` +
+    `(${plan.floorRounds} for the floor), ${plan.memoryRounds} for memory, ` +
+    `${plan.growthRounds} of ${plan.growthCalls} calls at each size of what grows, ${plan.burstRounds} bursts`
+  );
+}
+
+export function roundsOfPeers(plan: Plan): string {
+  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} of ${plan.searchCalls.toLocaleString('en')} searches`;
+}
+
+/** The tables of a run that have lines. */
+export function tablesOf({ rows, growth, floors }: Figures): Table[] {
+  return [mainTable(rows), growthTable(growth), floorTable(floors)].filter(({ lines }) => lines.length > 0);
+}
+
+/** docs/benchmarks.md with the tables of `results` in it. */
+export function writtenInto(page: string, { rows, growth, floors, conditions, peers }: Results): string {
+  const withConditions = (table: Table, lines: string[]) =>
+    [markdown(table), '', ...lines.map((line) => `- ${line}`)].join('\n');
+  let written = replacePart(page, 'table', withConditions(mainTable(rows), conditions));
+  written = replacePart(written, 'growth', markdown(growthTable(growth)));
+  written = replacePart(written, 'floor', markdown(floorTable(floors)));
+  return peers
+    ? replacePart(written, 'peers', withConditions(peerTable(peers.rows), peers.conditions))
+    : written;
+}

@@ -1,0 +1,207 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ReceivedSpans } from './collector.ts';
+import { type Cost, type RunningApp, startApp } from './run-app.ts';
+import type { SideProcess } from './side-process.ts';
+import type { Variant } from './variants.ts';
+
+/** How much is run. */
+export interface Plan {
+  startUpRounds: number;
+  searchRounds: number;
+  searchCalls: number;
+  /** Parts of a round's calls, made in turn by the variants; divides searchCalls evenly. */
+  searchSlices: number;
+  /** More than one export's batch, so that what a preload loads at its first export is loaded. */
+  warmUpCalls: number;
+  /** Of the searches that show where the floor is; as many calls as the others. */
+  floorRounds: number;
+  memoryRounds: number;
+  memoryCalls: number;
+  growthRounds: number;
+  /** In each round, for each point. */
+  growthCalls: number;
+  peerSearchRounds: number;
+  burstRounds: number;
+  burstCalls: number;
+}
+
+export const fullPlan: Plan = {
+  startUpRounds: 21,
+  searchRounds: 15,
+  searchCalls: 6000,
+  searchSlices: 12,
+  warmUpCalls: 1000,
+  floorRounds: 5,
+  memoryRounds: 9,
+  memoryCalls: 4000,
+  growthRounds: 12,
+  growthCalls: 600,
+  peerSearchRounds: 7,
+  burstRounds: 3,
+  burstCalls: 5000,
+};
+
+/** Only shows that the bench itself works: too few rounds to judge anything by. */
+export const quickPlan: Plan = {
+  startUpRounds: 2,
+  searchRounds: 1,
+  searchCalls: 600,
+  searchSlices: 2,
+  warmUpCalls: 600,
+  floorRounds: 1,
+  memoryRounds: 1,
+  memoryCalls: 1000,
+  growthRounds: 2,
+  growthCalls: 256,
+  peerSearchRounds: 1,
+  burstRounds: 1,
+  burstCalls: 5000,
+};
+
+export interface Bench {
+  plan: Plan;
+  collector: SideProcess;
+  milvus: SideProcess;
+  signal: AbortSignal;
+  /** Reports progress: what is running, which round of how many. */
+  progress(what: string, round: number, rounds: number): void;
+}
+
+/** The costs of each round, by the variant's name. */
+export type Costs = Map<string, Cost[]>;
+
+/**
+ * Runs every variant once per round, beginning with another one each time, so that what drifts on the machine hits all
+ * alike. With `warmUp` a first round, which fills the file caches, does not count.
+ */
+export async function rounds(
+  bench: Bench,
+  what: string,
+  options: { count: number; warmUp: boolean },
+  variants: Variant[],
+  run: (variants: Variant[]) => Promise<Cost[]>,
+): Promise<Costs> {
+  const costs: Costs = new Map(variants.map(({ name }) => [name, []]));
+  for (let round = options.warmUp ? 0 : 1; round <= options.count; round += 1) {
+    bench.progress(round === 0 ? `${what}, warming up` : what, round, options.count);
+    const order = rotated(variants, round);
+    const results = await run(order);
+    if (round === 0) continue;
+    for (const [at, { name }] of order.entries()) costs.get(name)?.push(results[at] as Cost);
+  }
+  return costs;
+}
+
+export function rotated<T>(values: T[], by: number): T[] {
+  return values.map((_, at) => values[(at + by) % values.length] as T);
+}
+
+/** Runs a program under one variant after the other. */
+export async function oneByOne(
+  bench: Bench,
+  variants: Variant[],
+  program: Parameters<typeof startApp>[1],
+  options: { env?: Record<string, string>; flags?: string[] } = {},
+): Promise<Cost[]> {
+  const costs: Cost[] = [];
+  for (const variant of variants)
+    costs.push(
+      await startApp(variant, program, {
+        collector: bench.collector.address,
+        signal: bench.signal,
+        ...options,
+        env: { BENCH_MILVUS: bench.milvus.address, ...options.env },
+      }).ended,
+    );
+  return costs;
+}
+
+export interface Load {
+  calls: number;
+  /** Parts that the calls are made in; they divide the calls evenly. */
+  slices: number;
+  inFlight: number;
+  warmUp: number;
+}
+
+/**
+ * One run of the searching app under each variant, and how many spans of its searches (warm-up included) reached the
+ * collector, by the variant's name. All are started and then search in turn, a slice each, while the others wait: seconds
+ * in which the machine is slow hit all of them alike.
+ */
+export async function search(
+  bench: Bench,
+  variants: Variant[],
+  load: Load,
+): Promise<{ costs: Cost[]; received: Map<string, number> }> {
+  await bench.collector.ask('forget what came before');
+  const env = {
+    BENCH_MILVUS: bench.milvus.address,
+    BENCH_CALLS: String(load.calls),
+    BENCH_SLICES: String(load.slices),
+    BENCH_IN_FLIGHT: String(load.inFlight),
+    BENCH_WARM_UP: String(load.warmUp),
+  };
+  const order = Array.from({ length: load.slices }, () => variants.map((_, at) => at)).flat();
+  const costs = await together(bench, variants, 'searches.mjs', { env }, order);
+  return { costs, received: await receivedSearches(bench, variants) };
+}
+
+/**
+ * Starts a program under all variants and lets them go in turn: `order` names their places in `variants`, each as often
+ * as the program waits to be told.
+ */
+export async function together(
+  bench: Bench,
+  variants: Variant[],
+  program: Parameters<typeof startApp>[1],
+  {
+    env,
+    deadlineMs,
+    onTurn,
+  }: { env: Record<string, string>; deadlineMs?: number; onTurn?: (turn: number) => void },
+  order: number[],
+): Promise<Cost[]> {
+  const stopped = new AbortController();
+  const options = {
+    collector: bench.collector.address,
+    signal: AbortSignal.any([bench.signal, stopped.signal]),
+    env,
+    deadlineMs,
+  };
+  const apps: RunningApp[] = [];
+  try {
+    for (const variant of variants) {
+      const app = startApp(variant, program, options);
+      apps.push(app);
+      await app.ready();
+    }
+    for (const [turn, at] of order.entries()) {
+      const app = apps[at] as RunningApp;
+      onTurn?.(turn);
+      const isLast = order.lastIndexOf(at) === turn;
+      app.go();
+      await (isLast ? app.ended : app.ready());
+    }
+    return await Promise.all(apps.map((app) => app.ended));
+  } finally {
+    // After a failure of one, the others still wait for their turn.
+    stopped.abort();
+  }
+}
+
+/** Client spans of searches that the collector has, once nothing more comes in. */
+async function receivedSearches(bench: Bench, variants: Variant[]): Promise<Map<string, number>> {
+  const received = new Map(variants.map(({ name }) => [name, 0]));
+  for (let quietPolls = 0; quietPolls < 3; ) {
+    const spans = (await bench.collector.ask('what came?')) as ReceivedSpans;
+    // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
+    for (const { name } of variants)
+      for (const [spanName, count] of Object.entries(spans[name] ?? {}))
+        if (/search/i.test(spanName)) received.set(name, (received.get(name) ?? 0) + count);
+    // What an app's last export left in the sockets may come in after its end.
+    quietPolls = Object.keys(spans).length > 0 ? 0 : quietPolls + 1;
+    await sleep(50);
+  }
+  return received;
+}
