@@ -3,10 +3,23 @@ import { test } from 'node:test';
 import { SpanKind, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { NodeSDK } from '@opentelemetry/sdk-node';
+import { attributeBytes, attributeTime, type CallFrame, differences } from '../../bench/cpu-profile.ts';
+import type { Growth } from '../../bench/growth.ts';
+import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
 import type { Row } from '../../bench/measures.ts';
+import { type Results, writtenInto } from '../../bench/results.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
 import { added, ratios, spread } from '../../bench/statistics.ts';
-import { isMet, markdownTable, replaceTable, terminalTable } from '../../bench/table.ts';
+import {
+  isFlat,
+  isMet,
+  mainTable,
+  markdown,
+  peerTable,
+  replacePart,
+  terminalText,
+} from '../../bench/table.ts';
+import { drawCostPerCall, drawStartUp } from '../../scripts/bench-plot.ts';
 
 const one = (value: number) => ({ median: value, min: value, max: value, count: 1 });
 
@@ -32,28 +45,191 @@ test('a ratio is judged by its median, lost spans by the worst burst', () => {
   assert.equal(isMet({ ...row, unit: 'spans', ours: lost, target: 0 }), false);
 });
 
-test('the table goes between its markers, as often as one likes', () => {
-  const row: Row = {
-    measure: 'startup',
-    what: 'start-up added, wall',
-    unit: 'ms',
-    none: one(300),
-    ours: { median: 51.23, min: 40, max: 60, count: 15 },
-    stock: one(500),
-    ratio: one(0.1),
-    target: 0.2,
-  };
-  const table = markdownTable([row], ['Machine: two cores']);
+const startUpRow: Row = {
+  measure: 'startup',
+  what: 'start-up added, wall',
+  unit: 'ms',
+  none: one(300),
+  ours: { median: 51.23, min: 40, max: 60, count: 15 },
+  stock: one(500),
+  ratio: one(0.1),
+  target: 0.2,
+};
+const growthRow = (size: number, oursToFirst: number): Growth => ({
+  by: 'clients',
+  operation: 'search',
+  size,
+  isFirst: size === 1,
+  none: one(300),
+  ours: one(40),
+  stock: one(100),
+  oursToFirst,
+  stockToFirst: 1,
+});
+const results: Results = {
+  rows: [startUpRow, { ...startUpRow, measure: 'cpu', what: 'CPU added per search', unit: 'µs' }],
+  growth: [growthRow(1, 1), growthRow(10, 1.2), growthRow(100, 1.6)],
+  floors: [
+    { to: 'start-up, wall', what: 'an empty preload', unit: 'ms', added: one(2) },
+    { to: 'a search, CPU', what: 'an empty span', unit: 'µs', added: one(20) },
+  ],
+  conditions: ['Machine: two cores & a <half>'],
+  peers: {
+    conditions: ['Rounds: 3'],
+    rows: [
+      { name: 'milvus-otel', package: 'milvus-otel', version: '1.0.0' },
+      { name: 'stock', package: '@opentelemetry/auto-instrumentations-node', version: '0.82.0' },
+      { name: 'Elastic', package: '@elastic/opentelemetry-node', version: '1.18.0', startUpWallMs: one(700) },
+      { name: 'Splunk', package: '@splunk/otel', problem: 'No matching version | found' },
+    ],
+  },
+};
+
+test('a table has a line for each row, in Markdown and for a terminal', () => {
   assert.match(
-    table,
+    markdown(mainTable([startUpRow])),
     /^\| start-up added, wall \| 300 ms \| 51\.2 \(40–60\) ms \| 500 ms \| 0\.10 \| <= 0\.2 \| met \|$/m,
   );
-  assert.equal(terminalTable([row], false).includes('\x1b'), false);
-  const page = 'before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n';
-  const written = replaceTable(page, table);
+  assert.equal(terminalText(mainTable([startUpRow]), false).includes('\x1b'), false);
+  const [, , coloured] = terminalText(mainTable([startUpRow]), true).split('\n');
+  assert.ok(coloured?.startsWith('\x1b[32mstart-up added, wall') && coloured.endsWith('met\x1b[0m'));
+});
+
+test('a cost that grows by more than half from the first of its series is not flat', () => {
+  assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
+});
+
+test('a peer that cannot be measured is a line with the reason', () => {
+  const lines = markdown(peerTable(results.peers?.rows ?? [])).split('\n');
+  assert.equal(lines.at(-1), '| @splunk/otel |  |  |  |  |  | not measured: No matching version \\| found |');
+});
+
+test('the tables go between their markers, as often as one likes', () => {
+  const part = (name: string) => `<!-- bench:${name}:begin -->\nold\n<!-- bench:${name}:end -->\n`;
+  const page = `before\n${part('table')}${part('growth')}${part('floor')}${part('peers')}after\n`;
+  const written = writtenInto(page, results);
   assert.ok(written.startsWith('before\n') && written.endsWith('\nafter\n') && !written.includes('old'));
-  assert.equal(replaceTable(written, table), written);
-  assert.throws(() => replaceTable('no markers', table), /lacks its markers/);
+  assert.equal(writtenInto(written, results), written);
+  const { peers: _, ...withoutPeers } = results;
+  assert.equal(writtenInto(written, withoutPeers), written, 'a run without peers keeps the last ones');
+  assert.throws(() => replacePart('no markers', 'table', ''), /lacks its markers/);
+});
+
+test('the pictures say in words what they show, and have a bar for all that was measured', () => {
+  const startUp = drawStartUp(results) as string;
+  assert.match(
+    startUp,
+    /<desc id="description">An app .*: an empty preload 2\.0 ms, milvus-otel 51 ms, stock auto-.* 500 ms, Elastic 1\.18\.0 700 ms\.<\/desc>/,
+  );
+  assert.match(startUp, /Machine: two cores &#38; a &#60;half&#62;/);
+  assert.equal(startUp.match(/<rect class="(ours|stock|floor)"/g)?.length, 4);
+  const perCall = drawCostPerCall(results) as string;
+  assert.equal(perCall.match(/<circle class="ours"/g)?.length, 3);
+  for (const picture of [startUp, perCall]) assert.doesNotMatch(picture, /NaN|undefined|Infinity/);
+  assert.equal(drawStartUp({ ...results, rows: [], floors: [], peers: undefined }), undefined);
+});
+
+const frame = (functionName: string, url = ''): CallFrame => ({
+  functionName,
+  url,
+  lineNumber: 0,
+  columnNumber: 0,
+});
+const originOf = ({ functionName, url }: CallFrame) => ({
+  group:
+    url === '' ? (functionName.startsWith('(') ? functionName : 'native') : (url.split('/')[0] as string),
+  file: url.split('/').slice(1).join('/'),
+  functionName,
+});
+
+test('what Node and V8 do counts for the file that asked for it, waiting and the profiler for nobody', () => {
+  // (root) ├─ (idle)
+  //        ├─ start, profile.mjs
+  //        └─ search, app ├─ span, ours ─ write, node ─ writev
+  //                       └─ require, ours ─ load, node's loader ─ read
+  const nodes = [
+    { id: 1, callFrame: frame('(root)'), children: [2, 3, 4] },
+    { id: 2, callFrame: frame('(idle)') },
+    { id: 3, callFrame: frame('start', 'app/profile.mjs') },
+    { id: 4, callFrame: frame('search', 'app/searches.mjs'), children: [5, 8] },
+    { id: 5, callFrame: frame('span', 'ours/span.ts'), children: [6] },
+    { id: 6, callFrame: frame('write', 'node/net'), children: [7] },
+    { id: 7, callFrame: frame('writev') },
+    { id: 8, callFrame: frame('require', 'ours/hook.ts'), children: [9] },
+    { id: 9, callFrame: frame('load', 'node/internal/modules/cjs/loader'), children: [10] },
+    { id: 10, callFrame: frame('read') },
+  ];
+  const samples = [2, 3, 4, 5, 5, 6, 7, 8, 9, 10];
+  // The second in `search` is somebody else's: that long no sample takes.
+  const timeDeltas = [9000, 100, 90_000, 100, 100, 100, 100, 100, 100, 100];
+  const found = attributeTime({ nodes, samples, timeDeltas }, originOf);
+  const inTenths = (amounts: Map<string, number>) =>
+    Object.fromEntries([...amounts].map(([name, ms]) => [name, Math.round(ms * 10)]));
+  assert.deepEqual(inTenths(found.groups), { app: 5, ours: 3, node: 2, native: 2 });
+  assert.deepEqual(inTenths(found.onBehalfOf), {
+    'app searches.mjs': 5,
+    'ours span.ts': 4,
+    'ours hook.ts': 1,
+    'node, loading of modules': 2,
+  });
+  assert.equal(Math.round(found.total * 10), 12);
+});
+
+test('bytes are attributed as time is, and the largest difference comes first', () => {
+  const head = {
+    callFrame: frame('(root)'),
+    selfSize: 0,
+    children: [
+      { callFrame: frame('span', 'ours/span.ts'), selfSize: 30, children: [] },
+      { callFrame: frame('search', 'app/searches.mjs'), selfSize: 50, children: [] },
+    ],
+  };
+  const { groups } = attributeBytes({ head }, originOf);
+  assert.deepEqual(differences(groups, new Map([['app', 45]]), 9), [
+    { name: 'ours', ours: 30, none: 0 },
+    { name: 'app', ours: 50, none: 45 },
+  ]);
+});
+
+test('a heap snapshot is summed up by name, and by what would be freed with an object', () => {
+  // root ─ roots ├─ map ─ buffer      buffer and list share text, so it is freed with neither.
+  //              └─ list              buffer ─ text, list ─ text
+  const edges: Record<number, number[]> = { 0: [1], 1: [2, 3], 2: [4], 3: [5], 4: [5], 5: [] };
+  const { order, dominators } = dominatorTree(6, (node) => edges[node] as number[]);
+  assert.equal(order.length, 6);
+  assert.deepEqual([...dominators], [0, 0, 1, 1, 2, 1]);
+
+  const strings = ['', 'roots', '/app/node_modules/map/index.js', 'List', 'Buffer', 'text'];
+  const types = ['synthetic', 'object', 'string'];
+  const kinds = [0, 0, 1, 1, 1, 2];
+  const sizes = [0, 0, 10_000, 40_000, 50_000, 7];
+  const summary = summarize({
+    snapshot: {
+      meta: {
+        node_fields: ['type', 'name', 'id', 'self_size', 'edge_count'],
+        node_types: [types],
+        edge_fields: ['type', 'name_or_index', 'to_node'],
+        edge_types: [['property', 'weak', 'shortcut']],
+      },
+    },
+    nodes: sizes.flatMap((size, node) => [
+      kinds[node] as number,
+      node,
+      node,
+      size,
+      (edges[node] as number[]).length,
+    ]),
+    edges: Object.values(edges)
+      .flat()
+      .flatMap((to) => [0, 0, to * 5]),
+    strings,
+  });
+  assert.equal(summary.totalBytes, 100_007);
+  assert.deepEqual(summary.retained, [
+    { name: 'object map/index.js', bytes: 60_000 },
+    { name: 'object List', bytes: 40_000 },
+  ]);
+  assert.equal(summary.byName.get('string'), 7);
 });
 
 test("the bench's collector counts the client spans of a real exporter by service and name", async (t) => {
