@@ -32,7 +32,7 @@ export const PEERS: PeerDefinition[] = [
   {
     name: 'Splunk',
     package: '@splunk/otel',
-    fallback: '4.7.0',
+    fallback: '4.7.2',
     preload: '@splunk/otel/instrument.js',
     env: () => DETECTORS,
   },
@@ -40,9 +40,13 @@ export const PEERS: PeerDefinition[] = [
     name: 'Datadog',
     package: 'dd-trace',
     preload: 'dd-trace/initialize.mjs',
-    // It speaks to an agent of its own kind, and telemetry about itself and remote configuration are not tracing.
+    // As it comes, it speaks to an agent of its own kind; told to use OTLP, it does so over HTTP only. Telemetry about itself,
+    // metrics and remote configuration are not tracing.
     env: (agent) => ({
+      OTEL_TRACES_EXPORTER: '',
       DD_TRACE_AGENT_URL: `http://${agent.address}`,
+      DD_TRACE_STARTUP_LOGS: 'false',
+      DD_RUNTIME_METRICS_ENABLED: 'false',
       DD_INSTRUMENTATION_TELEMETRY_ENABLED: 'false',
       DD_REMOTE_CONFIGURATION_ENABLED: 'false',
     }),

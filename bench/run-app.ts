@@ -35,7 +35,13 @@ export interface RunningApp {
   ended: Promise<Cost>;
 }
 
-export type Program = 'start-up.mjs' | 'start-up-web.mjs' | 'searches.mjs' | 'memory.mjs' | 'growth.mjs';
+export type Program =
+  | 'nothing.mjs'
+  | 'start-up.mjs'
+  | 'start-up-web.mjs'
+  | 'searches.mjs'
+  | 'memory.mjs'
+  | 'growth.mjs';
 
 // A preload that hangs at the end must not hold the bench for ever.
 const DEADLINE_MS = 120_000;

@@ -1,3 +1,4 @@
+import type { CacheCost } from './compile-cache.ts';
 import { FLAT, type Growth } from './growth.ts';
 import type { Floor, Row, Unit } from './measures.ts';
 import type { Peer } from './peers.ts';
@@ -44,7 +45,8 @@ export function mainTable(rows: Row[]): Table {
 
 /** Whether the cost of a call stays the same; undefined for the first of a series, which the others are held against. */
 export function isFlat(growth: Growth): boolean | undefined {
-  return growth.isFirst ? undefined : growth.oursToFirst <= FLAT;
+  // Below zero the noise was larger than the cost: nothing was shown.
+  return growth.isFirst ? undefined : growth.oursToFirst >= 0 && growth.oursToFirst <= FLAT;
 }
 
 export function growthTable(growth: Growth[]): Table {
@@ -76,6 +78,14 @@ export function floorTable(floors: Floor[]): Table {
     title: 'The floor',
     head: ['', 'added'],
     lines: floors.map(({ to, what, unit, added }) => ({ cells: [`${to}: ${what}`, withUnit(added, unit)] })),
+  };
+}
+
+export function cacheTable(costs: CacheCost[]): Table {
+  return {
+    title: "V8's compile cache: added to the start of an app",
+    head: ['', 'wall', 'CPU'],
+    lines: costs.map(({ what, wall, cpu }) => ({ cells: [what, withUnit(wall, 'ms'), withUnit(cpu, 'ms')] })),
   };
 }
 

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { compileCache } from '../bench/compile-cache.ts';
 import { type MeasureName, measure, measureNames } from '../bench/measures.ts';
 import { measurePeers } from '../bench/peers.ts';
 import {
@@ -22,13 +23,14 @@ import {
 } from '../bench/results.ts';
 import { type Bench, fullPlan, quickPlan } from '../bench/rounds.ts';
 import { type SideProcess, startSideProcess } from '../bench/side-process.ts';
-import { peerTable, replacePart, type Table, terminalText } from '../bench/table.ts';
+import { cacheTable, peerTable, replacePart, type Table, terminalText } from '../bench/table.ts';
 import { type Installed, installVariants } from '../bench/variants.ts';
 import { writePlots } from './bench-plot.ts';
 
 const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
        npm run bench -- --peers [--quick] [--write]
        npm run bench -- --profile [--quick] [--only <names>] [--write]
+       npm run bench -- --compile-cache [--quick]
 
 Measures what milvus-otel/register adds to an app, as a ratio to what the stock
 @opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes under 10 minutes.
@@ -39,6 +41,7 @@ Measures what milvus-otel/register adds to an app, as a ratio to what the stock
   --profile       instead, where the time goes: what the preload adds, by package, file and function; --only takes
                   some of ${profileNames.join(', ')}. The profiles are kept in
                   .cache/bench/profiles
+  --compile-cache instead, what V8's compile cache would change at start-up
   --quick         a few rounds only: shows that the bench works, not how good the figures are
   --write         keep the figures in bench/results.json, docs/benchmarks.md and the plots in docs/ (not with
                   --quick or --only)
@@ -61,6 +64,7 @@ async function main(args: string[]): Promise<number> {
       write: { type: 'boolean', default: false },
       peers: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
+      'compile-cache': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -75,13 +79,18 @@ async function main(args: string[]): Promise<number> {
     console.error(`bench: --only ${unknown.join(',')} is not known: take some of ${names.join(', ')}`);
     return 2;
   }
-  if (values.peers && (values.profile || values.only)) {
-    console.error('bench: --peers goes with neither --profile nor --only: run them one after the other');
+  const instead = (['peers', 'profile', 'compile-cache'] as const).filter((name) => values[name]);
+  if (instead.length > 1) {
+    console.error(`bench: --${instead.join(' and --')} do not go together: run one after the other`);
     return 2;
   }
-  if (values.write && (values.quick || values.only)) {
+  if (values.only && (values.peers || values['compile-cache'])) {
+    console.error(`bench: --${instead} takes no --only: leave it out`);
+    return 2;
+  }
+  if (values.write && (values.quick || values.only || values['compile-cache'])) {
     console.error(
-      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick and --only',
+      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only and --compile-cache',
     );
     return 2;
   }
@@ -109,6 +118,12 @@ async function main(args: string[]): Promise<number> {
     const bench: Bench = { plan, collector, milvus, signal: stopped.signal, progress };
     if (values.profile) {
       await runProfile(bench, installed, values, wanted as Set<ProfileName>);
+      return 0;
+    }
+    if (values['compile-cache']) {
+      const costs = await compileCache(bench, installed);
+      endProgress();
+      print([cacheTable(costs)], conditions(installed, `${plan.startUpRounds}`));
       return 0;
     }
     let results: Results;

@@ -97,6 +97,7 @@ test('a table has a line for each row, in Markdown and for a terminal', () => {
 
 test('a cost that grows by more than half from the first of its series is not flat', () => {
   assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
+  assert.equal(isFlat(growthRow(10, -0.5)), false, 'noise that is larger than the cost shows nothing');
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {

@@ -1,0 +1,4 @@
+// An app that does nothing.
+import { reportAtExit } from './report.mjs';
+
+reportAtExit();
