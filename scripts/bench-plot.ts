@@ -22,6 +22,7 @@ const barWidth = width - barLeft - margin - valueWidth;
 const rowHeight = 30;
 const barHeight = 15;
 const groupHeadHeight = 44;
+const groupGap = 14;
 const headHeight = 62;
 const footHeight = 44;
 const chartHeight = 150;
@@ -137,7 +138,7 @@ function peerBars({ peers }: Results, of: (peer: Peer) => Spread | undefined): B
 function drawGroups(
   title: string,
   all: Group[],
-  { conditions }: Results,
+  { conditions, peers }: Results,
   growth: Growth[],
 ): string | undefined {
   const groups = all.filter(({ bars }) => bars.length > 0);
@@ -146,7 +147,7 @@ function drawGroups(
   let y = headHeight;
   for (const group of groups) {
     parts.push(...drawGroup(group, y));
-    y += groupHeadHeight + group.bars.length * rowHeight;
+    y += groupHeadHeight + group.bars.length * rowHeight + groupGap;
   }
   if (growth.length > 0) {
     parts.push(...drawGrowth(growth, y));
@@ -168,7 +169,7 @@ function drawGroups(
     `<text class="title" x="${margin}" y="38">${escaped(title)}</text>`,
     ...parts,
     `<text class="quiet" x="${margin}" y="${height - 18}">${escaped(conditions[0] ?? '')}</text>`,
-    `<text class="quiet end" x="${width - margin}" y="${height - 18}">bar: median, line: smallest to largest</text>`,
+    `<text class="quiet end" x="${width - margin}" y="${height - 18}">bar: median, line: smallest to largest${peers ? '; peers in rounds of their own' : ''}</text>`,
     '</svg>',
   ];
   return `${lines.join('\n')}\n`;

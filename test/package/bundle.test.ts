@@ -52,15 +52,24 @@ async function bytes(fits: RegExp): Promise<number> {
 }
 
 describe('a module', () => {
-  test('is in one file only', () => {
-    const places = new Map<string, string[]>();
-    for (const [file, sources] of modules)
-      for (const source of sources) places.set(source, [...(places.get(source) ?? []), file]);
-    assert.deepEqual(
-      [...places].filter(([source, { length }]) => length > 1 && !source.startsWith('\0')),
-      [],
-    );
-  });
+  // The doctor is a program of its own, with a bundle of its own: the preload shall not load any part of it.
+  const bundles: Record<string, (file: string) => boolean> = {
+    'the preload': (file) => !file.startsWith('doctor'),
+    'the doctor': (file) => file.startsWith('doctor'),
+  };
+  for (const [bundle, isPart] of Object.entries(bundles)) {
+    test(`is in one file of ${bundle} only`, () => {
+      const places = new Map<string, string[]>();
+      for (const [file, sources] of modules)
+        for (const source of isPart(file) ? sources : [])
+          places.set(source, [...(places.get(source) ?? []), file]);
+      assert.ok(places.has('../src/settings.ts'), `the files of ${bundle} are not those that were meant`);
+      assert.deepEqual(
+        [...places].filter(([source, { length }]) => length > 1 && !source.startsWith('\0')),
+        [],
+      );
+    });
+  }
 
   test('is not there as an ES module and as CommonJS', () => {
     // Packages have the same module as dist/x.mjs and dist/x.cjs, or below build/esm/ and build/src/.

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { SpanKind, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
@@ -114,6 +115,13 @@ test('the tables go between their markers, as often as one likes', () => {
   const { peers: _, ...withoutPeers } = results;
   assert.equal(writtenInto(written, withoutPeers), written, 'a run without peers keeps the last ones');
   assert.throws(() => replacePart('no markers', 'table', ''), /lacks its markers/);
+});
+
+test('docs/benchmarks.md has a place for everything that is written into it', async () => {
+  const page = await readFile(new URL('../../docs/benchmarks.md', import.meta.url), 'utf8');
+  assert.match(writtenInto(page, results), /@elastic\/opentelemetry-node 1\.18\.0/);
+  for (const part of ['profile-startup', 'profile-search'])
+    assert.match(replacePart(page, part, 'new text'), /\nnew text\n/);
 });
 
 test('the pictures say in words what they show, and have a bar for all that was measured', () => {
