@@ -94,6 +94,10 @@ async function main(args: string[]): Promise<number> {
     );
     return 2;
   }
+  if (values.write && values.peers && (await readResults()) === undefined) {
+    console.error('bench: peers are added to bench/results.json: run `npm run bench -- --write` first');
+    return 2;
+  }
 
   const plan = values.quick ? quickPlan : fullPlan;
   const [load] = os.loadavg() as [number, number, number];
@@ -132,10 +136,7 @@ async function main(args: string[]): Promise<number> {
       const about = conditions(installed, roundsOfPeers(plan));
       endProgress();
       print([peerTable(rows)], about);
-      const kept = await readResults();
-      if (!kept && values.write)
-        throw new Error('bench/results.json is not there: run `npm run bench -- --write` first');
-      results = { ...(kept ?? EMPTY), peers: { conditions: about, rows } };
+      results = { ...((await readResults()) ?? EMPTY), peers: { conditions: about, rows } };
     } else {
       const figures = await measure(bench, installed, wanted as Set<MeasureName>);
       results = {
