@@ -111,13 +111,14 @@ describe('a collector', { concurrency: 2 }, () => {
   }
 
   test('gets it compressed when that is asked for', async (t) => {
-    let name: unknown;
+    const names: unknown[] = [];
     const server = createHttp(async (request, response) => {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk);
       if (request.headers['content-encoding'] === 'gzip')
-        name = JSON.parse(String(gunzipSync(Buffer.concat(chunks)))).resourceSpans[0].scopeSpans[0].spans[0]
-          .name;
+        names.push(
+          JSON.parse(String(gunzipSync(Buffer.concat(chunks)))).resourceSpans[0].scopeSpans[0].spans[0].name,
+        );
       response.setHeader('content-type', 'application/json').end('{}');
     }).listen(0, '127.0.0.1');
     t.after(() => server.close());
@@ -128,7 +129,8 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
     });
     assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
-    assert.equal(name, 'milvus-otel doctor');
+    // The probe's come there too.
+    assert.ok(names.includes('milvus-otel doctor'), String(names));
   });
 
   test('that is down', async () => {
