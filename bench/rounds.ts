@@ -11,7 +11,7 @@ export interface Plan {
   searchCalls: number;
   /** Parts of a round's calls, made in turn by the variants; divides searchCalls evenly. */
   searchSlices: number;
-  /** More than one export's batch, so that what a preload loads at its first export is loaded. */
+  /** Enough that what a preload loads at its first export is loaded, and that V8 has compiled what it will compile. */
   warmUpCalls: number;
   /** Of the searches that show where the floor is; as many calls as the others. */
   floorRounds: number;
@@ -30,7 +30,7 @@ export const fullPlan: Plan = {
   searchRounds: 15,
   searchCalls: 6000,
   searchSlices: 12,
-  warmUpCalls: 1000,
+  warmUpCalls: 3000,
   floorRounds: 5,
   memoryRounds: 9,
   memoryCalls: 3000,

@@ -17,7 +17,8 @@ export const CHECKS = {
   'runtime.copies':
     'Packages that are there several times: @opentelemetry/*, @grpc/grpc-js, the SDK, milvus-otel',
   'runtime.esm': 'How ES modules are patched on this Node',
-  'runtime.bundle': 'Whether the SDK is inside a bundle, where its calls are traced without collections and results',
+  'runtime.bundle':
+    'Whether the SDK is inside a bundle, where its calls are traced without collections and results',
   'settings.values': 'Every OTEL_ variable that is set, as it is understood; secrets are not shown',
   'settings.unusable': 'A value that cannot be used, and what is used instead',
   'settings.misspelt': 'A name that nothing reads, and the one that was meant',
