@@ -128,7 +128,7 @@ function assertClean(text: string): void {
 
 describe('no secret is printed', { concurrency: 2 }, () => {
   for (const [collector, env] of Object.entries(COLLECTORS)) {
-    for (const level of ['', 'info', 'debug', 'all']) {
+    for (const level of ['', 'none', 'error', 'warn', 'info', 'debug', 'verbose', 'all']) {
       for (const ending of level === '' || level === 'all' ? ['return', 'exit'] : ['return']) {
         test(`beside a collector ${collector}, at the level ${level || 'that is not set'}, ending by ${ending}`, async () => {
           const { stdout, stderr, code } = await runs.run({
