@@ -9,6 +9,7 @@ import type { Row } from '../bench/measures.ts';
 import type { Peer } from '../bench/peers.ts';
 import type { Results } from '../bench/results.ts';
 import type { Spread } from '../bench/statistics.ts';
+import { escaped, px } from './svg.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
@@ -259,14 +260,6 @@ function ticks(largest: number): number[] {
 
 function amount(value: number): string {
   return Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(1);
-}
-
-function px(value: number): number {
-  return Math.round(value * 100) / 100;
-}
-
-function escaped(text: string): string {
-  return text.replace(/[<>&"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 /** Writes both pictures into `folder`, docs/ when not given. Rejects when the results are not those of a whole run. */

@@ -1,8 +1,9 @@
 /** The demo on the compose setup: Milvus and Jaeger in containers, spans read back through Jaeger's query API. */
 import path from 'node:path';
-import { checkMilvus, clientService, type Say, type Stack, type Teardown, withSigns } from './demo-stack.ts';
+import { checkMilvus, clientService, type Say, type Stack, withSigns } from './demo-stack.ts';
 import { type GuardedOptions, spawnGuarded } from './guarded-child.ts';
 import type { ReceivedSpan } from './receiver.ts';
+import type { Teardown } from './teardown.ts';
 
 const composeFile = path.join(import.meta.dirname, '..', 'compose', 'docker-compose.yml');
 const queryDeadlineMs = 5_000;

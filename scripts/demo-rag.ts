@@ -1,19 +1,8 @@
 /** The RAG sample on a real Milvus: some questions, the trace of one, and where the time of all of them went. */
-import path from 'node:path';
-import { parseArgs, styleText } from 'node:util';
+import { styleText } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { ensureBuilt } from './build.ts';
-import {
-  appVariables,
-  callsOf,
-  endOnSignals,
-  joinedSpans,
-  type Say,
-  type Stack,
-  startStack,
-  startTraced,
-  Teardown,
-} from './demo-stack.ts';
+import { node, runCommand, say, startedBy } from './demo-command.ts';
+import { callsOf, joinedSpans, type Stack, startStack, startTraced } from './demo-stack.ts';
 import type { ReceivedSpan } from './receiver.ts';
 import { medianSteps, type RequestSteps, requestSteps, searchIn, stepsTable } from './request-steps.ts';
 import { countJoins, formatTree, type TraceNode, traceTrees } from './trace-tree.ts';
@@ -57,29 +46,10 @@ const answerDeadlineMs = 30_000;
 /** The service sends its spans every five seconds, as apps do that are not told otherwise. */
 const spansDeadlineMs = 30_000;
 
-class UsageError extends Error {}
-
-interface Options {
-  keep: boolean;
-  help: boolean;
-}
-
 interface Answer {
   answer: string | null;
   sources: { title: string; score: number }[];
 }
-
-function readOptions(args: string[]): Options {
-  try {
-    const off = { type: 'boolean', default: false } as const;
-    return parseArgs({ args, options: { keep: off, help: off } }).values;
-  } catch (error) {
-    // The first sentence names the argument; the others are about positional ones, of which there are none here.
-    throw new UsageError((error as Error).message.split('. ')[0]);
-  }
-}
-
-const say: Say = (who, line) => console.log(`${styleText('dim', who.padEnd(7))} ${line}`);
 
 async function post<T>(url: URL, body: object): Promise<T> {
   const response = await fetch(url, {
@@ -168,17 +138,12 @@ async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: s
 }
 
 function printKept(stack: Stack, serviceUrl: string): void {
-  // Not just `node`: the machine's own may be too old for the preload.
-  const node = path.relative(process.cwd(), process.execPath);
   console.log(`
 Left running. The traces are at ${stack.viewerUrl}, the service is at ${serviceUrl}
   curl ${serviceUrl}/ask -H 'content-type: application/json' -d '{"question": "What is a span?"}'
   ${node} samples/rag/load.mjs --url ${serviceUrl}
 It was started from this folder by
-  ${Object.entries({ ...appVariables(stack, service), MILVUS_ADDRESS: stack.milvusAddress })
-    .map((pair) => pair.join('='))
-    .join(' \\\n  ')} \\
-  ${node} --import milvus-otel/register ${sample}
+${startedBy(stack, sample, service)}
 Ctrl-C ends it all.`);
 }
 
@@ -192,46 +157,19 @@ async function dropCollection(address: string): Promise<void> {
   }
 }
 
-/** Gives the exit code. */
-async function runDemo(options: Options, teardown: Teardown): Promise<number> {
-  let keptExitCode: number | undefined;
-  endOnSignals(teardown, (usual) => keptExitCode ?? usual);
-
-  await ensureBuilt();
-  const milvusAddress = process.env.MILVUS_ADDRESS || undefined;
-  const stack = await startStack({ say, teardown, milvusAddress, viewer: true, collection });
-  // Before the service, so that it is done after the service's end.
-  if (milvusAddress !== undefined) teardown.add(() => dropCollection(stack.milvusAddress));
-  const variables = { RAG_COLLECTION: collection, PORT: '0' };
-  const app = startTraced({ stack, file: sample, say, teardown, service, variables });
-  const [, serviceUrl = ''] = await app.said(/^listening on (\S+)$/);
-  await askAll(serviceUrl);
-  const { allJoined, result } = await showTraces(stack);
-  const exitCode = allJoined ? 0 : 1;
-
-  if (options.keep) {
-    console.log(result);
-    keptExitCode = exitCode;
-    printKept(stack, serviceUrl);
-    // Until a signal: an open handle is what keeps the process alive meanwhile.
-    await new Promise(() => setInterval(() => {}, 2 ** 30));
-  }
-  // The result is the last line, so what is said at the end comes before it.
-  await teardown.run();
-  console.log(result);
-  return exitCode;
-}
-
-const teardown = new Teardown();
-try {
-  const options = readOptions(process.argv.slice(2));
-  if (options.help) console.log(usage);
-  else process.exitCode = await runDemo(options, teardown);
-} catch (error) {
-  const { message } = error as Error;
-  console.error(error instanceof UsageError ? `demo:rag: ${message}\n\n${usage}` : `demo:rag: ${message}`);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-}
-await teardown.run();
-// What is still open (idle connections) has no more to say.
-process.exit();
+await runCommand({
+  name: 'demo:rag',
+  usage,
+  async run(_options, teardown) {
+    const milvusAddress = process.env.MILVUS_ADDRESS || undefined;
+    const stack = await startStack({ say, teardown, milvusAddress, viewer: true, collection });
+    // Before the service, so that it is done after the service's end.
+    if (milvusAddress !== undefined) teardown.add(() => dropCollection(stack.milvusAddress));
+    const variables = { RAG_COLLECTION: collection, PORT: '0' };
+    const app = startTraced({ stack, file: sample, say, teardown, service, variables });
+    const [, serviceUrl = ''] = await app.said(/^listening on (\S+)$/);
+    await askAll(serviceUrl);
+    const { allJoined, result } = await showTraces(stack);
+    return { isSound: allJoined, result, printKept: () => printKept(stack, serviceUrl) };
+  },
+});

@@ -1,7 +1,6 @@
-/** What the demo and the picture share: a Milvus, a place for its spans, an app run under the preload, and the end of all. */
+/** What the demos and the picture share: a Milvus, a place for its spans, and an app run under the preload. */
 import { once } from 'node:events';
 import net from 'node:net';
-import { constants } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { spawnGuarded } from './guarded-child.ts';
 import { startMilvus } from './milvus.ts';
 import { type ReceivedSpan, startReceiver } from './receiver.ts';
+import type { Teardown } from './teardown.ts';
 import { countJoins, traceTrees } from './trace-tree.ts';
 
 export const clientService = 'milvus-client';
@@ -34,47 +34,6 @@ export interface Stack {
   viewerUrl: string | undefined;
   /** Every span of the run up to now. */
   spans(): Promise<ReceivedSpan[]>;
-}
-
-/** What was started, for the end of the run: all of it is stopped once, the last started first. */
-export class Teardown {
-  #stops = new Set<() => Promise<void>>();
-  #stopped: Promise<void> | undefined;
-
-  /** Gives a function that takes it off again, for what has ended by itself. */
-  add(stop: () => Promise<void>): () => void {
-    this.#stops.add(stop);
-    return () => this.#stops.delete(stop);
-  }
-
-  run(): Promise<void> {
-    this.#stopped ??= this.#stopAll();
-    return this.#stopped;
-  }
-
-  async #stopAll(): Promise<void> {
-    for (const stop of [...this.#stops].reverse()) {
-      // What cannot be stopped shall not keep the rest alive.
-      await stop().catch((error: Error) => console.error(error.message));
-    }
-  }
-}
-
-/**
- * Ctrl-C, a closed terminal and `kill` tear down first. The code to exit with is asked for at that time. A signal that
- * comes again changes nothing: npm and the terminal both deliver the same Ctrl-C.
- */
-export function endOnSignals(teardown: Teardown, exitCodeFor: (usual: number) => number): void {
-  let isEnding = false;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, async () => {
-      if (isEnding) return;
-      isEnding = true;
-      const exitCode = exitCodeFor(128 + constants.signals[signal]);
-      await teardown.run();
-      process.exit(exitCode);
-    });
-  }
 }
 
 export interface StackOptions {

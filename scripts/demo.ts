@@ -1,18 +1,7 @@
 /** One command that shows the join: a real Milvus, a plain app under the preload, and their spans in one tree. */
-import path from 'node:path';
-import { parseArgs, styleText } from 'node:util';
-import { ensureBuilt } from './build.ts';
-import {
-  appVariables,
-  clientService,
-  endOnSignals,
-  joinedSpans,
-  runTraced,
-  type Say,
-  type Stack,
-  startStack,
-  Teardown,
-} from './demo-stack.ts';
+import { runCommand, say, startedBy, UsageError } from './demo-command.ts';
+import { clientService, joinedSpans, runTraced, type Stack, startStack } from './demo-stack.ts';
+import type { Teardown } from './teardown.ts';
 import { countJoins, formatTrees, traceTrees } from './trace-tree.ts';
 
 const usage = `npm run demo [-- options]
@@ -36,29 +25,9 @@ const sample = 'samples/quickstart/quickstart.mjs';
 const shownDepth = 3;
 const spansDeadlineMs = 20_000;
 
-class UsageError extends Error {}
-
-interface Options {
-  keep: boolean;
-  docker: boolean;
-  help: boolean;
-}
-
-function readOptions(args: string[]): Options {
-  try {
-    const off = { type: 'boolean', default: false } as const;
-    return parseArgs({ args, options: { keep: off, docker: off, help: off } }).values;
-  } catch (error) {
-    // The first sentence names the argument; the others are about positional ones, of which there are none here.
-    throw new UsageError((error as Error).message.split('. ')[0]);
-  }
-}
-
-const say: Say = (who, line) => console.log(`${styleText('dim', who.padEnd(7))} ${line}`);
-
-async function startFor(options: Options, teardown: Teardown): Promise<Stack> {
+async function startFor(docker: boolean, teardown: Teardown): Promise<Stack> {
   const milvusAddress = process.env.MILVUS_ADDRESS || undefined;
-  if (!options.docker) return await startStack({ say, teardown, milvusAddress, viewer: true });
+  if (!docker) return await startStack({ say, teardown, milvusAddress, viewer: true });
   if (milvusAddress !== undefined) {
     throw new UsageError(`MILVUS_ADDRESS is "${milvusAddress}" and --docker is given: leave out one of them`);
   }
@@ -98,55 +67,24 @@ async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: s
 }
 
 function printKept(stack: Stack): void {
-  const variables = { ...appVariables(stack), MILVUS_ADDRESS: stack.milvusAddress };
-  // Not just `node`: the machine's own may be too old for the preload.
-  const node = path.relative(process.cwd(), process.execPath);
-  const assignments = Object.entries(variables).map((pair) => pair.join('='));
   console.log(`
 Left running. The traces are at ${stack.viewerUrl}
 Another run, from this folder:
-  ${assignments.join(' \\\n  ')} \\
-  ${node} --import milvus-otel/register ${sample}
+${startedBy(stack, sample)}
 Ctrl-C ends it all.`);
 }
 
-/** Gives the exit code. */
-async function runDemo(options: Options, teardown: Teardown): Promise<number> {
-  let keptExitCode: number | undefined;
-  endOnSignals(teardown, (usual) => keptExitCode ?? usual);
-
-  await ensureBuilt();
-  const stack = await startFor(options, teardown);
-  const appCode = await runTraced(stack, sample, say, teardown);
-  const { allJoined, result } = await showTraces(stack);
-  if (appCode !== 0) {
-    console.error(appCode === null ? `${sample} had to be ended` : `${sample} ended with code ${appCode}`);
-  }
-  const exitCode = allJoined && appCode === 0 ? 0 : 1;
-
-  if (options.keep) {
-    console.log(result);
-    keptExitCode = exitCode;
-    printKept(stack);
-    // Until a signal: an open handle is what keeps the process alive meanwhile.
-    await new Promise(() => setInterval(() => {}, 2 ** 30));
-  }
-  // The result is the last line, so what is said at the end comes before it.
-  await teardown.run();
-  console.log(result);
-  return exitCode;
-}
-
-const teardown = new Teardown();
-try {
-  const options = readOptions(process.argv.slice(2));
-  if (options.help) console.log(usage);
-  else process.exitCode = await runDemo(options, teardown);
-} catch (error) {
-  const { message } = error as Error;
-  console.error(error instanceof UsageError ? `demo: ${message}\n\n${usage}` : `demo: ${message}`);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-}
-await teardown.run();
-// What is still open (idle connections) has no more to say.
-process.exit();
+await runCommand({
+  name: 'demo',
+  usage,
+  flags: ['docker'],
+  async run({ docker }, teardown) {
+    const stack = await startFor(docker, teardown);
+    const appCode = await runTraced(stack, sample, say, teardown);
+    const { allJoined, result } = await showTraces(stack);
+    if (appCode !== 0) {
+      console.error(appCode === null ? `${sample} had to be ended` : `${sample} ended with code ${appCode}`);
+    }
+    return { isSound: allJoined && appCode === 0, result, printKept: () => printKept(stack) };
+  },
+});

@@ -1,13 +1,9 @@
 /** A real Jaeger for the tests, without Docker, on free ports. */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type GoBuildOptions, lastLines } from './go-program.ts';
-import { spawnGuarded } from './guarded-child.ts';
+import { freePorts } from './free-ports.ts';
+import type { GoBuildOptions } from './go-program.ts';
 import { ensureJaeger, jaegerVersion } from './jaeger-build.ts';
+import { startTelemetryProgram } from './telemetry-program.ts';
 
-const readyWithinMs = 30_000;
 const startAttempts = 3;
 
 export interface Jaeger {
@@ -42,7 +38,7 @@ export async function startJaeger(options: GoBuildOptions = {}): Promise<Jaeger>
 
 async function launch(program: string, log: (line: string) => void = () => {}): Promise<Jaeger> {
   const [otlpGrpc, otlpHttp, queryHttp, queryGrpc, admin, collectorGrpc, collectorHttp] = await freePorts(7);
-  const server = spawnGuarded(
+  const { stop } = await startTelemetryProgram(
     program,
     [
       `--collector.otlp.grpc.host-port=127.0.0.1:${otlpGrpc}`,
@@ -53,39 +49,10 @@ async function launch(program: string, log: (line: string) => void = () => {}): 
       `--collector.grpc-server.host-port=127.0.0.1:${collectorGrpc}`,
       `--collector.http-server.host-port=127.0.0.1:${collectorHttp}`,
     ],
-    {
-      cwd: dirname(program),
-      // Nothing of the caller's environment: Jaeger reads OTEL_* and any of its options from there. Sampler off, since it
-      // traces itself to localhost:4317, which may be somebody's collector.
-      env: { SPAN_STORAGE_TYPE: 'memory', OTEL_TRACES_SAMPLER: 'always_off' },
-      stdout: 'ignore',
-      stderr: 'pipe',
-    },
+    // Sampler off, since Jaeger traces itself to localhost:4317, which may be somebody's collector.
+    { SPAN_STORAGE_TYPE: 'memory', OTEL_TRACES_SAMPLER: 'always_off' },
+    `http://127.0.0.1:${admin}/`,
   );
-  let output = '';
-  // Read to the end, or a full pipe would stop Jaeger; its last words are for the message of a failed start.
-  server.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    output = (output + text).slice(-8_000);
-  });
-  const closed = once(server.process, 'close');
-  const stop = async () => {
-    await server.stop();
-    await closed;
-  };
-
-  const deadline = Date.now() + readyWithinMs;
-  while (!(await isReady(`http://127.0.0.1:${admin}/`))) {
-    const { exitCode } = server.process;
-    if (exitCode !== null || Date.now() > deadline) {
-      await stop();
-      const what =
-        exitCode !== null ? `ended with code ${exitCode}` : `was not ready within ${readyWithinMs / 1000} s`;
-      throw new Error(
-        `Jaeger ${jaegerVersion} ${what}. The end of its log:\n${lastLines(output.trim(), 10)}`,
-      );
-    }
-    await sleep(50);
-  }
   const queryUrl = `http://127.0.0.1:${queryHttp}`;
   log(`Jaeger ${jaegerVersion}: up, OTLP/gRPC on 127.0.0.1:${otlpGrpc}, query API on ${queryUrl}`);
   return {
@@ -95,23 +62,4 @@ async function launch(program: string, log: (line: string) => void = () => {}): 
     version: jaegerVersion,
     stop,
   };
-}
-
-async function isReady(healthUrl: string): Promise<boolean> {
-  try {
-    const response = await fetch(healthUrl, { signal: AbortSignal.timeout(2_000) });
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false;
-  }
-}
-
-/** Ports of 127.0.0.1 that nobody listens on now. All are held together before any is given back, so that they differ. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
 }

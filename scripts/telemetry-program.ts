@@ -1,5 +1,6 @@
-/** Starts a real OpenTelemetry Collector or Jaeger 2 for the tests, with the configurations that users get. */
+/** Starts a real OpenTelemetry Collector or Jaeger for the tests. */
 import { once } from 'node:events';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lastLines } from './go-program.ts';
 import { spawnGuarded } from './guarded-child.ts';
@@ -14,8 +15,8 @@ export interface TelemetryProgram {
 }
 
 /**
- * Resolves once `healthUrl` answers 200. The program sees PATH and `env`, nothing else, and dies with this process.
- * Rejects with the end of its log.
+ * Resolves once `healthUrl` answers 200. The program sees PATH and `env` and nothing else of the caller's, since all of
+ * them read OTEL_* and more from there; its folder is its own. It dies with this process. Rejects with the end of its log.
  */
 export async function startTelemetryProgram(
   program: string,
@@ -25,6 +26,7 @@ export async function startTelemetryProgram(
 ): Promise<TelemetryProgram> {
   // exec: a signal to the shell's child is one to the program.
   const server = spawnGuarded('/bin/sh', ['-c', 'echo "pid $$" >&2; exec "$@"', 'sh', program, ...args], {
+    cwd: dirname(program),
     env: { PATH: process.env.PATH, ...env },
     stdout: 'ignore',
     stderr: 'pipe',
@@ -54,7 +56,7 @@ export async function startTelemetryProgram(
     if (ended || performance.now() > deadlineMs) {
       await stop();
       throw new Error(
-        `${program} ${ended ? 'ended' : 'was not ready in time'}. The end of its log:\n${lastLines(output.trim(), 15)}`,
+        `${program} ${ended ? 'ended' : `was not ready within ${readyWithinMs / 1000} s`}. The end of its log:\n${lastLines(output.trim(), 15)}`,
       );
     }
     await sleep(100);

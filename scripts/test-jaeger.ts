@@ -4,8 +4,8 @@ import path from 'node:path';
 import { ensureBuilt } from './build.ts';
 import { collectorVersion, ensureCollector } from './collector-build.ts';
 import { ensureComposeLoader } from './compose-build.ts';
-import { type GuardedChild, spawnGuarded } from './guarded-child.ts';
 import { ensureJaeger, ensureJaeger2, goNeeded, jaeger2Version, jaegerVersion } from './jaeger-build.ts';
+import { runTests } from './test-runner.ts';
 
 const help = `npm run test:jaeger                  every test against a real Jaeger and a real OpenTelemetry Collector: sample apps under
                                      the preload, a real Milvus, and the joined traces asked from Jaeger's query API
@@ -17,48 +17,16 @@ Go modules on the first run, which needs Go ${goNeeded} or newer and takes about
 
 const root = path.join(import.meta.dirname, '..');
 
-let runner: GuardedChild | undefined;
-
-/** Resolves to the exit code. */
-async function main(args: string[]): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) {
-    console.log(help);
-    return 0;
-  }
+await runTests(help, async (args) => {
   const stray = args.find((arg) => !arg.startsWith('-'));
   if (stray !== undefined)
     throw new Error(`"${stray}" is no option: this runs all tests of test/jaeger\n\n${help}`);
   await ensureBuilt();
-  // Before the tests, so that the minutes it takes the first time count against no test's time.
+  // Before the tests, so that the minutes it takes the first time count against no test's time. A build that is under
+  // way at a signal ends with this process.
   const log = (line: string) => console.error(line);
   for (const ensure of [ensureJaeger, ensureJaeger2, ensureCollector, ensureComposeLoader])
     await ensure({ log });
-
   const files = globSync('test/jaeger/*.test.ts', { cwd: root }).sort();
-  runner = spawnGuarded(process.execPath, ['--test', '--test-reporter=spec', ...args, ...files], {
-    cwd: root,
-    env: process.env,
-    stdout: 'inherit',
-    stderr: 'inherit',
-  });
-  return (await runner.ended) ?? 1;
-}
-
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-  ['SIGHUP', 129],
-] as const) {
-  process.on(signal, async () => {
-    await runner?.stop();
-    // A build that is under way ends with this process.
-    process.exit(code);
-  });
-}
-
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
-}
+  return { options: args, files, env: process.env };
+});

@@ -3,9 +3,10 @@ import { globSync } from 'node:fs';
 import path from 'node:path';
 import { serveReceiver } from '../test/support/shared-receiver.ts';
 import { ensureBuilt } from './build.ts';
-import { spawnGuarded } from './guarded-child.ts';
 import { milvusVersion, startMilvus } from './milvus.ts';
 import { startReceiver } from './receiver.ts';
+import type { Teardown } from './teardown.ts';
+import { runTests } from './test-runner.ts';
 
 const help = `npm test                        every test but those against a real Jaeger (npm run test:jaeger)
 npm test -- FILE or PATTERN …   the test files that are so called, match the glob, or have it in their path
@@ -36,27 +37,16 @@ function testFiles(patterns: string[]): string[] {
   return [...new Set(chosen)];
 }
 
-/** What is running, the latest last: stopped in the reverse order. */
-const running: (() => Promise<unknown>)[] = [];
-let stopping: Promise<void> | undefined;
-
-function stopAll(): Promise<void> {
-  stopping ??= (async () => {
-    for (let stop = running.pop(); stop !== undefined; stop = running.pop()) await stop();
-  })();
-  return stopping;
-}
-
 const progress = (line: string) => console.error(line);
 
 /** Starts what the files need; resolves to the variables that tell them about it. */
-async function startStack(): Promise<Record<string, string>> {
+async function startStack(teardown: Teardown): Promise<Record<string, string>> {
   const receiver = await startReceiver();
-  running.push(() => receiver.stop());
+  teardown.add(() => receiver.stop());
   const served = await serveReceiver(receiver);
-  running.push(() => served.close());
+  teardown.add(() => served.close());
   const milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${receiver.grpcPort}`, log: progress });
-  running.push(() => milvus.stop());
+  teardown.add(() => milvus.stop());
   return { MILVUS_OTEL_TEST_MILVUS: milvus.address, MILVUS_OTEL_TEST_RECEIVER: served.url };
 }
 
@@ -65,53 +55,18 @@ function withoutTelemetrySettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('OTEL_')));
 }
 
-/** Resolves to the exit code. */
-async function main(args: string[]): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) {
-    console.log(help);
-    return 0;
-  }
+await runTests(help, async (args, teardown) => {
   const files = testFiles(args.filter((arg) => !arg.startsWith('-')));
   await ensureBuilt();
   const needStack = files.some((file) => !file.startsWith('test/unit/'));
-  const stack = needStack ? await startStack() : {};
-
-  const options = [
-    '--test',
-    '--test-concurrency=2',
-    '--test-reporter=spec',
-    `--test-timeout=${testTimeoutMs}`,
-  ];
-  const runner = spawnGuarded(
-    process.execPath,
-    [...options, ...args.filter((arg) => arg.startsWith('-')), ...files],
-    {
-      cwd: root,
-      env: { ...withoutTelemetrySettings(process.env), ...stack },
-      stdout: 'inherit',
-      stderr: 'inherit',
-    },
-  );
-  running.push(() => runner.stop());
-  return (await runner.ended) ?? 1;
-}
-
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-  ['SIGHUP', 129],
-] as const) {
-  process.on(signal, async () => {
-    await stopAll();
-    process.exit(code);
-  });
-}
-
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
-} finally {
-  await stopAll();
-}
+  const stack = needStack ? await startStack(teardown) : {};
+  return {
+    options: [
+      '--test-concurrency=2',
+      `--test-timeout=${testTimeoutMs}`,
+      ...args.filter((arg) => arg.startsWith('-')),
+    ],
+    files,
+    env: { ...withoutTelemetrySettings(process.env), ...stack },
+  };
+});

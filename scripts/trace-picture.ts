@@ -6,15 +6,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuilt } from './build.ts';
-import {
-  clientService,
-  endOnSignals,
-  joinedSpans,
-  runTraced,
-  type Say,
-  startStack,
-  Teardown,
-} from './demo-stack.ts';
+import { clientService, joinedSpans, runTraced, type Say, startStack } from './demo-stack.ts';
+import { escaped, px } from './svg.ts';
+import { endOnSignals, Teardown } from './teardown.ts';
 import { shortName, type TraceNode, traceTrees } from './trace-tree.ts';
 
 const sample = 'samples/quickstart/quickstart.mjs';
@@ -218,14 +212,6 @@ function colourOf(service: string): 'client' | 'server' | 'core' {
   return service === 'segcore' ? 'core' : 'server';
 }
 
-function px(value: number): number {
-  return Math.round(value * 100) / 100;
-}
-
-function escaped(text: string): string {
-  return text.replace(/[<>&"]/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
 async function makePicture(file: string, teardown: Teardown): Promise<void> {
   const say: Say = (who, line) => console.log(`${who.padEnd(7)} ${line}`);
   await ensureBuilt();
@@ -251,7 +237,7 @@ async function makePicture(file: string, teardown: Teardown): Promise<void> {
 
 if (import.meta.main) {
   const teardown = new Teardown();
-  endOnSignals(teardown, (usual) => usual);
+  endOnSignals(teardown);
   try {
     await makePicture(path.resolve(process.argv[2] ?? pictureFile), teardown);
   } catch (error) {

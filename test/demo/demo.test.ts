@@ -1,10 +1,10 @@
 /** `npm run demo` as users run it: a child process, with a real Milvus, installed on the first run. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
+import { freePort } from '../../scripts/free-ports.ts';
 import { startMilvus } from '../../scripts/milvus.ts';
 import { startReceiver } from '../../scripts/receiver.ts';
 import { lastLine, runDemo } from '../support/run-demo.ts';
@@ -90,11 +90,7 @@ test('ports that are taken are worked around, and it says so', { timeout }, asyn
 });
 
 test('an unreachable MILVUS_ADDRESS is named with the cure', { timeout }, async (t) => {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  await once(server.close(), 'close');
-
+  const port = await freePort();
   const demo = runDemo(t, 'demo', [], { MILVUS_ADDRESS: `127.0.0.1:${port}` });
   assert.equal(await demo.ended, 1);
   assert.equal(

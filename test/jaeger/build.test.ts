@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../../scripts/free-ports.ts';
 import { startJaeger } from '../../scripts/jaeger.ts';
 import { ensureJaeger } from '../../scripts/jaeger-build.ts';
 
@@ -52,11 +53,7 @@ test('an older Go that may not fetch a newer one is named with the variable that
 });
 
 test('an unreachable module proxy is named with GOPROXY, its value without the password, and the cure', async () => {
-  const closed = createServer().listen(0, '127.0.0.1');
-  await once(closed, 'listening');
-  const { port } = closed.address() as { port: number };
-  await once(closed.close(), 'close');
-
+  const port = await freePort();
   const GOPROXY = `https://somebody:secret@127.0.0.1:${port}`;
   // A module cache of its own: the machine's may hold Jaeger already.
   const env = { ...process.env, GOPROXY, GOMODCACHE: join(folder, 'modules') };

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureCollector } from '../../scripts/collector-build.ts';
-import { freePorts } from '../../scripts/jaeger.ts';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { ensureJaeger2 } from '../../scripts/jaeger-build.ts';
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
 import { startTelemetryProgram, type TelemetryProgram } from '../../scripts/telemetry-program.ts';
