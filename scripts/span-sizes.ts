@@ -7,7 +7,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { ACCEPTED, type ExportServer, startExportServer } from '../src/doctor/export-server.ts';
+import { messages, text } from '../src/doctor/protobuf.ts';
 import { ensureBuilt } from './build.ts';
 import { startMilvus } from './milvus.ts';
 
@@ -24,97 +25,34 @@ export interface Sent {
   bytes: number;
 }
 
-export interface Field {
-  number: number;
-  /** Of a length-delimited field; other fields have none. */
-  value: Uint8Array | undefined;
-}
-
-/** The fields of one protobuf message. Source: the wire format, of which OTLP uses varint, fixed64, fixed32 and bytes. */
-export function* fieldsOf(message: Uint8Array): Generator<Field> {
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let factor = 1; ; factor *= 128) {
-      const byte = message[at++];
-      if (byte === undefined) throw new Error('the message ends inside a number');
-      value += (byte & 127) * factor;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < message.length) {
-    const tag = varint();
-    const [number, wireType] = [Math.floor(tag / 8), tag % 8];
-    if (wireType === 2) {
-      const length = varint();
-      yield { number, value: message.subarray(at, at + length) };
-      at += length;
-    } else {
-      if (wireType === 0) varint();
-      else if (wireType === 1) at += 8;
-      else if (wireType === 5) at += 4;
-      else throw new Error(`wire type ${wireType} is not one of OTLP's`);
-      yield { number, value: undefined };
-    }
-  }
-}
-
-const parts = (message: Uint8Array, number: number): Uint8Array[] =>
-  [...fieldsOf(message)].flatMap((field) =>
-    field.number === number && field.value !== undefined ? [field.value] : [],
-  );
-
 /** Adds what an ExportTraceServiceRequest holds, by service.name. */
 export function addRequest(request: Uint8Array, sent: Map<string, Sent>): void {
-  for (const resourceSpans of parts(request, 1)) {
+  for (const resourceSpans of messages(request, 1)) {
     const service = serviceOf(resourceSpans);
-    const spans = parts(resourceSpans, 2).reduce((sum, scopeSpans) => sum + parts(scopeSpans, 2).length, 0);
+    const spans = messages(resourceSpans, 2).reduce(
+      (sum, scopeSpans) => sum + messages(scopeSpans, 2).length,
+      0,
+    );
     const before = sent.get(service) ?? { spans: 0, bytes: 0 };
     sent.set(service, { spans: before.spans + spans, bytes: before.bytes + resourceSpans.length });
   }
 }
 
 function serviceOf(resourceSpans: Uint8Array): string {
-  const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
-  for (const resource of parts(resourceSpans, 1)) {
-    for (const attribute of parts(resource, 1)) {
-      if (text(parts(attribute, 1)[0]) !== 'service.name') continue;
-      return text(parts(parts(attribute, 2)[0] ?? new Uint8Array(), 1)[0]);
-    }
-  }
-  return '';
+  const attributes = messages(resourceSpans, 1).flatMap((resource) => messages(resource, 1));
+  const named = attributes.find((attribute) => text(attribute, 1) === 'service.name');
+  const [value] = named === undefined ? [] : messages(named, 2);
+  return value === undefined ? '' : text(value, 1);
 }
 
 /** A collector that only counts. */
-async function startCounter(): Promise<{ port: number; sent: Map<string, Sent>; stop(): void }> {
+async function startCounter(): Promise<ExportServer & { sent: Map<string, Sent> }> {
   const sent = new Map<string, Sent>();
-  const server = new Server({ 'grpc.max_receive_message_length': -1 });
-  const asIs = (message: Buffer) => message;
-  server.addService(
-    {
-      export: {
-        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: asIs,
-        requestDeserialize: asIs,
-        responseSerialize: asIs,
-        responseDeserialize: asIs,
-      },
-    },
-    {
-      export(call: { request: Buffer }, respond: (error: null, answer: Buffer) => void) {
-        addRequest(call.request, sent);
-        respond(null, Buffer.alloc(0));
-      },
-    },
-  );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
+  const server = await startExportServer(({ request }, respond) => {
+    addRequest(request, sent);
+    respond(null, ACCEPTED);
   });
-  return { port, sent, stop: () => server.forceShutdown() };
+  return { ...server, sent };
 }
 
 /** Resolves once nothing has come in for two seconds: Milvus sends every 200 ms, its background steps end a little later. */

@@ -14,6 +14,7 @@ import {
 import { oneLine } from '../diagnostics.ts';
 import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp-target.ts';
 import { type Settings, withoutCredentials } from '../settings.ts';
+import { asIs, EXPORT } from './export-server.ts';
 import type { CheckId, Finding } from './finding.ts';
 import { markedRequest } from './marked-span.ts';
 import { type Failure, failed, reachAny, resolveName, shakeHands, spokenAt } from './network.ts';
@@ -224,9 +225,6 @@ function exportCure(grpc: boolean, status: number | undefined, message: string):
     return 'the log of the collector: it takes connections and does not answer';
   return 'the log of the collector, at this moment';
 }
-
-const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
-const asIs = (bytes: Buffer): Buffer => bytes;
 
 function exportByGrpc(target: OtlpTarget, body: Buffer, timeoutMs: number): Promise<ExportAnswer> {
   const read = (path: string | undefined) => (path === undefined ? null : readFileSync(path));

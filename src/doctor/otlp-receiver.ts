@@ -1,5 +1,5 @@
-/** A collector of our own for an app that the doctor runs: OTLP over gRPC on a free port of 127.0.0.1. */
-import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
+/** A collector of our own for an app that the doctor runs. */
+import { ACCEPTED, type ExportServer, startExportServer } from './export-server.ts';
 import { type FieldValue, fields, messages, text } from './protobuf.ts';
 
 export interface ExportedSpan {
@@ -10,47 +10,21 @@ export interface ExportedSpan {
   attributes: Record<string, string>;
 }
 
-export interface OwnReceiver {
-  port: number;
+export interface OwnReceiver extends ExportServer {
   spans(): readonly ExportedSpan[];
-  stop(): void;
 }
-
-const asIs = (bytes: Buffer): Buffer => bytes;
 
 export async function startOwnReceiver(): Promise<OwnReceiver> {
   const spans: ExportedSpan[] = [];
-  const server = new Server({ 'grpc.max_receive_message_length': -1 });
-  const handlers: UntypedServiceImplementation = {
-    Export(call: { request: Buffer }, respond: (error: null, answer: Buffer) => void) {
-      try {
-        spans.push(...exportedSpans(call.request));
-      } catch {
-        // Not an export of spans: whoever sent it shall not be kept trying.
-      }
-      respond(null, Buffer.alloc(0));
-    },
-  };
-  server.addService(
-    {
-      Export: {
-        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: asIs,
-        requestDeserialize: asIs,
-        responseSerialize: asIs,
-        responseDeserialize: asIs,
-      },
-    },
-    handlers,
-  );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
+  const server = await startExportServer(({ request }, respond) => {
+    try {
+      spans.push(...exportedSpans(request));
+    } catch {
+      // Not an export of spans: whoever sent it shall not be kept trying.
+    }
+    respond(null, ACCEPTED);
   });
-  return { port, spans: () => spans, stop: () => server.forceShutdown() };
+  return { ...server, spans: () => spans };
 }
 
 /** ExportTraceServiceRequest { resource_spans = 1 { scope_spans = 2 { spans = 2 } } } */

@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
+import { startExportServer } from '../../src/doctor/export-server.ts';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();
@@ -17,34 +18,13 @@ const FORMS = [PLANT, ...['new-', 'old-', 'pass-', 'token-'].flatMap((word) => b
 
 /** Answers every export with an error that repeats all it was sent. */
 async function startEchoingGrpc(): Promise<{ address: string; stop(): void }> {
-  const server = new Server();
-  const bytes = (value: Buffer) => value;
-  server.addService(
-    {
-      Export: {
-        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: bytes,
-        requestDeserialize: bytes,
-        responseSerialize: bytes,
-        responseDeserialize: bytes,
-      },
-    },
-    {
-      Export: (call: any, answer: any) =>
-        answer({
-          code: status.UNAUTHENTICATED,
-          details: `no entry with ${JSON.stringify(call.metadata.getMap())}`,
-        }),
-    },
+  const { port, stop } = await startExportServer(({ metadata }, respond) =>
+    respond({
+      code: status.UNAUTHENTICATED,
+      details: `no entry with ${JSON.stringify(metadata.getMap())}`,
+    }),
   );
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    ),
-  );
-  return { address: `127.0.0.1:${port}`, stop: () => server.forceShutdown() };
+  return { address: `127.0.0.1:${port}`, stop };
 }
 
 async function startEchoingHttp(): Promise<{ address: string; stop(): void }> {

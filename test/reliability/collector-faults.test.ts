@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
+import { freePort } from '../../scripts/free-ports.ts';
 import { useRuns } from '../preload/runs.ts';
-import { freePort, startGate, startGrpcRefusing, startHttpRefusing, startSilent } from './collectors.ts';
+import { startGate, startGrpcRefusing, startHttpRefusing, startSilent } from './collectors.ts';
 import { environmentOf, FAULTS, type Fault, type FaultProtocol, type Keys, makeKeys } from './faults.ts';
 
 const runs = useRuns();

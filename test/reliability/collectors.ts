@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, request as httpRequest } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import tls from 'node:tls';
-import { credentials, makeGenericClientConstructor, Server, ServerCredentials } from '@grpc/grpc-js';
+import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
+import { asIs, EXPORT, startExportServer } from '../../src/doctor/export-server.ts';
 
 export interface Collector {
   port: number;
@@ -29,13 +30,6 @@ async function listen(server: net.Server, port = 0): Promise<Collector> {
       if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-/** A port on which nobody listens. */
-export async function freePort(): Promise<number> {
-  const { port, stop } = await listen(net.createServer());
-  await stop();
-  return port;
 }
 
 /** Accepts connections and never answers. */
@@ -103,50 +97,23 @@ export const startTls = (
     ),
   );
 
-const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
-const asIs = (message: Buffer) => message;
-
 /** gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives nothing. */
 export async function startGrpcRefusing(
   receiverPort: number,
   refusal: (attempt: number) => { code: number; details: string } | undefined,
 ): Promise<Collector> {
-  const server = new Server({ 'grpc.max_receive_message_length': -1 });
   const Client = makeGenericClientConstructor({}, 'TraceService');
   const behind = new Client(`127.0.0.1:${receiverPort}`, credentials.createInsecure());
   let attempts = 0;
-  server.addService(
-    {
-      Export: {
-        path: EXPORT,
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: asIs,
-        requestDeserialize: asIs,
-        responseSerialize: asIs,
-        responseDeserialize: asIs,
-      },
-    },
-    {
-      Export: (call: { request: Buffer }, respond: (error: object | null, answer?: Buffer) => void) => {
-        const refused = refusal(++attempts);
-        if (refused !== undefined) respond(refused);
-        else
-          behind.makeUnaryRequest(EXPORT, asIs, asIs, call.request, (error, answer) =>
-            respond(error, answer),
-          );
-      },
-    },
-  );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
+  const server = await startExportServer(({ request }, respond) => {
+    const refused = refusal(++attempts);
+    if (refused !== undefined) respond(refused);
+    else behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error, answer) => respond(error, answer));
   });
   return {
-    port,
+    port: server.port,
     async stop() {
-      server.forceShutdown();
+      server.stop();
       behind.close();
     },
   };

@@ -4,10 +4,10 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { status } from '@grpc/grpc-js';
+import { freePort } from '../../scripts/free-ports.ts';
 import { createAuthority } from '../support/certificates.ts';
 import {
   type Collector,
-  freePort,
   startGrpcRefusing,
   startHttpRefusing,
   startResetting,

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../../scripts/free-ports.ts';
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
 import type { ReceivedSpan } from '../../scripts/receiver.ts';
 import { useRuns } from '../preload/runs.ts';
 import type { RunningFixture } from '../support/run-fixture.ts';
-import { freePort, startGate } from './collectors.ts';
+import { startGate } from './collectors.ts';
 
 const runs = useRuns();
 

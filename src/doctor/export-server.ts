@@ -1,0 +1,41 @@
+/** OTLP over gRPC on a free port of 127.0.0.1. Messages stay bytes: whoever starts it decodes what it wants to know of them. */
+import { type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
+
+/** The method by which spans come. */
+export const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+
+export const asIs = (message: Buffer): Buffer => message;
+
+/** An empty ExportTraceServiceResponse: every span is accepted. */
+export const ACCEPTED = Buffer.alloc(0);
+
+export interface ExportServer {
+  port: number;
+  stop(): void;
+}
+
+/** `answer` gets an ExportTraceServiceRequest, and responds with an ExportTraceServiceResponse or a status. */
+export async function startExportServer(
+  answer: handleUnaryCall<Buffer, Buffer>,
+  credentials = ServerCredentials.createInsecure(),
+): Promise<ExportServer> {
+  const server = new Server({ 'grpc.max_receive_message_length': -1 });
+  server.addService(
+    {
+      Export: {
+        path: EXPORT,
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: asIs,
+        requestDeserialize: asIs,
+        responseSerialize: asIs,
+        responseDeserialize: asIs,
+      },
+    },
+    { Export: answer },
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  return { port, stop: () => server.forceShutdown() };
+}
