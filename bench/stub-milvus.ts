@@ -165,7 +165,8 @@ function asIs(message: Buffer): Buffer {
   return message;
 }
 
-function headersOf(metadata: Metadata): Record<string, string[]> {
+/** Every header as it came, by lower-case name. */
+export function headersOf(metadata: Metadata): Record<string, string[]> {
   const headers: Record<string, string[]> = {};
   for (const [name, values] of Object.entries(metadata.toJSON())) {
     const texts = values.map(String);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
+import { ensureDist } from '../support/dist.ts';
 import { assertAlike } from './differences.ts';
 import {
   caseOf,
@@ -38,11 +39,7 @@ const run = (file: string, variant: Variant, args?: string[]) =>
   runOnScriptedMilvus(file, variant, { collector: `127.0.0.1:${receiver.grpcPort}`, args });
 
 before(async () => {
-  // Under `npm test`, which says where its Milvus is, dist/ is built already.
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
+  await ensureDist();
   receiver = await startReceiver();
 });
 after(() => receiver.stop());

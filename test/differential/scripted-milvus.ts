@@ -4,7 +4,6 @@
  */
 import {
   type handleUnaryCall,
-  type Metadata,
   type MethodDefinition,
   Server,
   ServerCredentials,
@@ -13,6 +12,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { DataType, getGRPCService } from '@zilliz/milvus2-sdk-node';
+import { headersOf } from '../../bench/stub-milvus.ts';
 
 /** The collection that no scripted Milvus has: a request that names it is answered CollectionNotExists. */
 export const MISSING_COLLECTION = 'missing';
@@ -269,13 +269,3 @@ function answer({ responseType }: Definition, given: object, content: object = {
 
 const namesMissingCollection = (request: object): boolean =>
   Object.values(request).flat().includes(MISSING_COLLECTION);
-
-function headersOf(metadata: Metadata): Record<string, string[]> {
-  const headers: Record<string, string[]> = {};
-  for (const [name, values] of Object.entries(metadata.toJSON())) {
-    const texts = values.map(String);
-    // Node's HTTP/2 joins repeated headers with a comma, and a traceparent itself never holds one.
-    headers[name] = name === 'traceparent' ? texts.flatMap((text) => text.split(/\s*,\s*/)) : texts;
-  }
-  return headers;
-}

@@ -10,8 +10,9 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type GuardedChild, spawnGuarded } from '../../scripts/guarded-child.ts';
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
-import { npm } from '../../scripts/npm.ts';
 import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { ensureDist } from '../support/dist.ts';
+import { installInto, packInto } from '../support/published.ts';
 import {
   type DocumentedCommand,
   deploymentPages,
@@ -25,7 +26,6 @@ const arrivalTimeoutMs = 15_000;
 const commandTimeoutMs = 120_000;
 
 /** What is the reader's own in a document, and what stands for it here. */
-const sdk = '@zilliz/milvus2-sdk-node';
 const appName = 'my-app';
 
 /** Programs that are not here, and what they need. */
@@ -143,10 +143,7 @@ let receiver: Receiver;
 let service: { child: GuardedChild; url: string; folder: string; page: string } | undefined;
 
 before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
+  await ensureDist();
   scratch = await mkdtemp(path.join(await realpath(os.tmpdir()), 'milvus-otel-commands-'));
   app = path.join(scratch, appName);
   await mkdir(app);
@@ -166,23 +163,13 @@ after(async () => {
 });
 
 async function installApp(): Promise<void> {
-  // Without the scripts: another build would take dist/ away from tests that run at the same time.
-  const packed = JSON.parse(
-    await npm(['pack', '--ignore-scripts', '--json', '--pack-destination', scratch], { cwd: root }),
-  );
-  const [{ filename }] = Object.values(packed) as [{ filename: string }];
-  tarball = path.join(scratch, filename);
+  ({ tarball } = await packInto(scratch));
   await cp(path.join(root, 'test/fixtures/small-app.mjs'), path.join(app, 'app.js'));
   await writeFile(
     path.join(app, 'package.json'),
     JSON.stringify({ name: appName, private: true, type: 'module' }),
   );
-  const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-  const options = ['--prefer-offline', '--no-audit', '--no-fund'];
-  // The reader's `npm install milvus-otel`, in an app that has the SDK already.
-  await npm(['install', ...options, '--prefix', app, tarball, `${sdk}@${devDependencies[sdk]}`], {
-    cwd: app,
-  });
+  await installInto(app, tarball);
 }
 
 /** The addresses of the documents, replaced by those of what runs here. */

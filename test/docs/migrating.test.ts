@@ -5,12 +5,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { ensureBuilt } from '../../scripts/build.ts';
 import { installed } from '../../scripts/installed.ts';
 import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import { readSettings } from '../../src/settings.ts';
 import { startScriptedMilvus } from '../differential/scripted-milvus.ts';
 import { outline } from '../preload/runs.ts';
+import { ensureDist } from '../support/dist.ts';
 import { type FixtureResult, runFixture, startFixture } from '../support/run-fixture.ts';
 import { placeProgram } from '../support/traced-app.ts';
 
@@ -26,7 +26,7 @@ const arrivalTimeoutMs = 10_000;
 
 let milvus: StubMilvus;
 before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) await ensureBuilt();
+  await ensureDist();
   milvus = await startStubMilvus();
 });
 after(() => milvus.stop());

@@ -1,42 +1,22 @@
 /** The app itself under the doctor: what passes through, which calls were seen, which not and why. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { build } from 'rolldown';
-import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import { runFixture, startFixture } from '../support/run-fixture.ts';
-import { findingOf, runDoctor } from './runs.ts';
+import { findingOf, runDoctor, useSurroundings } from './runs.ts';
 
 const root = join(import.meta.dirname, '../..');
 const fixture = (name: string) => join(root, 'test/doctor/fixtures', name);
 const searches = join(root, 'test/fixtures/searches.mjs');
 const printed = 'has true, inserted 1, found 5, queried 5\n';
 
-let receiver: Receiver;
-let milvus: StubMilvus;
-let folder: string;
-
-before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
-  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
-  folder = await mkdtemp(join(tmpdir(), 'doctor-app-'));
-});
-
-after(async () => {
-  await receiver?.stop();
-  await milvus?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+const around = useSurroundings();
 
 const environment = (): Record<string, string> => ({
-  MILVUS_ADDRESS: milvus.address,
-  OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+  MILVUS_ADDRESS: around.milvus.address,
+  OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
 });
 
 /** With time for a busy machine: these apps end by themselves. */
@@ -67,7 +47,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.equal(findingOf(run.report, 'app.untraced'), undefined);
     assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /by code 0/);
     assert.deepEqual(
-      receiver.spans().filter((span) => span.service === service && span.name.startsWith('search')),
+      around.receiver.spans().filter((span) => span.service === service && span.name.startsWith('search')),
       [],
     );
   });
@@ -174,7 +154,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   });
 
   test('with the SDK inside a bundle: that is named', async () => {
-    const bundle = join(folder, 'bundle.cjs');
+    const bundle = join(around.folder, 'bundle.cjs');
     await build({
       input: fixture('bundled.mjs'),
       platform: 'node',
@@ -216,9 +196,9 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   });
 
   test('leaves nothing behind in the temporary folder', async () => {
-    await watch([node, '-e', '0'], { TMPDIR: folder });
+    await watch([node, '-e', '0'], { TMPDIR: around.folder });
     assert.deepEqual(
-      (await readdir(folder)).filter((name) => name.startsWith('milvus-otel-doctor-')),
+      (await readdir(around.folder)).filter((name) => name.startsWith('milvus-otel-doctor-')),
       [],
     );
   });

@@ -1,97 +1,46 @@
 /** Each way in which a collector can be the broken hop, with a real server that is broken so. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer as createHttp } from 'node:http';
-import { type AddressInfo, createServer as createTcp, type Server as TcpServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { Server, ServerCredentials, status, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
-import { type Certificate, selfSigned } from '../support/certificate.ts';
-import { assertBroken, findingOf, runDoctor } from './runs.ts';
+import { ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
+import { freePort } from '../../scripts/free-ports.ts';
+import { ACCEPTED, startExportServer } from '../../src/doctor/export-server.ts';
+import { type Certificate, selfSigned } from '../support/certificates.ts';
+import { assertBroken, findingOf, runDoctor, startSilent, useSurroundings } from './runs.ts';
 
-let receiver: Receiver;
-let milvus: StubMilvus;
-let folder: string;
+const around = useSurroundings();
 
-before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
-  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
-  folder = await mkdtemp(join(tmpdir(), 'doctor-collector-'));
-});
+const doctor = (env: Record<string, string>) => runDoctor({ args: ['--milvus', around.milvus.address], env });
 
-after(async () => {
-  await receiver?.stop();
-  await milvus?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-
-const doctor = (env: Record<string, string>) => runDoctor({ args: ['--milvus', milvus.address], env });
-
-/** A port on which nobody listens, since somebody just stopped. */
-async function freePort(): Promise<number> {
-  const server = createTcp().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return port;
-}
-
-type Answer = (
-  respond: (error: object | null, answer?: Buffer) => void,
-  headers: Record<string, unknown>,
-) => void;
+type Answer = (respond: sendUnaryData<Buffer>, headers: Record<string, unknown>) => void;
 
 /** A gRPC server whose only answer to an export is `answer`. */
 async function startGrpcCollector(answer: Answer, certificate?: Certificate) {
-  const asIs = (bytes: Buffer) => bytes;
-  const server = new Server();
-  const handlers: UntypedServiceImplementation = {
-    Export: (call: any, respond: any) => answer(respond, call.metadata.getMap()),
+  const handle: Parameters<typeof startExportServer>[0] = ({ metadata }, respond) =>
+    answer(respond, metadata.getMap());
+  if (certificate === undefined) return startExportServer(handle);
+  const keys = {
+    private_key: Buffer.from(certificate.key),
+    cert_chain: Buffer.from(certificate.certificate),
   };
-  server.addService(
-    {
-      Export: {
-        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: asIs,
-        requestDeserialize: asIs,
-        responseSerialize: asIs,
-        responseDeserialize: asIs,
-      },
-    },
-    handlers,
-  );
-  const credentials =
-    certificate === undefined
-      ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(null, [
-          { private_key: Buffer.from(certificate.key), cert_chain: Buffer.from(certificate.cert) },
-        ]);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
-  });
-  return { port, stop: () => server.forceShutdown() };
+  return startExportServer(handle, ServerCredentials.createSsl(null, [keys]));
 }
 
-const accept: Answer = (respond) => respond(null, Buffer.alloc(0));
+const accept: Answer = (respond) => respond(null, ACCEPTED);
 
 describe('a collector', { concurrency: 2 }, () => {
   test('that is there accepts the marked span, by gRPC', async () => {
     const { report } = await doctor({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
     });
     assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
     const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.seen ?? '')?.[1];
-    const [span] = receiver.spans().filter((one) => one.traceId === traceId);
+    const [span] = around.receiver.spans().filter((one) => one.traceId === traceId);
     assert.deepEqual(
       [span?.name, span?.service, span?.kind],
       ['milvus-otel doctor', 'milvus-otel doctor', 'INTERNAL'],
@@ -101,11 +50,11 @@ describe('a collector', { concurrency: 2 }, () => {
   for (const protocol of ['http/protobuf', 'http/json']) {
     test(`that is there accepts the marked span, by ${protocol}`, async () => {
       const { report } = await doctor({
-        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.httpPort}`,
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}`,
         OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
       });
       const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.seen ?? '')?.[1];
-      const [span] = receiver.spans().filter((one) => one.traceId === traceId);
+      const [span] = around.receiver.spans().filter((one) => one.traceId === traceId);
       assert.equal(span?.name, 'milvus-otel doctor', JSON.stringify(report, null, 1));
     });
   }
@@ -147,14 +96,14 @@ describe('a collector', { concurrency: 2 }, () => {
   });
 
   test('that speaks HTTP, asked in gRPC', async () => {
-    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.httpPort}` });
+    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}` });
     assertBroken(run, 'collector.protocol', /speaks HTTP\/1\.1, and is spoken to in gRPC/);
     assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
   });
 
   test('that speaks gRPC, asked in HTTP', async () => {
     const run = await doctor({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
     });
     assertBroken(run, 'collector.protocol', /speaks gRPC \(HTTP\/2\), and is spoken to in HTTP\/1\.1/);
@@ -162,20 +111,22 @@ describe('a collector', { concurrency: 2 }, () => {
   });
 
   test('that is a plain port, asked in TLS', async () => {
-    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${receiver.grpcPort}` });
+    const run = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${around.receiver.grpcPort}`,
+    });
     assertBroken(run, 'collector.tls', /is a plain port \(http\/2\), and https means TLS/);
     assert.equal(
       run.report.verdict.cure,
-      `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:${receiver.grpcPort}`,
+      `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:${around.receiver.grpcPort}`,
     );
   });
 
   test('with TLS: asked plain, with an unknown authority, by another name, and rightly', async (t) => {
-    const certificate = selfSigned(['localhost']);
+    const certificate = selfSigned('localhost');
     const collector = await startGrpcCollector(accept, certificate);
     t.after(collector.stop);
-    const ca = join(folder, 'ca.pem');
-    await writeFile(ca, certificate.cert);
+    const ca = join(around.folder, 'ca.pem');
+    await writeFile(ca, certificate.certificate);
     const plain = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://localhost:${collector.port}` });
     assertBroken(plain, 'collector.tls', /speaks TLS, and is spoken to without/);
 
@@ -195,11 +146,11 @@ describe('a collector', { concurrency: 2 }, () => {
   });
 
   test('with a certificate that has expired', async (t) => {
-    const certificate = selfSigned(['localhost'], { expired: true });
+    const certificate = selfSigned('localhost', { expired: true });
     const collector = await startGrpcCollector(accept, certificate);
     t.after(collector.stop);
-    const ca = join(folder, 'expired.pem');
-    await writeFile(ca, certificate.cert);
+    const ca = join(around.folder, 'expired.pem');
+    await writeFile(ca, certificate.certificate);
     const run = await doctor({
       OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${collector.port}`,
       OTEL_EXPORTER_OTLP_CERTIFICATE: ca,
@@ -209,7 +160,7 @@ describe('a collector', { concurrency: 2 }, () => {
 
   test('whose authority is in a file that is not there', async () => {
     const run = await doctor({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${receiver.grpcPort}`,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${around.receiver.grpcPort}`,
       OTEL_EXPORTER_OTLP_CERTIFICATE: '/no/such/ca.pem',
     });
     assertBroken(run, 'collector.tls', /the file \/no\/such\/ca\.pem .* cannot be read/);
@@ -298,13 +249,7 @@ describe('a collector', { concurrency: 2 }, () => {
 
 describe('whatever hangs', () => {
   test('the doctor ends within 15 s, with a collector, a Milvus and a Jaeger that never answer', async (t) => {
-    const silent: TcpServer = createTcp((socket) => {
-      socket.on('error', () => {});
-      t.after(() => socket.destroy());
-    }).listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    t.after(() => silent.close());
-    const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const { address } = await startSilent(t);
     const run = await runDoctor({
       args: ['--milvus', address, '--jaeger', `http://${address}`],
       env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://${address}` },
@@ -315,20 +260,10 @@ describe('whatever hangs', () => {
   });
 
   test('so with a Jaeger alone', async (t) => {
-    const silent = createTcp((socket) => {
-      socket.on('error', () => {});
-      t.after(() => socket.destroy());
-    }).listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    t.after(() => silent.close());
+    const { address } = await startSilent(t);
     const run = await runDoctor({
-      args: [
-        '--milvus',
-        milvus.address,
-        '--jaeger',
-        `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
-      ],
-      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}` },
+      args: ['--milvus', around.milvus.address, '--jaeger', `http://${address}`],
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}` },
     });
     assertBroken(run, 'join.query', /gives no answer/);
     assert.ok(run.tookMs < 15_000, `took ${run.tookMs} ms`);

@@ -1,11 +1,10 @@
 /** Each way in which Milvus can be the broken hop. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { freePort } from '../../scripts/free-ports.ts';
 import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
 import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { ensureDist } from '../support/dist.ts';
 import { assertBroken, findingOf, runDoctor } from './runs.ts';
 
 const password = 'a-planted-password';
@@ -14,10 +13,7 @@ let guarded: Milvus;
 
 before(
   async () => {
-    if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-      const { ensureBuilt } = await import('../../scripts/build.ts');
-      await ensureBuilt();
-    }
+    await ensureDist();
     receiver = await startReceiver();
     guarded = await startMilvus({
       otlpEndpoint: `127.0.0.1:${receiver.grpcPort}`,
@@ -42,11 +38,7 @@ const doctor = (address: string, env: Record<string, string> = {}) =>
 
 describe('a Milvus', { concurrency: 2 }, () => {
   test('that is down', async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    await once(server.close(), 'close');
-    const run = await doctor(`127.0.0.1:${port}`);
+    const run = await doctor(`127.0.0.1:${await freePort()}`);
     assertBroken(run, 'milvus.tcp', /nothing listens there \(ECONNREFUSED\)/);
     assert.equal(findingOf(run.report, 'collector.export')?.status, 'ok');
   });

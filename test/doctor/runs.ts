@@ -1,7 +1,15 @@
 /** Runs of the doctor as users start it, its report read back. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { after, before, type TestContext } from 'node:test';
+import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
+import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import type { CheckId, Finding, Hop, Report } from '../../src/doctor/finding.ts';
+import { ensureDist } from '../support/dist.ts';
 import { runFixture } from '../support/run-fixture.ts';
 
 const root = path.join(import.meta.dirname, '../..');
@@ -36,6 +44,41 @@ export async function runDoctor({ args = [], command, env, cwd = root }: DoctorO
   const tookMs = performance.now() - startedMs;
   assert.match(stdout, /^\{.*\}\n$/, `not one line of JSON: ${stdout}\n${stderr}`);
   return { report: JSON.parse(stdout) as Report, stdout, stderr, code, tookMs };
+}
+
+/** Sound ones of what an app needs, so that only what a test is about is broken. Ready only inside tests. */
+export interface Surroundings {
+  receiver: Receiver;
+  milvus: StubMilvus;
+  /** For the files of the tests; removed after them. */
+  folder: string;
+}
+
+/** Called once at the top of a test file: starts all of it before its tests, ends all of it after them. */
+export function useSurroundings(): Surroundings {
+  const started = {} as Surroundings;
+  before(async () => {
+    await ensureDist();
+    [started.receiver, started.milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
+    started.folder = await mkdtemp(path.join(tmpdir(), 'doctor-test-'));
+  });
+  after(async () => {
+    await started.receiver?.stop();
+    await started.milvus?.stop();
+    await rm(started.folder, { recursive: true, force: true });
+  });
+  return started;
+}
+
+/** Takes every connection and never answers, until the end of the test. */
+export async function startSilent(t: TestContext): Promise<{ address: string; server: Server }> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    t.after(() => socket.destroy());
+  }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
 }
 
 export function findingOf({ hops }: Report, id: CheckId): Finding | undefined {

@@ -1,37 +1,17 @@
 /** The first two hops on folders as apps have them: how the preload gets in, what is installed, what variables say. */
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
-import { assertBroken, findingOf, runDoctor } from './runs.ts';
+import { describe, test } from 'node:test';
+import { assertBroken, findingOf, runDoctor, useSurroundings } from './runs.ts';
 
 const root = join(import.meta.dirname, '../..');
-let receiver: Receiver;
-let milvus: StubMilvus;
-let folder: string;
+const around = useSurroundings();
 let count = 0;
-
-before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
-  [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
-  folder = await mkdtemp(join(tmpdir(), 'doctor-runtime-'));
-});
-
-after(async () => {
-  await receiver?.stop();
-  await milvus?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
 
 /** A folder with these files, and in its node_modules, as links, what an app has installed. */
 async function app(files: Record<string, string> = {}, links = ['milvus-otel', '@zilliz/milvus2-sdk-node']) {
-  const at = join(folder, `app-${++count}`);
+  const at = join(around.folder, `app-${++count}`);
   for (const [name, text] of Object.entries({ 'package.json': '{ "name": "app" }', ...files })) {
     await mkdir(dirname(join(at, name)), { recursive: true });
     await writeFile(join(at, name), text);
@@ -46,8 +26,8 @@ async function app(files: Record<string, string> = {}, links = ['milvus-otel', '
 
 const doctor = (cwd: string, options: { env?: Record<string, string>; args?: string[] } = {}) =>
   runDoctor({
-    args: ['--milvus', milvus.address, ...(options.args ?? [])],
-    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`, ...options.env },
+    args: ['--milvus', around.milvus.address, ...(options.args ?? [])],
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`, ...options.env },
     cwd,
   });
 
@@ -81,7 +61,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     // milvus-otel doctor ├─ connect
     //                    └─ getVersion
     assert.deepEqual(
-      receiver
+      around.receiver
         .spans()
         .filter((span) => span.service === service)
         .map(({ name }) => name)

@@ -2,17 +2,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { before, describe, test } from 'node:test';
 import { nodeBinary } from '../../scripts/node-versions.ts';
+import { ensureDist } from '../support/dist.ts';
 import { runFixture, startFixture } from '../support/run-fixture.ts';
+import { startSilent } from './runs.ts';
 
-before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
-});
+before(ensureDist);
 
 const file = 'bin/milvus-otel.cjs';
 const run = (...args: string[]) => runFixture({ file, args });
@@ -58,19 +54,13 @@ describe('the command', { concurrency: 2 }, () => {
 
   test('ends at once at Ctrl-C, and leaves no process behind', async (t) => {
     // Takes the connection of the probe's HTTP/2 and of everybody else, and never answers.
-    const silent = createServer((socket) => {
-      socket.on('error', () => {});
-      t.after(() => socket.destroy());
-    }).listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    t.after(() => silent.close());
-    const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const { address, server } = await startSilent(t);
     const running = startFixture({
       file,
       args: ['doctor', '--milvus', address, '--jaeger', `http://${address}`],
       env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://${address}` },
     });
-    await once(silent, 'connection');
+    await once(server, 'connection');
     running.kill('SIGINT');
     assert.equal((await running.ended).code, 130);
     const left = execFileSync('ps', ['-eo', 'ppid,pid,args'], { encoding: 'utf8' })

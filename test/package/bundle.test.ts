@@ -5,6 +5,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { ensureDist } from '../support/dist.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 const dist = path.join(root, 'dist');
@@ -23,10 +24,7 @@ const BUDGET = {
 let modules: Map<string, string[]>;
 
 before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
+  await ensureDist();
   modules = new Map();
   for (const file of await readdir(dist)) {
     if (!file.endsWith('.cjs.map')) continue;

@@ -7,9 +7,10 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { npm } from '../../scripts/npm.ts';
 import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import { outline } from '../preload/runs.ts';
+import { ensureDist } from '../support/dist.ts';
+import { installInto, packInto } from '../support/published.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 const dist = path.join(root, 'dist');
@@ -23,34 +24,19 @@ let receiver: Receiver;
 let milvus: StubMilvus;
 
 before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
-    await ensureBuilt();
-  }
+  await ensureDist();
   // With a blank in it, as users' folders have.
   folder = await mkdtemp(path.join(await realpath(os.tmpdir()), 'milvus otel package-'));
   app = path.join(folder, 'app');
-  // Without the scripts: another build would take dist/ away from tests that run at the same time.
-  const report = JSON.parse(
-    await npm(['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: root }),
-  );
-  const [{ filename, files }] = Object.values(report) as [{ filename: string; files: { path: string }[] }];
-  packed = files.map((file) => file.path).sort();
+  const { tarball, files } = await packInto(folder);
+  packed = files;
   await cp(path.join(root, 'test/fixtures'), app, {
     recursive: true,
     filter: (file) => file.endsWith('fixtures') || programs.includes(path.basename(file)),
   });
   await writeFile(path.join(app, 'package.json'), '{ "name": "my-shop", "private": true }');
-  const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
-  const sdk = '@zilliz/milvus2-sdk-node';
   console.error('Installing the package into an app of its own …');
-  await npm(
-    ['install', '--prefer-offline', '--no-audit', '--no-fund', '--prefix', app].concat(
-      `${sdk}@${devDependencies[sdk]}`,
-      path.join(folder, filename),
-    ),
-    { cwd: app },
-  );
+  await installInto(app, tarball);
   [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
 });
 

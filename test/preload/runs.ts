@@ -2,6 +2,7 @@
 import { after, before } from 'node:test';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
 import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { ensureDist } from '../support/dist.ts';
 import {
   type FixtureOptions,
   type FixtureResult,
@@ -34,11 +35,7 @@ export function useRuns(): Runs {
   let receiver: Receiver;
   let milvus: StubMilvus;
   before(async () => {
-    // Under `npm test`, which says where its Milvus is, dist/ is built already.
-    if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) {
-      const { ensureBuilt } = await import('../../scripts/build.ts');
-      await ensureBuilt();
-    }
+    await ensureDist();
     receiver = await startReceiver();
     milvus = await startStubMilvus({ record: true });
   });

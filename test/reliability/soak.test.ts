@@ -1,12 +1,10 @@
 /** The short form of the soak: 24 s at 500 operations a second. The long one is `npm run reliability -- --soak`. */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { ensureBuilt } from '../../scripts/build.ts';
+import { ensureDist } from '../support/dist.ts';
 import { problemsOf, SHORT, soak } from './soak.ts';
 
-before(async () => {
-  if (process.env.MILVUS_OTEL_TEST_MILVUS === undefined) await ensureBuilt();
-});
+before(ensureDist);
 
 test('heap, descriptors and listeners stay as they are, and every operation has its span', async () => {
   assert.deepEqual(problemsOf(await soak(SHORT)), []);

@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
-import { npm } from '../../scripts/npm.ts';
 import { useRuns } from '../preload/runs.ts';
+import { packInto } from '../support/published.ts';
 import { emptyImage, type Image, replayDockerfile } from '../support/replayed-image.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
@@ -32,8 +32,7 @@ let app: Image;
 /** The context that an engine would get: the packed package, and what the Dockerfiles' .dockerignore lets through. */
 before(async () => {
   mkdirSync(context);
-  // Without the scripts: another build would take dist/ away from tests that run at the same time.
-  await npm(['pack', '--ignore-scripts', '--pack-destination', context], { cwd: root });
+  await packInto(context);
   cpSync(samples, path.join(context, 'samples'), {
     recursive: true,
     filter: (name) => !name.includes('node_modules'),

@@ -1,4 +1,4 @@
-/** Certificates for TLS servers and clients under test, made anew: no key lies in the repository, none expires. */
+/** Certificates for TLS servers and clients under test, made anew: no key lies in the repository, none expires but on purpose. */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 
 export interface Certificate {
@@ -30,20 +30,31 @@ export function createAuthority(name: string): Authority {
     key: pemKey(privateKey),
     issue(forName) {
       const keys = newKeys();
-      const alternative = /^[\d.]+$/.test(forName)
-        ? element(0x87, Buffer.from(forName.split('.').map(Number)))
-        : element(0x82, Buffer.from(forName));
       const certificate = certificateOf({
         subject: distinguishedName(forName),
         publicKey: keys.publicKey,
         issuer: subject,
         issuerKey: privateKey,
-        // subjectAltName
-        extensions: [extension('551d11', sequence(alternative))],
+        extensions: [alternativeName(forName)],
       });
       return { certificate, key: pemKey(keys.privateKey) };
     },
   };
+}
+
+/** Signed by its own key, for a server or a client that is called so, an IPv4 address or a DNS name. */
+export function selfSigned(name: string, { expired = false } = {}): Certificate {
+  const { publicKey, privateKey } = newKeys();
+  const subject = distinguishedName(name);
+  const certificate = certificateOf({
+    subject,
+    publicKey,
+    issuer: subject,
+    issuerKey: privateKey,
+    extensions: [alternativeName(name)],
+    untilDays: expired ? -1 : undefined,
+  });
+  return { certificate, key: pemKey(privateKey) };
 }
 
 const newKeys = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
@@ -55,10 +66,19 @@ interface Request {
   issuer: Buffer;
   issuerKey: KeyObject;
   extensions: Buffer[];
+  /** From now. */
+  untilDays?: number;
 }
 
-/** X.509, version 3, valid from yesterday for ten days, signed by ECDSA with SHA-256. PEM. */
-function certificateOf({ subject, publicKey, issuer, issuerKey, extensions }: Request): string {
+/** X.509, version 3, valid since ten days ago, signed by ECDSA with SHA-256. PEM. */
+function certificateOf({
+  subject,
+  publicKey,
+  issuer,
+  issuerKey,
+  extensions,
+  untilDays = 9,
+}: Request): string {
   const dayMs = 86_400_000;
   const signed = sequence(
     element(0xa0, integer(Buffer.of(2))),
@@ -66,7 +86,7 @@ function certificateOf({ subject, publicKey, issuer, issuerKey, extensions }: Re
     integer(Buffer.concat([Buffer.of(1), randomBytes(8)])),
     ecdsaWithSha256,
     issuer,
-    sequence(time(Date.now() - dayMs), time(Date.now() + 9 * dayMs)),
+    sequence(time(Date.now() - 10 * dayMs), time(Date.now() + untilDays * dayMs)),
     subject,
     publicKey.export({ type: 'spki', format: 'der' }),
     element(0xa3, sequence(...extensions)),
@@ -97,3 +117,12 @@ const distinguishedName = (commonName: string) =>
   sequence(element(0x31, sequence(objectId('550403'), element(0x0c, Buffer.from(commonName)))));
 const extension = (id: string, content: Buffer, critical = false) =>
   sequence(objectId(id), ...(critical ? [element(0x01, Buffer.of(0xff))] : []), element(0x04, content));
+const alternativeName = (name: string) =>
+  extension(
+    '551d11',
+    sequence(
+      /^[\d.]+$/.test(name)
+        ? element(0x87, Buffer.from(name.split('.').map(Number)))
+        : element(0x82, Buffer.from(name)),
+    ),
+  );

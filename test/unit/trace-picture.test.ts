@@ -3,40 +3,30 @@ import { test } from 'node:test';
 import type { ReceivedSpan } from '../../scripts/receiver.ts';
 import { drawTrace } from '../../scripts/trace-picture.ts';
 import { traceTrees } from '../../scripts/trace-tree.ts';
+import { receivedSpan } from '../support/received-span.ts';
 
-function span(given: Partial<ReceivedSpan> & Pick<ReceivedSpan, 'spanId' | 'name'>): ReceivedSpan {
-  return {
-    traceId: 'f'.repeat(32),
-    parentSpanId: undefined,
-    kind: 'INTERNAL',
-    service: 'standalone',
-    scope: '',
-    scopeVersion: '',
-    startMs: 1_000,
-    durationMs: 1,
-    attributes: {},
-    status: { code: 'UNSET', message: '' },
-    resource: {},
-    events: [],
-    ...given,
-  };
-}
-
-const client = span({
+const client = receivedSpan({
   spanId: 'c',
   name: 'search <a> & "b"',
   kind: 'CLIENT',
   service: 'milvus-client',
+  startMs: 1_000,
   durationMs: 40,
 });
-const server = span({
+const server = receivedSpan({
   spanId: 's',
   parentSpanId: 'c',
   name: 'x.y.MilvusService/Search',
   startMs: 1_010,
   durationMs: 20,
 });
-const inner = span({ spanId: 'i', parentSpanId: 's', name: 'Reduce', startMs: 1_015, durationMs: 0.001 });
+const inner = receivedSpan({
+  spanId: 'i',
+  parentSpanId: 's',
+  name: 'Reduce',
+  startMs: 1_015,
+  durationMs: 0.001,
+});
 
 function picture(...spans: ReceivedSpan[]): string {
   const [root] = traceTrees(spans);

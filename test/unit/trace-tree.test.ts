@@ -2,32 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReceivedSpan } from '../../scripts/receiver.ts';
 import { countJoins, formatTree, formatTrees, shortName, traceTrees } from '../../scripts/trace-tree.ts';
+import { receivedSpan } from '../support/received-span.ts';
 
 const search = 'milvus.proto.milvus.MilvusService/Search';
 
-function span(
-  spanId: string,
-  parentSpanId: string | undefined,
-  given: Partial<ReceivedSpan> = {},
-): ReceivedSpan {
-  return {
-    traceId: 'a'.repeat(32),
-    spanId,
-    parentSpanId,
-    name: spanId,
-    kind: 'INTERNAL',
-    service: 'standalone',
-    scope: '',
-    scopeVersion: '',
-    startMs: 0,
-    durationMs: 1,
-    attributes: {},
-    status: { code: 'UNSET', message: '' },
-    resource: {},
-    events: [],
-    ...given,
-  };
-}
+const span = (spanId: string, parentSpanId: string | undefined, given: Partial<ReceivedSpan> = {}) =>
+  receivedSpan({ spanId, parentSpanId, ...given });
 
 function joinedSearch(traceId: string): ReceivedSpan[] {
   return [

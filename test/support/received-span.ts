@@ -1,0 +1,22 @@
+/** Spans as a receiver gives them, for functions that read them. */
+import type { ReceivedSpan } from '../../scripts/receiver.ts';
+
+/** A step of the server's that takes 1 ms, but for what is given. */
+export function receivedSpan(given: Pick<ReceivedSpan, 'spanId'> & Partial<ReceivedSpan>): ReceivedSpan {
+  return {
+    traceId: 'a'.repeat(32),
+    parentSpanId: undefined,
+    name: given.spanId,
+    kind: 'INTERNAL',
+    service: 'standalone',
+    scope: '',
+    scopeVersion: '',
+    startMs: 0,
+    durationMs: 1,
+    attributes: {},
+    status: { code: 'UNSET', message: '' },
+    resource: {},
+    events: [],
+    ...given,
+  };
+}
