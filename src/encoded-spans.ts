@@ -136,7 +136,8 @@ function writeGroup({ scope, bytes, length }: Group): void {
   if (scope.schemaUrl) writeText(tag(3, BYTES), scope.schemaUrl);
 }
 
-// Where the next byte goes. Not fields of an object: these are written for every byte of every span.
+// Where the next byte goes. Not fields of an object, since all of a span is written by them; and loops over bytes take
+// them into variables of their own, since these are read and written in memory each time.
 let out: Buffer = Buffer.alloc(0);
 let at = 0;
 
@@ -197,20 +198,20 @@ function writeText(fieldTag: number, text: string): void {
   const { length } = text;
   reserve(7 + length * 3);
   writeVarint(fieldTag);
-  const lengthAt = at;
   if (length < 0x80) {
-    at++;
+    const target = out;
+    const from = at + 1;
     let index = 0;
     for (; index < length; index++) {
       const code = text.charCodeAt(index);
       if (code > 0x7f) break;
-      out[at++] = code;
+      target[from + index] = code;
     }
     if (index === length) {
-      out[lengthAt] = length;
+      target[at] = length;
+      at = from + length;
       return;
     }
-    at = lengthAt;
   }
   const bytes = Buffer.byteLength(text);
   writeVarint(bytes);
@@ -225,19 +226,27 @@ function writeId(fieldTag: number, hex: string): void {
   reserve(4 + bytes);
   writeVarint(fieldTag);
   writeVarint(bytes);
-  for (let index = 0; index < hex.length; index += 2)
-    out[at++] = (digit(hex.charCodeAt(index)) << 4) | digit(hex.charCodeAt(index + 1));
+  const target = out;
+  const from = at;
+  for (let index = 0; index < bytes; index++)
+    target[from + index] = (digit(hex.charCodeAt(index * 2)) << 4) | digit(hex.charCodeAt(index * 2 + 1));
+  at = from + bytes;
 }
 
 function writeFixed32(value: number): void {
-  out[at++] = value & 0xff;
-  out[at++] = (value >>> 8) & 0xff;
-  out[at++] = (value >>> 16) & 0xff;
-  out[at++] = value >>> 24;
+  const target = out;
+  const from = at;
+  target[from] = value & 0xff;
+  target[from + 1] = (value >>> 8) & 0xff;
+  target[from + 2] = (value >>> 16) & 0xff;
+  target[from + 3] = value >>> 24;
+  at = from + 4;
 }
 
 /** Seconds and nanoseconds as nanoseconds in 64 bits: products of halves, since the whole is beyond 53 bits. */
-function writeTime(fieldTag: number, [seconds, nanos]: HrTime): void {
+function writeTime(fieldTag: number, time: HrTime): void {
+  const seconds = time[0];
+  const nanos = time[1];
   reserve(10);
   writeVarint(fieldTag);
   const upper = Math.floor(seconds / 0x10000) * 1e9;
@@ -278,7 +287,7 @@ function writeKeyValue(fieldTag: number, key: string, value: unknown): void {
   finish(pairAt);
 }
 
-/** An AnyValue. What has no form in it is written as an empty one. */
+/** An AnyValue. What has no form in it is written as an empty one. No closures in here: it runs for each attribute. */
 function writeValue(value: unknown): void {
   if (typeof value === 'string') {
     writeText(tag(1, BYTES), value);
@@ -301,12 +310,20 @@ function writeValue(value: unknown): void {
     out.set(value, at);
     at += value.length;
   } else if (Array.isArray(value)) {
-    delimited(tag(5, BYTES), () => {
-      for (const item of value) delimited(tag(1, BYTES), () => writeValue(item));
-    });
+    writeArray(value);
   } else if (typeof value === 'object' && value !== null) {
-    delimited(tag(6, BYTES), () => writeAttributes(value as Attributes, tag(1, BYTES)));
+    writeObject(value as Attributes);
   }
+}
+
+function writeArray(items: unknown[]): void {
+  delimited(tag(5, BYTES), () => {
+    for (const item of items) delimited(tag(1, BYTES), () => writeValue(item));
+  });
+}
+
+function writeObject(attributes: Attributes): void {
+  delimited(tag(6, BYTES), () => writeAttributes(attributes, tag(1, BYTES)));
 }
 
 function writeFlags(fieldTag: number, traceFlags: number, isRemote: boolean | undefined): void {

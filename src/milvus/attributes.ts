@@ -3,7 +3,7 @@
  * not there or not of the expected type is left out. Nothing is copied or serialised out of vectors or rows, and
  * only names, counts and levels are ever read.
  */
-import type { Attributes } from '@opentelemetry/api';
+import type { AttributeValue } from '@opentelemetry/api';
 
 type Fields = Record<string, unknown>;
 
@@ -48,8 +48,13 @@ function count(value: unknown): number | undefined {
   return Number.isFinite(number) ? number : undefined;
 }
 
-function put(attributes: Attributes, key: string, value: string | number | string[] | undefined): void {
-  if (value !== undefined) attributes[key] = value;
+/** What takes attributes one by one: a span. An object between them would be filled and read again for each call. */
+export interface AttributeSink {
+  setAttribute(key: string, value: AttributeValue): unknown;
+}
+
+function put(sink: AttributeSink, key: string, value: AttributeValue | undefined): void {
+  if (value !== undefined) sink.setAttribute(key, value);
 }
 
 /**
@@ -137,29 +142,29 @@ function consistencyLevel(request: unknown): string | undefined {
 }
 
 /** What every request may carry: partitions and consistency level. */
-export function readRequest(request: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.partitions, partitions(request));
-  put(attributes, ATTR.consistency, consistencyLevel(request));
+export function readRequest(request: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.partitions, partitions(request));
+  put(sink, ATTR.consistency, consistencyLevel(request));
 }
 
 /** Field and limit may stand in `search_params`, as LangChain has them; the SDK then reads them only there. */
-export function readSearchRequest(request: unknown, attributes: Attributes): void {
+export function readSearchRequest(request: unknown, sink: AttributeSink): void {
   const { limit, topk, search_params } = fields(request);
   const long = fields(search_params);
-  put(attributes, ATTR.annsField, name(long.anns_field) ?? vectorField(request));
-  put(attributes, ATTR.searchNq, queryVectors(request));
-  put(attributes, ATTR.searchLimit, count(long.topk) ?? count(limit) ?? count(topk));
+  put(sink, ATTR.annsField, name(long.anns_field) ?? vectorField(request));
+  put(sink, ATTR.searchNq, queryVectors(request));
+  put(sink, ATTR.searchLimit, count(long.topk) ?? count(limit) ?? count(topk));
 }
 
-export function readQueryRequest(request: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.queryLimit, count(fields(request).limit));
+export function readQueryRequest(request: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.queryLimit, count(fields(request).limit));
 }
 
 /** Rows of an insert or upsert, read before the call, since the SDK moves `data` to `fields_data`. */
-export function readRowsRequest(request: unknown, attributes: Attributes): void {
+export function readRowsRequest(request: unknown, sink: AttributeSink): void {
   const { fields_data, data } = fields(request);
   const rows = fields_data ?? data;
-  if (Array.isArray(rows)) attributes[ATTR.requestRows] = rows.length;
+  if (Array.isArray(rows)) put(sink, ATTR.requestRows, rows.length);
 }
 
 /**
@@ -184,20 +189,20 @@ function filterText(request: unknown): string | undefined {
  * The cost that newer servers report, in the server's own unit: `status.extra_info.report_value`, or `cost` of the
  * REST API.
  */
-export function readCost(response: unknown, attributes: Attributes): void {
+export function readCost(response: unknown, sink: AttributeSink): void {
   const { status, extra_info, cost } = fields(response);
   const info = fields(fields(status).extra_info ?? extra_info);
-  put(attributes, ATTR.cost, count(info.report_value) ?? count(cost));
+  put(sink, ATTR.cost, count(info.report_value) ?? count(cost));
 }
 
 /** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is looked at. */
-export function readSearchResponse(response: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.returnedRows, hitsIn(fields(response).results));
+export function readSearchResponse(response: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.returnedRows, hitsIn(fields(response).results));
 }
 
 /** The same for the REST client, which has them in `data`, and makes groups of them when there are several vectors. */
-export function readHttpSearchResponse(response: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.returnedRows, hitsIn(fields(response).data));
+export function readHttpSearchResponse(response: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.returnedRows, hitsIn(fields(response).data));
 }
 
 function hitsIn(results: unknown): number | undefined {
@@ -208,29 +213,29 @@ function hitsIn(results: unknown): number | undefined {
 }
 
 /** Rows of a query or get. */
-export function readQueryResponse(response: unknown, attributes: Attributes): void {
+export function readQueryResponse(response: unknown, sink: AttributeSink): void {
   const { data } = fields(response);
-  if (Array.isArray(data)) attributes[ATTR.returnedRows] = data.length;
+  if (Array.isArray(data)) put(sink, ATTR.returnedRows, data.length);
 }
 
-export function readInsertResponse(response: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.insertCount, count(fields(response).insert_cnt));
+export function readInsertResponse(response: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.insertCount, count(fields(response).insert_cnt));
 }
 
-export function readUpsertResponse(response: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.upsertCount, count(fields(response).upsert_cnt));
+export function readUpsertResponse(response: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.upsertCount, count(fields(response).upsert_cnt));
 }
 
-export function readDeleteResponse(response: unknown, attributes: Attributes): void {
-  put(attributes, ATTR.deleteCount, count(fields(response).delete_cnt));
+export function readDeleteResponse(response: unknown, sink: AttributeSink): void {
+  put(sink, ATTR.deleteCount, count(fields(response).delete_cnt));
 }
 
 /** Answers of the REST API carry their counts in `data`. Source: types/Http.d.ts, SDK 3.0.6. */
-export function readHttpCounts(response: unknown, attributes: Attributes): void {
+export function readHttpCounts(response: unknown, sink: AttributeSink): void {
   const { insertCount, upsertCount, deleteCount } = fields(fields(response).data);
-  put(attributes, ATTR.insertCount, count(insertCount));
-  put(attributes, ATTR.upsertCount, count(upsertCount));
-  put(attributes, ATTR.deleteCount, count(deleteCount));
+  put(sink, ATTR.insertCount, count(insertCount));
+  put(sink, ATTR.upsertCount, count(upsertCount));
+  put(sink, ATTR.deleteCount, count(deleteCount));
 }
 
 /** Host and port of a Milvus server, as attributes. */

@@ -1,5 +1,5 @@
 /** Patches of @zilliz/milvus2-sdk-node, and nothing else: what a span says is in operation-span.ts. */
-import { context, ROOT_CONTEXT, type Span, SpanStatusCode } from '@opentelemetry/api';
+import { type Context, context, ROOT_CONTEXT, type Span, SpanStatusCode } from '@opentelemetry/api';
 import { isTracingSuppressed, suppressTracing } from '@opentelemetry/core';
 import {
   InstrumentationBase,
@@ -10,6 +10,7 @@ import {
 import { VERSION } from '../version.ts';
 import { type ReadClient, readGrpcClient, readHttpClient } from './client-facts.ts';
 import { createDurationMetric, type RecordDuration } from './metrics.ts';
+import { operationIn } from './operation-context.ts';
 import { activeOperation, type Carrier, isUnimplemented, OperationSpan } from './operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
 import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
@@ -32,6 +33,14 @@ const GRPC_REQUESTS = [
 
 type AnyFunction = (this: any, ...args: any[]) => any;
 type Wrapper = (original: AnyFunction) => AnyFunction;
+
+/** What is the same for all calls of a wrapped method. */
+interface TracedMethod {
+  method: string;
+  operation: Operation;
+  readClient: ReadClient;
+  original: AnyFunction;
+}
 
 export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumentationConfig> {
   // Declared only: the base constructor calls init() and enable() before an initialiser here would run.
@@ -101,7 +110,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         const operation = Object.hasOwn(OPERATIONS, method) ? OPERATIONS[method] : undefined;
         if (operation !== undefined)
           this.replace(prototype, method, (original) =>
-            this.traced(method, operation, readGrpcClient, original),
+            this.traced({ method, operation, readClient: readGrpcClient, original }),
           );
       }
       this.replace(prototype, 'metadataListener', (original) => this.injecting(original));
@@ -122,7 +131,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         const operation =
           (Object.hasOwn(HTTP_OPERATIONS, method) ? HTTP_OPERATIONS[method] : undefined) ?? {};
         this.replace(prototype, method, (original) =>
-          this.traced(method, operation, readHttpClient, original),
+          this.traced({ method, operation, readClient: readHttpClient, original }),
         );
       }
       prototype = Object.getPrototypeOf(prototype);
@@ -138,33 +147,27 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     this.undo.push(() => Object.defineProperty(base, 'headers', headers));
   }
 
-  private traced(
-    method: string,
-    operation: Operation,
-    readClient: ReadClient,
-    original: AnyFunction,
-  ): AnyFunction {
+  private traced(target: TracedMethod): AnyFunction {
     const instrumentation = this;
     // A method, as the SDK's own are: a function expression has a `prototype`, and `new` would take it.
     return {
       traced(this: unknown, ...args: unknown[]) {
+        const active = context.active();
         // Public methods call public methods: what runs inside an operation, whose context is a suppressed one, is
         // part of it.
-        if (!instrumentation.isEnabled() || isTracingSuppressed(context.active()))
-          return original.apply(this, args);
-        return instrumentation.run(method, operation, readClient, this, args[0], original, this, args);
+        if (!instrumentation.isEnabled() || isTracingSuppressed(active))
+          return target.original.apply(this, args);
+        return instrumentation.run(target, active, this, args[0], this, args);
       },
     }.traced;
   }
 
   /** Runs `original` under a new span, and gives back what it gives: same value, same error, sync or async. */
   private run(
-    method: string,
-    operation: Operation,
-    readClient: ReadClient,
+    { method, operation, readClient, original }: TracedMethod,
+    parent: Context,
     client: unknown,
     request: unknown,
-    original: AnyFunction,
     self: unknown,
     args: unknown[],
   ): unknown {
@@ -172,7 +175,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     try {
       const { captureFilter = false } = this.getConfig();
       const options = { tracer: this.tracer, captureFilter, recordDuration: this.recordDuration };
-      span = new OperationSpan(options, method, operation, readClient, client, request);
+      span = new OperationSpan(options, method, operation, readClient, client, request, parent);
     } catch (error) {
       this._diag.error('A span could not be started', error);
       return original.apply(self, args);
@@ -180,8 +183,8 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     let result: any;
     const stackTraceLimit = raiseStackTraceLimit();
     try {
-      // Bound here: context.with makes null of an undefined `this`.
-      result = context.with(span.innerContext(), original.bind(self), undefined, ...args);
+      // A closure, since context.with makes null of an undefined `this`.
+      result = context.with(span.innerContext(), () => original.apply(self, args));
     } catch (thrown) {
       this.finish(() => span.endThrown(thrown));
       throw thrown;
@@ -221,7 +224,10 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         const filled = original.apply(this, args);
         try {
           // metadataListener is given its metadata and returns it; a getter of headers makes them.
-          if (instrumentation.isEnabled()) activeOperation()?.inject((args[0] ?? filled) as Carrier);
+          if (instrumentation.isEnabled()) {
+            const active = context.active();
+            operationIn(active)?.inject((args[0] ?? filled) as Carrier, active);
+          }
         } catch (error) {
           instrumentation._diag.error('The trace context could not be sent', error);
         }
@@ -236,13 +242,15 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       const instrumentation = this;
       return function (this: unknown, ...args) {
         if (!instrumentation.isEnabled()) return original.apply(this, args);
-        const operation = activeOperation();
+        const active = context.active();
+        const operation = operationIn(active);
         if (operation !== undefined)
           return instrumentation.runRpc(operation, rpcName(args[1]), original, this, args);
-        if (isTracingSuppressed(context.active())) return original.apply(this, args);
+        if (isTracingSuppressed(active)) return original.apply(this, args);
         const rpc = rpcName(args[1]);
         const method = rpc.charAt(0).toLowerCase() + rpc.slice(1);
-        return instrumentation.run(method, {}, readGrpcClient, undefined, args[2], original, this, args);
+        const target = { method, operation: {}, readClient: readGrpcClient, original };
+        return instrumentation.run(target, active, undefined, args[2], this, args);
       };
     });
   }
@@ -370,8 +378,8 @@ function endRpc(span: Span, code: unknown, description: string): void {
   span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
 }
 
-/** Frames between an app's call and the SDK's method: the wrapper, run, and three of the context. */
-const OWN_FRAMES = 5;
+/** Frames between an app's call and the SDK's method: the wrapper, run, three of the context, and the closure. */
+const OWN_FRAMES = 6;
 
 /**
  * Our frames must not push the app's own line out of the stack of what a method throws before it waits for

@@ -22,6 +22,10 @@ export function createDurationMetric(meter: Meter): RecordDuration | undefined {
       span.isRecording() || duration === undefined || !(duration[0] >= 0)
         ? (performance.now() - startMs) / 1_000
         : duration[0] + duration[1] / 1e9;
-    histogram.record(seconds, attributes);
+    histogram.record(seconds, withoutUndefined(attributes));
   };
 }
+
+/** An attribute that is there and undefined would make a series of its own. */
+const withoutUndefined = (attributes: Attributes): Attributes =>
+  Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));

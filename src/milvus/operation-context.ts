@@ -28,43 +28,43 @@ const SPAN = keyOf((context) => trace.setSpan(context, trace.wrapSpanContext(INV
 const SUPPRESSED = keyOf(suppressTracing);
 
 export class OperationContext implements Context {
-  readonly #parent: Context;
-  readonly #span: Span;
-  readonly #inside: OperationSpan | undefined;
+  private readonly parent: Context;
+  private readonly span: Span;
+  private readonly inside: OperationSpan | undefined;
 
   /**
    * @param inside the operation whose code runs in this context: tracing is suppressed in it. Without one, this is
    *   the context that goes onto the wire.
    */
   constructor(parent: Context, span: Span, inside?: OperationSpan) {
-    this.#parent = parent;
-    this.#span = span;
-    this.#inside = inside;
+    this.parent = parent;
+    this.span = span;
+    this.inside = inside;
   }
 
   getValue(key: symbol): unknown {
-    if (key === SPAN) return this.#span;
-    if (this.#inside !== undefined) {
-      if (key === OPERATION) return this.#inside;
+    if (key === SPAN) return this.span;
+    if (this.inside !== undefined) {
+      if (key === OPERATION) return this.inside;
       if (key === SUPPRESSED) return true;
     }
-    return this.#parent.getValue(key);
+    return this.parent.getValue(key);
   }
 
   setValue(key: symbol, value: unknown): Context {
-    return this.#copy().setValue(key, value);
+    return this.copy().setValue(key, value);
   }
 
   deleteValue(key: symbol): Context {
-    return this.#copy().deleteValue(key);
+    return this.copy().deleteValue(key);
   }
 
   /** An ordinary context with the same values. The parent is one already, or makes one of itself. */
-  #copy(): Context {
-    const copy = this.#parent.setValue(SPAN, this.#span);
-    return this.#inside === undefined
+  private copy(): Context {
+    const copy = this.parent.setValue(SPAN, this.span);
+    return this.inside === undefined
       ? copy
-      : copy.setValue(OPERATION, this.#inside).setValue(SUPPRESSED, true);
+      : copy.setValue(OPERATION, this.inside).setValue(SUPPRESSED, true);
   }
 }
 

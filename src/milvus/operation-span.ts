@@ -17,6 +17,7 @@ import {
 } from '@opentelemetry/api';
 import {
   ATTR,
+  type AttributeSink,
   collectionName,
   databaseName,
   filterTexts,
@@ -58,21 +59,22 @@ export interface SpanOptions {
   recordDuration: RecordDuration | undefined;
 }
 
+/** Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times as much. */
 export class OperationSpan {
   readonly span: Span;
   /** The caller's context with this span, tracing not suppressed: what goes onto the wire. */
-  readonly #wireContext: Context;
-  readonly #parent: Context;
-  readonly #operation: Operation;
-  readonly #recordDuration: RecordDuration | undefined;
-  /** Those of the span's creation, which are the metric's too. */
-  readonly #attributes: Attributes;
-  readonly #startMs: number;
+  private readonly wireContext: Context;
+  private readonly parent: Context;
+  private readonly operation: Operation;
+  private readonly recordDuration: RecordDuration | undefined;
+  /** Those of the span's creation, which are the metric's too; some may be undefined. */
+  private readonly attributes: Attributes;
+  private readonly startMs: number;
   /** What must not show in a description: empty when filters may be shown. */
-  #hiddenFilters: readonly string[] = [];
-  #rpcs = 0;
-  #rpcFailure: Failure | undefined;
-  #retries = 0;
+  private hiddenFilters = NO_FILTERS;
+  private rpcs = 0;
+  private rpcFailure: Failure | undefined;
+  private retries = 0;
 
   constructor(
     { tracer, captureFilter, recordDuration }: SpanOptions,
@@ -81,39 +83,41 @@ export class OperationSpan {
     readClient: ReadClient,
     client: unknown,
     request: unknown,
+    parent = context.active(),
   ) {
-    const parent = context.active();
     const facts = attempt(readClient, client) ?? NO_FACTS;
     const name =
       method === 'search' && attempt(isHybridSearch, request) ? 'hybridSearch' : (operation.name ?? method);
     const collection = attempt(collectionName, request);
     const namespace = attempt(databaseName, request) ?? facts.database;
     const { server } = facts;
-    const attributes: Attributes = { [ATTR.system]: 'milvus', [ATTR.operation]: name };
-    if (collection !== undefined) attributes[ATTR.collection] = collection;
-    if (namespace !== undefined) attributes[ATTR.namespace] = namespace;
-    if (server !== undefined) attributes[ATTR.serverAddress] = server.address;
-    if (server?.port !== undefined) attributes[ATTR.serverPort] = server.port;
+    // All keys at once and none of them computed: V8 makes such an object in one step. Undefined ones go no further.
+    const attributes: Attributes = {
+      'db.system.name': 'milvus',
+      'db.operation.name': name,
+      'db.collection.name': collection,
+      'db.namespace': namespace,
+      'server.address': server?.address,
+      'server.port': server?.port,
+    } satisfies Partial<Record<(typeof ATTR)[keyof typeof ATTR], unknown>>;
     const target = collection ?? namespace ?? server?.address;
     this.span = tracer.startSpan(
       target === undefined ? name : `${name} ${target}`,
       { kind: SpanKind.CLIENT, attributes },
       parent,
     );
-    this.#parent = parent;
-    this.#wireContext = new OperationContext(parent, this.span);
-    this.#operation = operation;
-    this.#recordDuration = recordDuration;
-    this.#attributes = attributes;
-    this.#startMs = recordDuration === undefined ? 0 : performance.now();
+    this.parent = parent;
+    this.wireContext = new OperationContext(parent, this.span);
+    this.operation = operation;
+    this.recordDuration = recordDuration;
+    this.attributes = attributes;
+    this.startMs = recordDuration === undefined ? 0 : performance.now();
     if (!this.span.isRecording()) return;
-    const details: Attributes = {};
-    fill(readRequest, request, details);
-    if (operation.reads !== undefined) fill(operation.reads, request, details);
-    const filters = attempt(filterTexts, request) ?? [];
-    if (!captureFilter) this.#hiddenFilters = filters;
-    else if (filters.length > 0) details[ATTR.queryText] = filters.join('; ');
-    this.span.setAttributes(details);
+    fill(readRequest, request, this.span);
+    if (operation.reads !== undefined) fill(operation.reads, request, this.span);
+    const filters = attempt(filterTexts, request) ?? NO_FILTERS;
+    if (!captureFilter) this.hiddenFilters = filters;
+    else if (filters.length > 0) this.span.setAttribute(ATTR.queryText, filters.join('; '));
   }
 
   /**
@@ -121,7 +125,7 @@ export class OperationSpan {
    * see of this operation (gRPC, pools, sockets) makes no spans beside it.
    */
   innerContext(): Context {
-    return new OperationContext(this.#parent, this.span, this);
+    return new OperationContext(this.parent, this.span, this);
   }
 
   /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */
@@ -129,81 +133,80 @@ export class OperationSpan {
     const service = 'milvus.proto.milvus.MilvusService';
     const attributes: Attributes = { 'rpc.system': 'grpc', 'rpc.service': service, 'rpc.method': rpc };
     for (const key of [ATTR.serverAddress, ATTR.serverPort]) {
-      if (this.#attributes[key] !== undefined) attributes[key] = this.#attributes[key];
+      if (this.attributes[key] !== undefined) attributes[key] = this.attributes[key];
     }
     const span = tracer.startSpan(
       `${service}/${rpc}`,
       { kind: SpanKind.CLIENT, attributes },
-      this.#wireContext,
+      this.wireContext,
     );
-    return { span, context: context.active().setValue(WIRE, trace.setSpan(this.#wireContext, span)) };
+    return { span, context: context.active().setValue(WIRE, trace.setSpan(this.wireContext, span)) };
   }
 
-  inject(carrier: Carrier): void {
-    const wire = (context.active().getValue(WIRE) as Context | undefined) ?? this.#wireContext;
+  /** @param active the context that the RPC runs in. */
+  inject(carrier: Carrier, active = context.active()): void {
+    const wire = (active.getValue(WIRE) as Context | undefined) ?? this.wireContext;
     propagation.inject(wire, carrier, carrierSetter);
   }
 
   /** Keeps what one of the operation's RPCs answered: a later throw of the SDK may hide it. */
   rpcAnswered(response: unknown): void {
-    this.#rpcs++;
-    this.#rpcFailure = attempt(isUnimplemented, response)
+    this.rpcs++;
+    this.rpcFailure = attempt(isUnimplemented, response)
       ? UNIMPLEMENTED_FAILURE
       : attempt(failureOfResponse, response);
   }
 
   /** Keeps why one of its RPCs failed: some SDKs throw an Error of their own made of it. */
   rpcRejected(error: unknown): void {
-    this.#rpcs++;
-    this.#rpcFailure = attempt((thrown) => failureOfThrown(thrown, undefined), error);
+    this.rpcs++;
+    this.rpcFailure = attempt((thrown) => failureOfThrown(thrown, undefined), error);
   }
 
   rpcRetried(): void {
-    this.#retries++;
+    this.retries++;
   }
 
   end(response: unknown): void {
     // Not sampled and not measured: nobody would see what became of it.
-    if (!this.span.isRecording() && this.#recordDuration === undefined) {
+    if (!this.span.isRecording() && this.recordDuration === undefined) {
       this.span.end();
       return;
     }
-    const failure = attempt(failureOfResponse, response) ?? this.#unimplemented();
+    const failure = attempt(failureOfResponse, response) ?? this.unimplemented();
     if (failure === undefined && this.span.isRecording()) {
-      const details: Attributes = {};
-      if (this.#operation.answers !== undefined) fill(this.#operation.answers, response, details);
-      fill(readCost, response, details);
-      this.span.setAttributes(details);
+      if (this.operation.answers !== undefined) fill(this.operation.answers, response, this.span);
+      fill(readCost, response, this.span);
     }
-    this.#finish(failure);
+    this.finish(failure);
   }
 
   endThrown(thrown: unknown): void {
     let failure: Failure;
     try {
-      failure = failureOfThrown(thrown, this.#rpcFailure, this.#operation.rpcIsCause);
+      failure = failureOfThrown(thrown, this.rpcFailure, this.operation.rpcIsCause);
     } catch {
-      failure = this.#rpcFailure ?? { statusCode: undefined, errorType: '_OTHER', reason: '' };
+      failure = this.rpcFailure ?? { statusCode: undefined, errorType: '_OTHER', reason: '' };
     }
-    this.#finish(failure);
+    this.finish(failure);
   }
 
   /** An operation of one RPC, which the server does not have: the SDK hides that behind an empty answer. */
-  #unimplemented(): Failure | undefined {
-    return this.#rpcs === 1 && this.#rpcFailure === UNIMPLEMENTED_FAILURE ? UNIMPLEMENTED_FAILURE : undefined;
+  private unimplemented(): Failure | undefined {
+    return this.rpcs === 1 && this.rpcFailure === UNIMPLEMENTED_FAILURE ? UNIMPLEMENTED_FAILURE : undefined;
   }
 
-  #finish(failure: Failure | undefined): void {
+  private finish(failure: Failure | undefined): void {
     if (failure !== undefined) {
       const outcome: Attributes = { [ATTR.errorType]: failure.errorType };
       if (failure.statusCode !== undefined) outcome[ATTR.statusCode] = failure.statusCode;
       this.span.setAttributes(outcome);
       this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.describe(failure.reason) });
-      if (this.#recordDuration !== undefined) Object.assign(this.#attributes, outcome);
+      if (this.recordDuration !== undefined) Object.assign(this.attributes, outcome);
     }
-    if (this.#retries > 0) this.span.setAttribute(ATTR.retries, this.#retries);
+    if (this.retries > 0) this.span.setAttribute(ATTR.retries, this.retries);
     this.span.end();
-    this.#recordDuration?.(this.span, this.#startMs, this.#attributes);
+    this.recordDuration?.(this.span, this.startMs, this.attributes);
   }
 
   /**
@@ -211,10 +214,12 @@ export class OperationSpan {
    * user data, so the description ends where it begins.
    */
   describe(reason: string): string {
-    const starts = this.#hiddenFilters.map((filter) => reason.indexOf(filter)).filter((start) => start >= 0);
+    const starts = this.hiddenFilters.map((filter) => reason.indexOf(filter)).filter((start) => start >= 0);
     return starts.length === 0 ? reason : `${reason.slice(0, Math.min(...starts))}<filter>`;
   }
 }
+
+const NO_FILTERS: readonly string[] = [];
 
 const NO_FACTS: ClientFacts = { server: undefined, database: undefined };
 
@@ -228,12 +233,12 @@ function attempt<T, R>(read: (source: T) => R, source: T): R | undefined {
 }
 
 function fill(
-  read: (source: unknown, attributes: Attributes) => void,
+  read: (source: unknown, sink: AttributeSink) => void,
   source: unknown,
-  attributes: Attributes,
+  sink: AttributeSink,
 ): void {
   try {
-    read(source, attributes);
+    read(source, sink);
   } catch {
     // A getter or proxy of the app's refused: what was read until then stays.
   }

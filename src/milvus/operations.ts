@@ -5,8 +5,8 @@
  * Source: every public method of MilvusClient that makes RPCs, SDK 2.2.24 to 3.0.6. Aliases (hybridSearch, the
  * RBAC aliases, …) are copies of these methods and carry their names.
  */
-import type { Attributes } from '@opentelemetry/api';
 import {
+  type AttributeSink,
   readDeleteResponse,
   readHttpCounts,
   readHttpSearchResponse,
@@ -23,11 +23,11 @@ export interface Operation {
   /** The name in `db.operation.name` when it is not the method's own. */
   name?: string;
   /** Attributes out of the request, read before the call. */
-  reads?: (request: unknown, attributes: Attributes) => void;
+  reads?: (request: unknown, sink: AttributeSink) => void;
   /** What it throws after an RPC failed comes of that failure, whatever it says itself. */
   rpcIsCause?: true;
   /** Attributes out of the response of a call that succeeded. */
-  answers?: (response: unknown, attributes: Attributes) => void;
+  answers?: (response: unknown, sink: AttributeSink) => void;
 }
 
 const plain: Operation = {};

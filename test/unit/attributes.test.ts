@@ -4,6 +4,7 @@ import type { Attributes } from '@opentelemetry/api';
 import fc from 'fast-check';
 import {
   ATTR,
+  type AttributeSink,
   collectionName,
   databaseName,
   filterTexts,
@@ -24,11 +25,11 @@ import {
 } from '../../src/milvus/attributes.ts';
 import { anyData, observed, RUNS } from '../support/arbitrary-values.ts';
 
-type Reader = (source: unknown, attributes: Attributes) => void;
+type Reader = (source: unknown, sink: AttributeSink) => void;
 
 function read(reader: Reader, source: unknown): Attributes {
   const attributes: Attributes = {};
-  reader(source, attributes);
+  reader(source, { setAttribute: (key, value) => Object.assign(attributes, { [key]: value }) });
   return attributes;
 }
 

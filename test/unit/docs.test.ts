@@ -17,7 +17,7 @@ import {
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { HttpBaseClient, HttpClient } from '@zilliz/milvus2-sdk-node';
 import { checkDocs, envExample, fillPart, writeDocs } from '../../scripts/docs.ts';
-import { ATTR, readCost, readRequest } from '../../src/milvus/attributes.ts';
+import { ATTR, type AttributeSink, readCost, readRequest } from '../../src/milvus/attributes.ts';
 import {
   ATTRIBUTE_DOCUMENTATION,
   type AttributeDocumentation,
@@ -196,15 +196,18 @@ test('what is read out of requests and answers is of the types that are document
   };
   const httpAnswer = { code: 0, cost: 21, data: { insertCount: 1, upsertCount: 1, deleteCount: 1 } };
   const attributes: Attributes = {};
-  readRequest(request, attributes);
-  readCost(answer, attributes);
+  const sink: AttributeSink = {
+    setAttribute: (key, value) => Object.assign(attributes, { [key]: value }),
+  };
+  readRequest(request, sink);
+  readCost(answer, sink);
   for (const { reads, answers } of Object.values(OPERATIONS)) {
-    reads?.(request, attributes);
-    answers?.(answer, attributes);
+    reads?.(request, sink);
+    answers?.(answer, sink);
   }
   for (const { reads, answers } of Object.values(HTTP_OPERATIONS)) {
-    reads?.(request, attributes);
-    answers?.(httpAnswer, attributes);
+    reads?.(request, sink);
+    answers?.(httpAnswer, sink);
   }
   const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
   assert.ok(Object.keys(attributes).length > 10);
