@@ -3,6 +3,8 @@ import { constants } from 'node:os';
 
 /** What was started, for the end of the run: all of it is stopped once, the last started first. */
 export class Teardown {
+  /** Something could not be stopped; it was said on stderr. */
+  failed = false;
   #stops = new Set<() => Promise<void>>();
   #stopped: Promise<void> | undefined;
 
@@ -20,7 +22,10 @@ export class Teardown {
   async #stopAll(): Promise<void> {
     for (const stop of [...this.#stops].reverse()) {
       // What cannot be stopped shall not keep the rest alive.
-      await stop().catch((error: Error) => console.error(error.message));
+      await stop().catch((error: Error) => {
+        this.failed = true;
+        console.error(error.message);
+      });
     }
   }
 }

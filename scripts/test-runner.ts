@@ -40,4 +40,5 @@ export async function runTests(
     process.exitCode = 1;
   }
   await teardown.run();
+  if (teardown.failed) process.exitCode = 1;
 }
