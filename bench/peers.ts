@@ -124,7 +124,8 @@ export async function measurePeers(
 
     const order = [none, ...variants.values()];
     const startUps = await startUpCosts(bench, 'start-up of peers', 'start-up.mjs', order);
-    const searches = await searchCosts(bench, 'searches of peers', bench.plan.peerSearchRounds, order);
+    const load = { count: bench.plan.peerSearchRounds, calls: bench.plan.searchCalls };
+    const searches = await searchCosts(bench, 'searches of peers', load, order);
     const sizeOfNone = await installedBytes(none.folder);
     for (const [peer, { name, folder }] of variants) {
       peer.startUpWallMs = addedSpread(startUps, name, wallMs);

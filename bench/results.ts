@@ -26,14 +26,17 @@ export function conditions(installed: Installed, rounds: string): string[] {
 
 export function roundsOf(plan: Plan): string {
   return (
-    `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${plan.searchCalls.toLocaleString('en')} searches ` +
-    `(${plan.floorRounds} for the floor), ${plan.memoryRounds} for memory, ` +
+    `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${searchesOf(plan)} ` +
+    `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
     `${plan.growthRounds} of ${plan.growthCalls} calls at each size of what grows, ${plan.burstRounds} bursts`
   );
 }
 
+const searchesOf = ({ searchCalls, warmUpCalls }: Plan): string =>
+  `${searchCalls.toLocaleString('en')} searches after ${warmUpCalls.toLocaleString('en')}`;
+
 export function roundsOfPeers(plan: Plan): string {
-  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} of ${plan.searchCalls.toLocaleString('en')} searches`;
+  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} of ${searchesOf(plan)}`;
 }
 
 /** The tables of a run that have lines. */

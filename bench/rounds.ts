@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReceivedSpans } from './collector.ts';
-import { type Cost, type RunningApp, startApp } from './run-app.ts';
+import { type AppOptions, type Cost, type RunningApp, startApp } from './run-app.ts';
 import type { SideProcess } from './side-process.ts';
 import type { Variant } from './variants.ts';
 
@@ -11,31 +11,39 @@ export interface Plan {
   searchCalls: number;
   /** Parts of a round's calls, made in turn by the variants; divides searchCalls evenly. */
   searchSlices: number;
-  /** Enough that what a preload loads at its first export is loaded, and that V8 has compiled what it will compile. */
+  /** Of each process, before those that count: by then V8 has compiled most of what it will compile. */
   warmUpCalls: number;
-  /** Of the searches that show where the floor is; as many calls as the others. */
+  /** The first of them, which have a row of their own. */
+  firstCalls: number;
+  /** Of the searches that show where the floor is, and how many calls each. */
   floorRounds: number;
+  floorCalls: number;
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
   /** In each round, for each point. */
   growthCalls: number;
+  /** Of each process, at the first point. */
+  growthWarmUp: number;
   peerSearchRounds: number;
   burstRounds: number;
   burstCalls: number;
 }
 
 export const fullPlan: Plan = {
-  startUpRounds: 21,
+  startUpRounds: 15,
   searchRounds: 15,
   searchCalls: 6000,
   searchSlices: 12,
-  warmUpCalls: 3000,
-  floorRounds: 5,
-  memoryRounds: 9,
+  warmUpCalls: 10_000,
+  firstCalls: 6000,
+  floorRounds: 3,
+  floorCalls: 3000,
+  memoryRounds: 15,
   memoryCalls: 3000,
-  growthRounds: 10,
-  growthCalls: 512,
+  growthRounds: 18,
+  growthCalls: 256,
+  growthWarmUp: 4000,
   peerSearchRounds: 7,
   burstRounds: 3,
   burstCalls: 5000,
@@ -48,11 +56,14 @@ export const quickPlan: Plan = {
   searchCalls: 600,
   searchSlices: 2,
   warmUpCalls: 600,
+  firstCalls: 300,
   floorRounds: 1,
+  floorCalls: 600,
   memoryRounds: 1,
   memoryCalls: 1000,
-  growthRounds: 2,
+  growthRounds: 3,
   growthCalls: 256,
+  growthWarmUp: 256,
   peerSearchRounds: 1,
   burstRounds: 1,
   burstCalls: 5000,
@@ -122,6 +133,8 @@ export interface Load {
   slices: number;
   inFlight: number;
   warmUp: number;
+  /** Of the warm-up, those that are measured for themselves. */
+  first?: number;
 }
 
 /**
@@ -141,6 +154,7 @@ export async function search(
     BENCH_SLICES: String(load.slices),
     BENCH_IN_FLIGHT: String(load.inFlight),
     BENCH_WARM_UP: String(load.warmUp),
+    BENCH_FIRST: String(load.first ?? 0),
   };
   const order = Array.from({ length: load.slices }, () => variants.map((_, at) => at)).flat();
   const costs = await together(bench, variants, 'searches.mjs', { env }, order);
@@ -156,18 +170,16 @@ export async function together(
   variants: Variant[],
   program: Parameters<typeof startApp>[1],
   {
-    env,
-    deadlineMs,
     onTurn,
-  }: { env: Record<string, string>; deadlineMs?: number; onTurn?: (turn: number) => void },
+    ...given
+  }: Pick<AppOptions, 'env' | 'flags' | 'deadlineMs'> & { onTurn?: (turn: number) => void },
   order: number[],
 ): Promise<Cost[]> {
   const stopped = new AbortController();
   const options = {
     collector: bench.collector.address,
     signal: AbortSignal.any([bench.signal, stopped.signal]),
-    env,
-    deadlineMs,
+    ...given,
   };
   const apps: RunningApp[] = [];
   try {

@@ -10,7 +10,7 @@ import { telemetryEnvironment, type Variant } from './variants.ts';
 export interface Cost {
   /** From the spawn to the end of the process. */
   wallMs: number;
-  /** User and system time of all threads of the app's process, from where its program says. */
+  /** User and system time of all threads of the app's process. */
   cpuMs: number;
   /**
    * The same as the kernel has it once the process is gone: what comes after its `exit` event counts too, and so do processes
@@ -23,8 +23,10 @@ export interface Cost {
   /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
   heapPeakMiB?: number;
   keptMiB?: number;
-  /** CPU time of each part of the program whose work grows. */
+  /** CPU time of each part of a program that works in parts. */
   sliceCpuMs?: number[];
+  /** CPU time of the first searches of the process. */
+  firstCpuMs?: number;
 }
 
 export interface RunningApp {
@@ -111,9 +113,7 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
       const how = wallMs >= deadlineMs ? `was killed after ${deadlineMs / 1000} s` : `ended with ${ending}`;
       throw new Error(`${program} under ${variant.preload ?? 'no preload'} ${how}:\n${stderr.trim()}`);
     }
-    const { cpuBeforeMs, ...cost } = JSON.parse(report) as Cost & { cpuBeforeMs: number };
-    const wholeCpuMs = totalCpuMs === undefined ? {} : { wholeCpuMs: totalCpuMs - cpuBeforeMs };
-    return { ...cost, wallMs, ...wholeCpuMs };
+    return { ...(JSON.parse(report) as Cost), wallMs, wholeCpuMs: totalCpuMs };
   })();
   // Whoever waits for `ready` hears of an early end there.
   ended.catch(() => {});

@@ -1,4 +1,5 @@
 export interface Spread {
+  /** Or another value that stands for all of them, where that is said. */
   median: number;
   min: number;
   max: number;
@@ -33,4 +34,10 @@ export function ratios(ours: number[], theirs: number[]): number[] {
     const other = theirs[round] as number;
     return other > 0 ? [value / other] : [];
   });
+}
+
+/** A quarter of the values are below it. At least one value. */
+export function lowerQuartile(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 4)] as number;
 }

@@ -1,6 +1,7 @@
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 
-export const newClient = () => new MilvusClient({ address: process.env.BENCH_MILVUS });
+/** @param config of the client, beside its address */
+export const newClient = (config = {}) => new MilvusClient({ address: process.env.BENCH_MILVUS, ...config });
 
 /** One search. Gives whether it came back with its five hits. */
 export async function search(client) {

@@ -1,16 +1,13 @@
 import { readFileSync, writeSync } from 'node:fs';
 
 /**
- * At the end of the process writes { cpuMs, cpuBeforeMs, peakMiB, ...more() } as JSON to file descriptor 3, which the bench reads.
- * `cpuMs` counts from `since`, by default from the start of the process, `cpuBeforeMs` up to there. To be called from the
- * app, so that the handler runs after those of a preload: their last work counts too.
+ * At the end of the process writes { cpuMs, peakMiB, ...more() } as JSON to file descriptor 3, which the bench reads. To be called
+ * from the app, so that the handler runs after those of a preload: their last work counts too.
  */
-export function reportAtExit(more = () => ({}), since = () => ({ user: 0, system: 0 })) {
+export function reportAtExit(more = () => ({})) {
   process.on('exit', () => {
-    const ms = ({ user, system }) => (user + system) / 1000;
-    const cpuBeforeMs = ms(since());
-    const cpuMs = ms(process.cpuUsage()) - cpuBeforeMs;
-    writeSync(3, JSON.stringify({ cpuMs, cpuBeforeMs, peakMiB: peakKiB() / 1024, ...more() }));
+    const { user, system } = process.cpuUsage();
+    writeSync(3, JSON.stringify({ cpuMs: (user + system) / 1000, peakMiB: peakKiB() / 1024, ...more() }));
   });
 }
 

@@ -1,23 +1,30 @@
 // An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each when it is told to; before
-// them BENCH_WARM_UP that do not count: they fill the SDK's cache and let the code be compiled.
+// them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled. It reports the CPU time of the parts, in ms,
+// each with what is done until the next, and that of the first BENCH_FIRST searches of all.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { newClient, run, search } from './load.mjs';
 import { reportAtExit } from './report.mjs';
 
-const [calls, inFlight, slices, warmUp] = [
+const [calls, inFlight, slices, warmUp, first] = [
   'BENCH_CALLS',
   'BENCH_IN_FLIGHT',
   'BENCH_SLICES',
   'BENCH_WARM_UP',
+  'BENCH_FIRST',
 ].map((name) => Number(process.env[name]));
 const client = newClient();
 let answered = 0;
-let from = { user: 0, system: 0 };
-reportAtExit(
-  () => ({ answered }),
-  () => from,
-);
+let firstCpuMs = 0;
+const marks = [];
+const usedMs = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+reportAtExit(() => {
+  marks.push(usedMs());
+  return { answered, firstCpuMs, sliceCpuMs: marks.slice(1).map((end, slice) => end - marks[slice]) };
+});
 // The bench is gone: so are we.
 process.stdin.once('end', () => process.exit(1));
 
@@ -27,12 +34,15 @@ async function count() {
 
 // One alone first: searches that start together would each ask for the collection's schema.
 await run(1, 1, count);
-await run(warmUp - 1, 8, count);
+const beganMs = usedMs();
+await run(first, 8, count);
+firstCpuMs = usedMs() - beganMs;
+await run(warmUp - first - 1, 8, count);
 answered = 0;
 for (let slice = 0; slice < slices; slice += 1) {
   writeSync(3, 'ready\n');
   await once(process.stdin, 'data');
-  if (slice === 0) from = process.cpuUsage();
+  marks.push(usedMs());
   await run(calls / slices, inFlight, count);
 }
 process.stdin.destroy();
