@@ -162,11 +162,10 @@ const sum = (values: number[]): number => values.reduce((total, value) => total 
 export async function searchCosts(
   bench: Bench,
   what: string,
-  { count, calls }: { count: number; calls: number },
+  { count, ...searches }: { count: number; calls: number; warmUp: number; first?: number },
   variants: Variant[],
 ): Promise<Costs> {
-  const { searchSlices, warmUpCalls, firstCalls } = bench.plan;
-  const load = { calls, slices: searchSlices, inFlight: 8, warmUp: warmUpCalls, first: firstCalls };
+  const load = { ...searches, slices: bench.plan.searchSlices, inFlight: 8 };
   // The apps warm up by themselves.
   return rounds(bench, what, { count, warmUp: false }, variants, async (order) => {
     const { costs, received } = await search(bench, order, load);
@@ -178,8 +177,9 @@ export async function searchCosts(
 }
 
 async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
-  const { searchRounds, searchCalls, firstCalls } = bench.plan;
-  const costs = await searchCosts(bench, 'searches', { count: searchRounds, calls: searchCalls }, variants);
+  const { searchRounds, searchCalls, warmUpCalls, firstCalls } = bench.plan;
+  const load = { count: searchRounds, calls: searchCalls, warmUp: warmUpCalls, first: firstCalls };
+  const costs = await searchCosts(bench, 'searches', load, variants);
   const row = (what: string, unit: Unit, of: (cost: Cost) => number) =>
     addedRow({ measure: 'cpu', what, unit, costs, of, against: 'stock' });
   return [
@@ -214,8 +214,8 @@ async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
 }
 
 async function searchFloors(bench: Bench, variants: Variant[]): Promise<Floor[]> {
-  const { floorRounds, floorCalls } = bench.plan;
-  const load = { count: floorRounds, calls: floorCalls };
+  const { floorRounds, floorCalls, floorWarmUpCalls } = bench.plan;
+  const load = { count: floorRounds, calls: floorCalls, warmUp: floorWarmUpCalls };
   const costs = await searchCosts(bench, 'floor of a search', load, variants);
   return variants
     .filter(({ name }) => name !== 'none')

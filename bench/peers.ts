@@ -124,13 +124,14 @@ export async function measurePeers(
 
     const order = [none, ...variants.values()];
     const startUps = await startUpCosts(bench, 'start-up of peers', 'start-up.mjs', order);
-    const load = { count: bench.plan.peerSearchRounds, calls: bench.plan.searchCalls };
+    const { peerSearchRounds, searchCalls, warmUpCalls } = bench.plan;
+    const load = { count: peerSearchRounds, calls: searchCalls, warmUp: warmUpCalls };
     const searches = await searchCosts(bench, 'searches of peers', load, order);
     const sizeOfNone = await installedBytes(none.folder);
     for (const [peer, { name, folder }] of variants) {
       peer.startUpWallMs = addedSpread(startUps, name, wallMs);
       peer.startUpCpuMs = addedSpread(startUps, name, cpuMs);
-      peer.searchCpuUs = addedSpread(searches, name, cpuOfSearch(bench.plan.searchCalls));
+      peer.searchCpuUs = addedSpread(searches, name, cpuOfSearch(searchCalls));
       peer.peakMiB = addedSpread(startUps, name, ({ peakMiB }) => peakMiB);
       peer.sizeMiB = ((await installedBytes(folder)) - sizeOfNone) / 2 ** 20;
     }

@@ -27,7 +27,8 @@ export function conditions(installed: Installed, rounds: string): string[] {
 export function roundsOf(plan: Plan): string {
   return (
     `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${searchesOf(plan)} ` +
-    `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
+    `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} after ` +
+    `${plan.floorWarmUpCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
     `${plan.growthRounds} of ${plan.growthCalls} calls at each size of what grows, ${plan.burstRounds} bursts`
   );
 }

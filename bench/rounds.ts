@@ -15,9 +15,10 @@ export interface Plan {
   warmUpCalls: number;
   /** The first of them, which have a row of their own. */
   firstCalls: number;
-  /** Of the searches that show where the floor is, and how many calls each. */
+  /** Of the searches that show where the floor is, how many calls each, and how many before them. */
   floorRounds: number;
   floorCalls: number;
+  floorWarmUpCalls: number;
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
@@ -35,13 +36,14 @@ export const fullPlan: Plan = {
   searchRounds: 15,
   searchCalls: 6000,
   searchSlices: 12,
-  warmUpCalls: 10_000,
+  warmUpCalls: 8000,
   firstCalls: 6000,
   floorRounds: 3,
   floorCalls: 3000,
+  floorWarmUpCalls: 4000,
   memoryRounds: 15,
-  memoryCalls: 3000,
-  growthRounds: 18,
+  memoryCalls: 2000,
+  growthRounds: 12,
   growthCalls: 256,
   growthWarmUp: 4000,
   peerSearchRounds: 7,
@@ -59,6 +61,7 @@ export const quickPlan: Plan = {
   firstCalls: 300,
   floorRounds: 1,
   floorCalls: 600,
+  floorWarmUpCalls: 600,
   memoryRounds: 1,
   memoryCalls: 1000,
   growthRounds: 3,

@@ -29,7 +29,7 @@ const SUPPRESSED = keyOf(suppressTracing);
 
 export class OperationContext implements Context {
   private readonly parent: Context;
-  private readonly span: Span;
+  private span: Span;
   private readonly inside: OperationSpan | undefined;
 
   /**
@@ -40,6 +40,11 @@ export class OperationContext implements Context {
     this.parent = parent;
     this.span = span;
     this.inside = inside;
+  }
+
+  /** From now on the context has nothing but the identity of its span: what outlives the operation may hold it for long. */
+  forget(identity: Span): void {
+    this.span = identity;
   }
 
   getValue(key: symbol): unknown {

@@ -61,14 +61,14 @@ export interface SpanOptions {
 
 /** Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times as much. */
 export class OperationSpan {
-  readonly span: Span;
+  span: Span;
   /** The caller's context with this span, tracing not suppressed: what goes onto the wire. */
-  private readonly wireContext: Context;
-  private readonly parent: Context;
+  private readonly wireContext: OperationContext;
+  private readonly inner: OperationContext;
   private readonly operation: Operation;
   private readonly recordDuration: RecordDuration | undefined;
   /** Those of the span's creation, which are the metric's too; some may be undefined. */
-  private readonly attributes: Attributes;
+  private attributes: Attributes;
   private readonly startMs: number;
   /** What must not show in a description: empty when filters may be shown. */
   private hiddenFilters = NO_FILTERS;
@@ -106,8 +106,8 @@ export class OperationSpan {
       { kind: SpanKind.CLIENT, attributes },
       parent,
     );
-    this.parent = parent;
     this.wireContext = new OperationContext(parent, this.span);
+    this.inner = new OperationContext(parent, this.span, this);
     this.operation = operation;
     this.recordDuration = recordDuration;
     this.attributes = attributes;
@@ -125,7 +125,7 @@ export class OperationSpan {
    * see of this operation (gRPC, pools, sockets) makes no spans beside it.
    */
   innerContext(): Context {
-    return new OperationContext(this.parent, this.span, this);
+    return this.inner;
   }
 
   /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */
@@ -207,6 +207,19 @@ export class OperationSpan {
     if (this.retries > 0) this.span.setAttribute(ATTR.retries, this.retries);
     this.span.end();
     this.recordDuration?.(this.span, this.startMs, this.attributes);
+    this.forget();
+  }
+
+  /**
+   * What the SDK leaves behind (a stream that closes, a timer) holds the context, and in it all of this, until the garbage
+   * collector has moved it several times. The span itself is no longer needed there.
+   */
+  private forget(): void {
+    const identity = trace.wrapSpanContext(this.span.spanContext());
+    this.span = identity;
+    this.attributes = NO_ATTRIBUTES;
+    this.wireContext.forget(identity);
+    this.inner.forget(identity);
   }
 
   /**
@@ -218,6 +231,8 @@ export class OperationSpan {
     return starts.length === 0 ? reason : `${reason.slice(0, Math.min(...starts))}<filter>`;
   }
 }
+
+const NO_ATTRIBUTES: Attributes = {};
 
 const NO_FILTERS: readonly string[] = [];
 
