@@ -43,7 +43,7 @@ export const fullPlan: Plan = {
   floorWarmUpCalls: 4000,
   memoryRounds: 15,
   memoryCalls: 2000,
-  growthRounds: 12,
+  growthRounds: 9,
   growthCalls: 256,
   growthWarmUp: 4000,
   peerSearchRounds: 7,

@@ -30,6 +30,7 @@ export interface Cost {
 }
 
 export interface RunningApp {
+  pid: number | undefined;
   /** Resolves when the program waits for its next `go`; rejects when it ends instead. */
   ready(): Promise<void>;
   go(): void;
@@ -54,6 +55,8 @@ export interface AppOptions {
   env?: Record<string, string>;
   /** Options of Node. */
   flags?: string[];
+  /** A program that runs Node, with its arguments. */
+  under?: string[];
   /** Loaded before the variant's own preload. */
   imports?: string[];
   /** After this time the app is killed; 2 minutes when not given. */
@@ -71,7 +74,8 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
   // It grows only when a child ends, so that of apps which run together each finds what it has added itself.
   lastSeenCpuMs = cpuOfEnded();
   const beganMs = performance.now();
-  const child = spawn(process.execPath, [...(options.flags ?? []), ...preloads, program], {
+  const [command, ...args] = [...(options.under ?? []), process.execPath, ...(options.flags ?? [])];
+  const child = spawn(command as string, [...args, ...preloads, program], {
     cwd: variant.folder,
     env: measuredEnvironment({
       ...telemetryEnvironment(options.collector, variant.name),
@@ -118,6 +122,7 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
   // Whoever waits for `ready` hears of an early end there.
   ended.catch(() => {});
   return {
+    pid: child.pid,
     ready: async () => {
       const early = ended.then(() => {
         throw new Error(`${program} under ${variant.preload ?? 'no preload'} ended before its time`);

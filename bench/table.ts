@@ -1,5 +1,6 @@
 import type { CacheCost } from './compile-cache.ts';
 import { FLAT, type Growth } from './growth.ts';
+import type { Instructions } from './instructions.ts';
 import type { Floor, Row, Unit } from './measures.ts';
 import type { Peer } from './peers.ts';
 import type { Spread } from './statistics.ts';
@@ -88,6 +89,30 @@ export function cacheTable(costs: CacheCost[]): Table {
     lines: costs.map(({ what, wall, cpu }) => ({ cells: [what, withUnit(wall, 'ms'), withUnit(cpu, 'ms')] })),
   };
 }
+
+export function instructionsTable(counts: Map<string, Instructions>): Table {
+  const of = (name: string) => counts.get(name) as Instructions;
+  const [none, ours, stock] = [of('none'), of('ours'), of('stock')];
+  const parts = ['running', 'compiling', 'collecting'] as const;
+  const sum = (count: Instructions) => parts.reduce((total, part) => total + count[part], 0);
+  const line = (what: string, value: (count: Instructions) => number) => {
+    const [added, theirs] = [value(ours) - value(none), value(stock) - value(none)];
+    const ratio = theirs > 0 ? (added / theirs).toFixed(2) : '';
+    return { cells: [what, ...[value(none), added, theirs].map(thousands), ratio] };
+  };
+  return {
+    title: 'Instructions for a search, in thousands',
+    head: ['', 'no preload', 'ours adds', 'stock adds', 'ours / stock'],
+    lines: [
+      line('running', ({ running }) => running),
+      line('compiling', ({ compiling }) => compiling),
+      line('collecting garbage', ({ collecting }) => collecting),
+      line('all', sum),
+    ],
+  };
+}
+
+const thousands = (value: number): string => (value / 1000).toFixed(1);
 
 export function peerTable(peers: Peer[]): Table {
   const cell = (value: Spread | undefined, unit: Unit) => (value ? withUnit(value, unit) : '');

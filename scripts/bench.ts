@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { compileCache } from '../bench/compile-cache.ts';
+import { fullInstructionsPlan, instructions, quickInstructionsPlan } from '../bench/instructions.ts';
 import { type MeasureName, measure, measureNames } from '../bench/measures.ts';
 import { measurePeers } from '../bench/peers.ts';
 import {
@@ -18,12 +19,20 @@ import {
   type Results,
   roundsOf,
   roundsOfPeers,
+  SHOWN,
   tablesOf,
   writtenInto,
 } from '../bench/results.ts';
 import { type Bench, fullPlan, quickPlan } from '../bench/rounds.ts';
 import { type SideProcess, startSideProcess } from '../bench/side-process.ts';
-import { cacheTable, peerTable, replacePart, type Table, terminalText } from '../bench/table.ts';
+import {
+  cacheTable,
+  instructionsTable,
+  peerTable,
+  replacePart,
+  type Table,
+  terminalText,
+} from '../bench/table.ts';
 import { type Installed, installVariants } from '../bench/variants.ts';
 import { writePlots } from './bench-plot.ts';
 
@@ -31,9 +40,10 @@ const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
        npm run bench -- --peers [--quick] [--write]
        npm run bench -- --profile [--quick] [--only <names>] [--write]
        npm run bench -- --compile-cache [--quick]
+       npm run bench -- --instructions [--quick]
 
 Measures what milvus-otel/register adds to an app, as a ratio to what the stock
-@opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes under 10 minutes.
+@opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes about 10 minutes.
 
   --only <names>  some of ${measureNames.join(', ')}, separated by commas
   --peers         instead, the same figures of the Node distributions of Elastic, Splunk, Datadog and AWS, which are
@@ -42,6 +52,8 @@ Measures what milvus-otel/register adds to an app, as a ratio to what the stock
                   some of ${profileNames.join(', ')}. The profiles are kept in
                   .cache/bench/profiles
   --compile-cache instead, what V8's compile cache would change at start-up
+  --instructions  instead, the processor's instructions for a search, which repeat where CPU time does not; needs valgrind,
+                  and takes about 10 minutes
   --quick         a few rounds only: shows that the bench works, not how good the figures are
   --write         keep the figures in bench/results.json, docs/benchmarks.md and the plots in docs/ (not with
                   --quick or --only)
@@ -65,6 +77,7 @@ async function main(args: string[]): Promise<number> {
       peers: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       'compile-cache': { type: 'boolean', default: false },
+      instructions: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -79,18 +92,21 @@ async function main(args: string[]): Promise<number> {
     console.error(`bench: --only ${unknown.join(',')} is not known: take some of ${names.join(', ')}`);
     return 2;
   }
-  const instead = (['peers', 'profile', 'compile-cache'] as const).filter((name) => values[name]);
+  const instead = (['peers', 'profile', 'compile-cache', 'instructions'] as const).filter(
+    (name) => values[name],
+  );
   if (instead.length > 1) {
     console.error(`bench: --${instead.join(' and --')} do not go together: run one after the other`);
     return 2;
   }
-  if (values.only && (values.peers || values['compile-cache'])) {
+  if (values.only && instead.length > 0 && !values.profile) {
     console.error(`bench: --${instead} takes no --only: leave it out`);
     return 2;
   }
-  if (values.write && (values.quick || values.only || values['compile-cache'])) {
+  if (values.write && (values.quick || values.only || values['compile-cache'] || values.instructions)) {
     console.error(
-      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only and --compile-cache',
+      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only, --compile-cache ' +
+        'and --instructions',
     );
     return 2;
   }
@@ -127,7 +143,16 @@ async function main(args: string[]): Promise<number> {
     if (values['compile-cache']) {
       const costs = await compileCache(bench, installed);
       endProgress();
-      print([cacheTable(costs)], conditions(installed, `${plan.startUpRounds}`));
+      print([cacheTable(costs)], conditions(installed, `${plan.startUpRounds}; ${SHOWN}`));
+      return 0;
+    }
+    if (values.instructions) {
+      const { none, ours, stock } = installed.variants;
+      const wantedPlan = values.quick ? quickInstructionsPlan : fullInstructionsPlan;
+      const counts = await instructions(bench, [none, ours, stock], wantedPlan);
+      endProgress();
+      const how = `one of ${wantedPlan.calls} searches after ${wantedPlan.warmUpCalls}`;
+      print([instructionsTable(counts)], conditions(installed, how));
       return 0;
     }
     let results: Results;

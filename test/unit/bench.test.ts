@@ -7,11 +7,13 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { attributeBytes, attributeTime, type CallFrame, differences } from '../../bench/cpu-profile.ts';
 import type { Growth } from '../../bench/growth.ts';
 import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
+import { selfCosts } from '../../bench/instructions.ts';
 import type { Row } from '../../bench/measures.ts';
 import { type Results, writtenInto } from '../../bench/results.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
-import { added, ratios, spread } from '../../bench/statistics.ts';
+import { added, lowerQuartile, ratios, spread } from '../../bench/statistics.ts';
 import {
+  instructionsTable,
   isFlat,
   isMet,
   mainTable,
@@ -27,6 +29,11 @@ const one = (value: number) => ({ median: value, min: value, max: value, count: 
 test('the median of an even number of rounds lies between the two in the middle', () => {
   assert.deepEqual(spread([4, 1, 3, 2]), { median: 2.5, min: 1, max: 4, count: 4 });
   assert.equal(spread([]), undefined);
+});
+
+test('a quarter of the values are below the lower quartile', () => {
+  assert.equal(lowerQuartile([9, 1, 7, 3, 5]), 3);
+  assert.equal(lowerQuartile([4]), 4);
 });
 
 test('a ratio is taken round by round, and a round drowned in noise has none', () => {
@@ -266,4 +273,47 @@ test("the bench's collector counts the client spans of a real exporter by servic
 
   assert.deepEqual(await collector.ask('what came?'), { app: { 'search docs': 700, 'insert docs': 1 } });
   assert.deepEqual(await collector.ask('what came?'), {}, 'a question starts the count anew');
+});
+
+test('instructions count for the function that they are in, not for those that call it', () => {
+  const profile = [
+    'events: Ir',
+    'ob=(1) /usr/bin/node',
+    'fl=(1) a.cc',
+    'fn=(1) outer',
+    '10 5',
+    '+2 3',
+    'cfn=(2) inner',
+    'calls=4 20',
+    '12 4000',
+    '* 2',
+    '',
+    'fn=(2)',
+    '20 1000',
+    '-1 7',
+    'fn=(1)',
+    '30 1',
+    'totals: 1018',
+  ].join('\n');
+  assert.deepEqual(Object.fromEntries(selfCosts(profile)), { outer: 11, inner: 1007 });
+});
+
+test('what instructions a preload adds stands beside its ratio to stock', () => {
+  const of = (running: number, compiling: number, collecting: number) => ({ running, compiling, collecting });
+  const table = instructionsTable(
+    new Map([
+      ['none', of(700_000, 200_000, 50_000)],
+      ['ours', of(750_000, 200_000, 49_000)],
+      ['stock', of(900_000, 210_000, 40_000)],
+    ]),
+  );
+  assert.deepEqual(
+    table.lines.map(({ cells }) => cells),
+    [
+      ['running', '700.0', '50.0', '200.0', '0.25'],
+      ['compiling', '200.0', '0.0', '10.0', '0.00'],
+      ['collecting garbage', '50.0', '-1.0', '-10.0', ''],
+      ['all', '950.0', '49.0', '200.0', '0.24'],
+    ],
+  );
 });

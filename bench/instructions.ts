@@ -1,0 +1,143 @@
+/**
+ * How many processor instructions a search takes, by valgrind's callgrind. CPU time of the same work differs by more from run
+ * to run than what a preload adds; instructions do not.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import type { Bench } from './rounds.ts';
+import { startApp } from './run-app.ts';
+import type { Variant } from './variants.ts';
+
+const execute = promisify(execFile);
+
+/** Instructions for one search, by what V8 is doing. */
+export interface Instructions {
+  running: number;
+  compiling: number;
+  collecting: number;
+}
+
+export interface InstructionsPlan {
+  warmUpCalls: number;
+  calls: number;
+}
+
+export const fullInstructionsPlan: InstructionsPlan = { warmUpCalls: 5000, calls: 2000 };
+export const quickInstructionsPlan: InstructionsPlan = { warmUpCalls: 300, calls: 200 };
+
+/** All of V8 on one thread, and no collection of the young generation among the searches. */
+const V8_FLAGS = ['--single-threaded', '--min-semi-space-size=512', '--max-semi-space-size=512'];
+
+/** Some fifty times as long as without valgrind. */
+const DEADLINE_MS = 1_800_000;
+
+/** What a search takes under each variant, by the variant's name. Throws when valgrind is not there. */
+export async function instructions(
+  bench: Bench,
+  variants: Variant[],
+  plan: InstructionsPlan,
+): Promise<Map<string, Instructions>> {
+  try {
+    await execute('valgrind', ['--version']);
+  } catch {
+    throw new Error(
+      '--instructions needs valgrind on the PATH: install it (Debian: apt-get install valgrind)',
+    );
+  }
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'milvus-otel-instructions-'));
+  const stopped = new AbortController();
+  try {
+    let done = 0;
+    const counts = await Promise.all(
+      variants.map(async (variant) => {
+        const counted = await count(bench, variant, plan, path.join(folder, variant.name), stopped.signal);
+        done += 1;
+        bench.progress('instructions, counted under valgrind', done, variants.length);
+        return [variant.name, counted] as const;
+      }),
+    );
+    return new Map(counts);
+  } finally {
+    stopped.abort();
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+async function count(
+  bench: Bench,
+  variant: Variant,
+  { warmUpCalls, calls }: InstructionsPlan,
+  file: string,
+  stopped: AbortSignal,
+): Promise<Instructions> {
+  const app = startApp(variant, 'searches.mjs', {
+    collector: bench.collector.address,
+    signal: AbortSignal.any([bench.signal, stopped]),
+    under: ['valgrind', '-q', '--tool=callgrind', '--smc-check=all-non-file', `--callgrind-out-file=${file}`],
+    flags: V8_FLAGS,
+    deadlineMs: DEADLINE_MS,
+    env: {
+      BENCH_MILVUS: bench.milvus.address,
+      // The second of the slices is waited for, and never begun.
+      BENCH_SLICES: '2',
+      BENCH_CALLS: String(calls * 2),
+      BENCH_IN_FLIGHT: '8',
+      BENCH_WARM_UP: String(warmUpCalls),
+      BENCH_FIRST: '0',
+    },
+  });
+  const tell = (what: string) => execute('vgdb', [`--pid=${app.pid}`, what], { signal: bench.signal });
+  await app.ready();
+  await tell('zero');
+  app.go();
+  await app.ready();
+  await tell('dump');
+  // Numbered by callgrind, one for each dump.
+  const name = (await readdir(path.dirname(file))).find((each) => each.startsWith(`${variant.name}.`));
+  if (name === undefined) throw new Error(`callgrind wrote no profile of ${variant.name}`);
+  const total: Instructions = { running: 0, compiling: 0, collecting: 0 };
+  for (const [functionName, cost] of selfCosts(await readFile(path.join(path.dirname(file), name), 'latin1')))
+    total[partOf(functionName)] += cost / calls;
+  return total;
+}
+
+/**
+ * Instructions that each function took itself, by its name, out of callgrind's file format:
+ * valgrind.org/docs/manual/cl-format.html.
+ */
+export function selfCosts(profile: string): Map<string, number> {
+  const names = new Map<string, string>();
+  const costs = new Map<string, number>();
+  let current = '';
+  let isOfCallee = false;
+  for (const [line] of profile.matchAll(/^.+$/gm)) {
+    const [, id, name] = /^fn=\((\d+)\)(?: (.*))?$/.exec(line) ?? [];
+    const called = /^cfn=\((\d+)\) (.*)$/.exec(line);
+    if (called) names.set(called[1] as string, called[2] as string);
+    if (id !== undefined) {
+      if (name !== undefined) names.set(id, name);
+      current = names.get(id) ?? id;
+    } else if (line.startsWith('calls=')) {
+      isOfCallee = true;
+    } else {
+      const cost = /^(?:[+-]?\d+|\*) (\d+)$/.exec(line)?.[1];
+      if (cost === undefined) continue;
+      if (!isOfCallee) costs.set(current, (costs.get(current) ?? 0) + Number(cost));
+      isOfCallee = false;
+    }
+  }
+  return costs;
+}
+
+const COMPILING =
+  /v8::internal::(?:compiler|maglev|baseline|interpreter)::|[Tt]urboshaft|OptimizedCompilation|RegisterAllocat|Assembler/;
+const COLLECTING =
+  /Mark(?:ing|er|Compact|Bit)|Evacuat|Sweep|Scaveng|LiveObjectVisitor|RememberedSet|Heap::|FreeList|Allocator::|Space::|SlotSet|Worklist|Iterate(?:Body|Pointers)|PageMetadata|RecordWrite|WriteBarrier|cppgc/;
+
+function partOf(functionName: string): keyof Instructions {
+  if (COMPILING.test(functionName)) return 'compiling';
+  return COLLECTING.test(functionName) ? 'collecting' : 'running';
+}
