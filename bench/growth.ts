@@ -111,13 +111,12 @@ async function grow(
   };
   const measured = sizes.map((size, at) => {
     const none = perCallUs('none', at);
-    const zero = none.map(() => 0);
     return {
       by: SHOWN[by],
       operation: point.operation,
       size,
       isFirst: at === 0,
-      none: quietly(none, zero),
+      none: quietly(none),
       ours: quietly(perCallUs('ours', at), none),
       stock: quietly(perCallUs('stock', at), none),
     };
@@ -132,10 +131,10 @@ async function grow(
 
 const THIRDS = [0, 1, 2];
 
-/** What `values` are above `without` in the quieter slices. */
-function quietly(values: number[], without: number[]): Spread {
+/** What `values` are in the quieter slices, or are there above `without`. At least three values. */
+function quietly(values: number[], without?: number[]): Spread {
   const above = (of: (values: number[]) => number[]) =>
-    lowerQuartile(of(values)) - lowerQuartile(of(without));
+    lowerQuartile(of(values)) - (without === undefined ? 0 : lowerQuartile(of(without)));
   const thirds = THIRDS.map((third) => above((all) => all.filter((_, round) => round % 3 === third)));
   return {
     median: above((all) => all),

@@ -114,12 +114,11 @@ export function selfCosts(profile: string): Map<string, number> {
   let current = '';
   let isOfCallee = false;
   for (const [line] of profile.matchAll(/^.+$/gm)) {
-    const [, id, name] = /^fn=\((\d+)\)(?: (.*))?$/.exec(line) ?? [];
-    const called = /^cfn=\((\d+)\) (.*)$/.exec(line);
-    if (called) names.set(called[1] as string, called[2] as string);
+    const [, calls, id, name] = /^(c?)fn=\((\d+)\)(?: (.*))?$/.exec(line) ?? [];
     if (id !== undefined) {
+      // The name stands where the number comes first, be it as a callee.
       if (name !== undefined) names.set(id, name);
-      current = names.get(id) ?? id;
+      if (calls === '') current = names.get(id) ?? id;
     } else if (line.startsWith('calls=')) {
       isOfCallee = true;
     } else {

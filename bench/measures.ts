@@ -154,9 +154,7 @@ function startUpRows(
 export const cpuOfSearch =
   (calls: number) =>
   (cost: Cost): number =>
-    (sum(cost.sliceCpuMs as number[]) * 1000) / calls;
-
-const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);
+    ((cost.searchCpuMs as number) * 1000) / calls;
 
 /** Throws when nothing of a preload came in at the collector. */
 export async function searchCosts(

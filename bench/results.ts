@@ -14,13 +14,17 @@ export interface Results extends Figures {
 
 /** What was compared, on what, how often: no date and no host, so that an unchanged setup gives unchanged text. */
 export function conditions(installed: Installed, rounds: string): string[] {
+  return [...setup(installed), `Rounds: ${rounds}; values are medians, with the smallest and the largest`];
+}
+
+/** On what, and with which versions. */
+export function setup(installed: Installed): string[] {
   const [cpu] = os.cpus();
   const { sdk, ours, stock } = installed.versions;
   return [
     `Machine: ${os.cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(os.totalmem() / 2 ** 30)} GiB, ` +
       `${os.platform()} ${os.arch()}, Node ${process.versions.node}`,
     `Versions: milvus-otel ${ours}, @opentelemetry/auto-instrumentations-node ${stock}, @zilliz/milvus2-sdk-node ${sdk}`,
-    `Rounds: ${rounds}`,
   ];
 }
 
@@ -29,18 +33,15 @@ export function roundsOf(plan: Plan): string {
     `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${searchesOf(plan)} ` +
     `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} after ` +
     `${plan.floorWarmUpCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
-    `${plan.growthRounds} of ${plan.growthCalls} calls at each size of what grows, ${plan.burstRounds} bursts; ${SHOWN}`
+    `${plan.growthRounds} of ${plan.growthCalls} calls at each size of what grows, ${plan.burstRounds} bursts`
   );
 }
-
-/** How several values stand in a table. */
-export const SHOWN = 'values are medians, with the smallest and the largest';
 
 const searchesOf = ({ searchCalls, warmUpCalls }: Plan): string =>
   `${searchCalls.toLocaleString('en')} searches after ${warmUpCalls.toLocaleString('en')}`;
 
 export function roundsOfPeers(plan: Plan): string {
-  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} of ${searchesOf(plan)}; ${SHOWN}`;
+  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} of ${searchesOf(plan)}`;
 }
 
 /** The tables of a run that have lines. */

@@ -23,10 +23,11 @@ export interface Cost {
   /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
   heapPeakMiB?: number;
   keptMiB?: number;
-  /** CPU time of each part of a program that works in parts. */
+  /** CPU time of each part of the program whose work grows. */
   sliceCpuMs?: number[];
-  /** CPU time of the first searches of the process. */
+  /** Of the program that searches: CPU time of the first searches of the process, and from the first counted one to the end. */
   firstCpuMs?: number;
+  searchCpuMs?: number;
 }
 
 export interface RunningApp {

@@ -19,7 +19,7 @@ import {
   type Results,
   roundsOf,
   roundsOfPeers,
-  SHOWN,
+  setup,
   tablesOf,
   writtenInto,
 } from '../bench/results.ts';
@@ -53,7 +53,7 @@ Measures what milvus-otel/register adds to an app, as a ratio to what the stock
                   .cache/bench/profiles
   --compile-cache instead, what V8's compile cache would change at start-up
   --instructions  instead, the processor's instructions for a search, which repeat where CPU time does not; needs valgrind,
-                  and takes about 10 minutes
+                  and takes about 5 minutes
   --quick         a few rounds only: shows that the bench works, not how good the figures are
   --write         keep the figures in bench/results.json, docs/benchmarks.md and the plots in docs/ (not with
                   --quick or --only)
@@ -143,7 +143,7 @@ async function main(args: string[]): Promise<number> {
     if (values['compile-cache']) {
       const costs = await compileCache(bench, installed);
       endProgress();
-      print([cacheTable(costs)], conditions(installed, `${plan.startUpRounds}; ${SHOWN}`));
+      print([cacheTable(costs)], conditions(installed, `${plan.startUpRounds}`));
       return 0;
     }
     if (values.instructions) {
@@ -151,8 +151,8 @@ async function main(args: string[]): Promise<number> {
       const wantedPlan = values.quick ? quickInstructionsPlan : fullInstructionsPlan;
       const counts = await instructions(bench, [none, ours, stock], wantedPlan);
       endProgress();
-      const how = `one of ${wantedPlan.calls} searches after ${wantedPlan.warmUpCalls}`;
-      print([instructionsTable(counts)], conditions(installed, how));
+      const how = `Rounds: one of ${wantedPlan.calls} searches after ${wantedPlan.warmUpCalls}`;
+      print([instructionsTable(counts)], [...setup(installed), how]);
       return 0;
     }
     let results: Results;

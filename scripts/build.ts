@@ -170,69 +170,72 @@ const bundledRequires: Plugin = {
       : undefined,
 };
 
-/** A line of upstream's, and what stands in the bundle for it. */
-interface LeanerLine {
+/** Lines of one of upstream's files, each with what stands in the bundle for it. */
+interface LeanerFile {
   file: RegExp;
-  upstream: string;
-  ours: string;
+  lines: [upstream: string, ours: string][];
 }
 
 /**
  * What a span costs in OpenTelemetry's SDK, and need not: the same results in fewer steps. docs/decisions/cost-per-call.md
  * says what each brings.
  */
-const LEANER_LINES: LeanerLine[] = [
+const LEANER_LINES: LeanerFile[] = [
   {
-    // A WeakSet for each attribute guards against circles, which only objects can have.
     file: /\/@opentelemetry\/core\/.*\/attributes\.mjs$/,
-    upstream: 'isAnyValueInternal(val, /* @__PURE__ */ new WeakSet())',
-    ours: "isAnyValueInternal(val, typeof val === 'object' ? new WeakSet() : undefined)",
-  },
-  {
-    // No array of arrays for each set of attributes.
-    file: /\/@opentelemetry\/core\/.*\/attributes\.mjs$/,
-    upstream: 'for (const [key, val] of Object.entries(inAttributes)) {',
-    ours: 'for (const key in inAttributes) { if (!Object.hasOwn(inAttributes, key)) continue; const val = inAttributes[key];',
+    lines: [
+      // A WeakSet for each attribute guards against circles, which only objects can have.
+      [
+        'isAnyValueInternal(val, /* @__PURE__ */ new WeakSet())',
+        "isAnyValueInternal(val, typeof val === 'object' ? new WeakSet() : undefined)",
+      ],
+      // No array of arrays for each set of attributes.
+      [
+        'for (const [key, val] of Object.entries(inAttributes)) {',
+        'for (const key in inAttributes) { if (!Object.hasOwn(inAttributes, key)) continue; const val = inAttributes[key];',
+      ],
+    ],
   },
   {
     // The SDK's metrics of itself are off unless they are asked for; then nothing is prepared for them.
     file: /\/@opentelemetry\/sdk-trace\/.*\/TracerMetrics\.mjs$/,
-    upstream: 'constructor(meter) {',
-    ours: 'constructor(meter) { if (meter === createNoopMeter()) return;',
-  },
-  {
-    file: /\/@opentelemetry\/sdk-trace\/.*\/TracerMetrics\.mjs$/,
-    upstream: 'startSpan(parentSpanCtx, samplingDecision) {',
-    ours: 'startSpan(parentSpanCtx, samplingDecision) { if (this.startedSpans === undefined) return undefined;',
-  },
-  {
-    file: /\/@opentelemetry\/sdk-trace\/.*\/TracerMetrics\.mjs$/,
-    upstream: 'import "./Sampler.mjs";',
-    ours: 'import { createNoopMeter } from "@opentelemetry/api"; import "./Sampler.mjs";',
+    lines: [
+      [
+        'import "./Sampler.mjs";',
+        'import { createNoopMeter } from "@opentelemetry/api"; import "./Sampler.mjs";',
+      ],
+      ['constructor(meter) {', 'constructor(meter) { if (meter === createNoopMeter()) return;'],
+      [
+        'startSpan(parentSpanCtx, samplingDecision) {',
+        'startSpan(parentSpanCtx, samplingDecision) { if (this.startedSpans === undefined) return undefined;',
+      ],
+    ],
   },
   {
     file: /\/@opentelemetry\/sdk-trace\/.*\/Tracer\.mjs$/,
-    upstream: 'const links = (options.links ?? []).map(',
-    ours: 'const links = options.links === undefined ? [] : options.links.map(',
-  },
-  {
-    // Attributes were made valid once for the sampler; a second time only if it added some, or there are limits.
-    file: /\/@opentelemetry\/sdk-trace\/.*\/Tracer\.mjs$/,
-    upstream: 'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
-    ours:
-      'samplingResult.attributes === undefined && this._spanLimits.attributeValueLengthLimit === Infinity ' +
-      '&& Object.keys(attributes).length <= this._spanLimits.attributeCountLimit ? { attributes } : ' +
-      'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
+    lines: [
+      [
+        'const links = (options.links ?? []).map(',
+        'const links = options.links === undefined ? [] : options.links.map(',
+      ],
+      // Attributes were made valid once for the sampler; a second time only if it added some, or there are limits.
+      [
+        'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
+        'samplingResult.attributes === undefined && this._spanLimits.attributeValueLengthLimit === Infinity ' +
+          '&& Object.keys(attributes).length <= this._spanLimits.attributeCountLimit ? { attributes } : ' +
+          'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
+      ],
+    ],
   },
 ];
 
 const leanerSpans: Plugin = {
   name: 'leaner-spans',
   transform(code, id) {
-    const lines = LEANER_LINES.filter(({ file }) => file.test(id));
-    if (lines.length === 0) return undefined;
+    const leaner = LEANER_LINES.find(({ file }) => file.test(id));
+    if (leaner === undefined) return undefined;
     let changed = code;
-    for (const { upstream, ours } of lines) {
+    for (const [upstream, ours] of leaner.lines) {
       if (changed.split(upstream).length !== 2)
         throw new Error(`${id} is another one than this was written for: ${upstream}`);
       changed = changed.replace(upstream, ours);

@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { newClient, run, search } from './load.mjs';
-import { reportAtExit } from './report.mjs';
+import { cpuMs, reportAtExit } from './report.mjs';
 
 const points = JSON.parse(process.env.BENCH_POINTS);
 const [calls, slices, warmUp] = ['BENCH_CALLS', 'BENCH_SLICES', 'BENCH_WARM_UP'].map((name) =>
@@ -47,10 +47,9 @@ for (const point of points) await make(calls, point);
 for (let slice = 0; slice < slices; slice += 1) {
   writeSync(3, 'ready\n');
   await once(process.stdin, 'data');
-  const before = process.cpuUsage();
+  const beforeMs = cpuMs();
   await make(calls, points[slice % points.length]);
-  const { user, system } = process.cpuUsage(before);
-  sliceCpuMs.push((user + system) / 1000);
+  sliceCpuMs.push(cpuMs() - beforeMs);
 }
 process.stdin.destroy();
 await Promise.all(clients.map((client) => client.closeConnection()));

@@ -14,17 +14,9 @@ export interface Authority extends Certificate {
 
 /** An authority that signs its own certificate. */
 export function createAuthority(name: string): Authority {
-  const { publicKey, privateKey } = newKeys();
   // basicConstraints, critical: an authority.
   const constraints = extension('551d13', sequence(element(0x01, Buffer.of(0xff))), true);
-  const subject = distinguishedName(name);
-  const own = certificateOf({
-    subject,
-    publicKey,
-    issuer: subject,
-    issuerKey: privateKey,
-    extensions: [constraints],
-  });
+  const { certificate: own, privateKey } = signedByItself(name, constraints);
   return {
     certificate: own,
     key: pemKey(privateKey),
@@ -33,7 +25,7 @@ export function createAuthority(name: string): Authority {
       const certificate = certificateOf({
         subject: distinguishedName(forName),
         publicKey: keys.publicKey,
-        issuer: subject,
+        issuer: distinguishedName(name),
         issuerKey: privateKey,
         extensions: [alternativeName(forName)],
       });
@@ -44,6 +36,11 @@ export function createAuthority(name: string): Authority {
 
 /** Signed by its own key, for a server or a client that is called so, an IPv4 address or a DNS name. */
 export function selfSigned(name: string, { expired = false } = {}): Certificate {
+  const { certificate, privateKey } = signedByItself(name, alternativeName(name), expired ? -1 : undefined);
+  return { certificate, key: pemKey(privateKey) };
+}
+
+function signedByItself(name: string, extension: Buffer, untilDays?: number) {
   const { publicKey, privateKey } = newKeys();
   const subject = distinguishedName(name);
   const certificate = certificateOf({
@@ -51,10 +48,10 @@ export function selfSigned(name: string, { expired = false } = {}): Certificate 
     publicKey,
     issuer: subject,
     issuerKey: privateKey,
-    extensions: [alternativeName(name)],
-    untilDays: expired ? -1 : undefined,
+    extensions: [extension],
+    untilDays,
   });
-  return { certificate, key: pemKey(privateKey) };
+  return { certificate, privateKey };
 }
 
 const newKeys = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
