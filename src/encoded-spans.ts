@@ -9,6 +9,7 @@ import type { Attributes, HrTime, SpanContext } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
+import { LeanSpan, type SpanShape } from './lean-span.ts';
 import type { SpanBatch } from './span-batch.ts';
 
 /** A field's number and wire type, as they stand before each value. */
@@ -73,10 +74,9 @@ export class EncodedSpans implements SpanBatch {
     const group = this.#groupOf(resource, scope);
     out = group.bytes;
     at = group.length;
-    reserve(bytes.length);
-    out.set(bytes, at);
+    writeBytes(bytes);
     group.bytes = out;
-    group.length = at + bytes.length;
+    group.length = at;
     group.count += count;
     this.count += count;
   }
@@ -244,9 +244,11 @@ function writeFixed32(value: number): void {
 }
 
 /** Seconds and nanoseconds as nanoseconds in 64 bits: products of halves, since the whole is beyond 53 bits. */
-function writeTime(fieldTag: number, time: HrTime): void {
-  const seconds = time[0];
-  const nanos = time[1];
+function writeTime(fieldTag: number, [seconds, nanos]: HrTime): void {
+  writeNanoseconds(fieldTag, seconds, nanos);
+}
+
+function writeNanoseconds(fieldTag: number, seconds: number, nanos: number): void {
   reserve(10);
   writeVarint(fieldTag);
   const upper = Math.floor(seconds / 0x10000) * 1e9;
@@ -304,11 +306,10 @@ function writeValue(value: unknown): void {
   } else if (typeof value === 'boolean') {
     writeCount(tag(2, VARINT), value ? 1 : 0);
   } else if (value instanceof Uint8Array) {
-    reserve(6 + value.length);
+    reserve(6);
     writeVarint(tag(7, BYTES));
     writeVarint(value.length);
-    out.set(value, at);
-    at += value.length;
+    writeBytes(value);
   } else if (Array.isArray(value)) {
     writeArray(value);
   } else if (typeof value === 'object' && value !== null) {
@@ -345,12 +346,14 @@ function writeSpan(span: ReadableSpan): void {
   writeId(tag(2, BYTES), own.spanId);
   writeTraceState(tag(3, BYTES), own);
   if (parent?.spanId) writeId(tag(4, BYTES), parent.spanId);
-  writeText(tag(5, BYTES), span.name);
-  // OTLP's kinds have one more, for "not said", before the API's.
-  if (span.kind !== undefined) writeCount(tag(6, VARINT), span.kind + 1);
-  writeTime(tag(7, FIXED64), span.startTime);
-  writeTime(tag(8, FIXED64), span.endTime);
-  writeAttributes(span.attributes, tag(9, BYTES));
+  if (span instanceof LeanSpan) {
+    writeLeanPart(span);
+  } else {
+    writeHead(span);
+    writeTime(tag(7, FIXED64), span.startTime);
+    writeTime(tag(8, FIXED64), span.endTime);
+    writeAttributes(span.attributes, tag(9, BYTES));
+  }
   writeCount(tag(10, VARINT), span.droppedAttributesCount);
   for (const event of span.events) writeEvent(event);
   writeCount(tag(12, VARINT), span.droppedEventsCount);
@@ -362,6 +365,59 @@ function writeSpan(span: ReadableSpan): void {
   finish(statusAt);
   writeFlags(tag(16, FIXED32), own.traceFlags, parent?.isRemote);
   finish(spanAt);
+}
+
+function writeHead({ name, kind }: Pick<ReadableSpan, 'name' | 'kind'>): void {
+  writeText(tag(5, BYTES), name);
+  // OTLP's kinds have one more, for "not said", before the API's.
+  if (kind !== undefined) writeCount(tag(6, VARINT), kind + 1);
+}
+
+/** From the name to the attributes: what is the same for all spans of a shape is written once, and copied. */
+function writeLeanPart(span: LeanSpan): void {
+  const { shape, startMs, durationMs, added } = span;
+  shape.encoded ??= encodeShape(shape);
+  const { head, attributes } = shape.encoded;
+  writeBytes(head);
+  const seconds = Math.trunc(startMs / 1e3);
+  const nanos = Math.round((startMs % 1e3) * 1e6);
+  writeNanoseconds(tag(7, FIXED64), seconds, nanos);
+  if (span.hasGivenEnd) {
+    writeTime(tag(8, FIXED64), span.endTime);
+  } else {
+    // As the SDK adds up its pairs, without making them. That nanos may be more than a second does not matter here.
+    const more = Math.round((durationMs % 1e3) * 1e6);
+    writeNanoseconds(tag(8, FIXED64), seconds + Math.trunc(durationMs / 1e3), nanos + more);
+  }
+  writeBytes(attributes);
+  for (let index = 0; index < added.length; index += 2)
+    writeKeyValue(tag(9, BYTES), added[index] as string, added[index + 1]);
+}
+
+/** In the middle of a span that is being written. */
+function encodeShape(shape: SpanShape): NonNullable<SpanShape['encoded']> {
+  const [outBefore, atBefore] = [out, at];
+  const bytesOf = (write: () => void): Uint8Array => {
+    out = Buffer.allocUnsafe(FIRST_CAPACITY_BYTES);
+    at = 0;
+    write();
+    return Uint8Array.prototype.slice.call(out, 0, at);
+  };
+  try {
+    return {
+      head: bytesOf(() => writeHead(shape)),
+      attributes: bytesOf(() => writeAttributes(shape.attributes, tag(9, BYTES))),
+    };
+  } finally {
+    out = outBefore;
+    at = atBefore;
+  }
+}
+
+function writeBytes(bytes: Uint8Array): void {
+  reserve(bytes.length);
+  out.set(bytes, at);
+  at += bytes.length;
 }
 
 function writeEvent(event: ReadableSpan['events'][number]): void {

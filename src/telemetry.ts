@@ -17,12 +17,15 @@ import {
   zipkinUrl,
 } from './exporter.ts';
 import { sendNow } from './last-flush.ts';
+import { withLeanSpans } from './lean-span.ts';
 import { shownEndpoint, tracesProtocol, tracesTarget } from './otlp-target.ts';
+import { RandomIds } from './random-ids.ts';
 import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
 import { isOff, logProcessors, metricReaders } from './signals.ts';
 import { type SpanBatch, SpanList } from './span-batch.ts';
 import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
+import { SCOPE } from './version.ts';
 import { withinMs } from './within.ts';
 import { inWorker, SpansToMain, WorkersSpans } from './worker-relay.ts';
 
@@ -77,6 +80,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     () =>
       new NodeSDK({
         spanProcessors: processors,
+        idGenerator: new RandomIds(),
         metricReaders: metricReaders(settings),
         ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
         resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
@@ -92,6 +96,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   );
   if (!logsOn) withoutLogs(sdk);
   sdk.start();
+  const leanProvider = withLeanSpans(trace.getTracerProvider(), SCOPE);
 
   return {
     hasRest() {
@@ -133,13 +138,13 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         }
       }
     },
-    adopt,
+    adopt: (instrumentation) => adopt(instrumentation, leanProvider),
   };
 }
 
 /** The providers are the global ones, however they were made. */
-export function adopt(instrumentation: Instrumentation): void {
-  instrumentation.setTracerProvider(trace.getTracerProvider());
+export function adopt(instrumentation: Instrumentation, tracerProvider = trace.getTracerProvider()): void {
+  instrumentation.setTracerProvider(tracerProvider);
   instrumentation.setMeterProvider(metrics.getMeterProvider());
 }
 

@@ -2,3 +2,6 @@ import manifest from '../package.json' with { type: 'json' };
 
 /** This package's version, as in its package.json. */
 export const VERSION: string = manifest.version;
+
+/** The instrumentation scope of Milvus' spans. */
+export const SCOPE = 'milvus-otel';

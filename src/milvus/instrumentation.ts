@@ -7,7 +7,7 @@ import {
   InstrumentationNodeModuleDefinition,
   InstrumentationNodeModuleFile,
 } from '@opentelemetry/instrumentation';
-import { VERSION } from '../version.ts';
+import { SCOPE, VERSION } from '../version.ts';
 import { type ReadClient, readGrpcClient, readHttpClient } from './client-facts.ts';
 import { createDurationMetric, type RecordDuration } from './metrics.ts';
 import { operationIn } from './operation-context.ts';
@@ -49,7 +49,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   declare private recordDuration: RecordDuration | undefined;
 
   constructor(config: MilvusInstrumentationConfig = {}) {
-    super('milvus-otel', VERSION, config);
+    super(SCOPE, VERSION, config);
   }
 
   protected override _updateMetricInstruments(): void {

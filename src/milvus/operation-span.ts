@@ -15,6 +15,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import { type ShapeTracer, type SpanShape, spanShape } from '../lean-span.ts';
 import {
   ATTR,
   type AttributeSink,
@@ -24,6 +25,7 @@ import {
   isHybridSearch,
   readCost,
   readRequest,
+  type ServerAddress,
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import type { RecordDuration } from './metrics.ts';
@@ -53,7 +55,7 @@ export function activeOperation(): OperationSpan | undefined {
 
 /** What all operations of an instrumentation have in common. */
 export interface SpanOptions {
-  tracer: Tracer;
+  tracer: Tracer | ShapeTracer;
   captureFilter: boolean;
   /** Undefined while metrics are off: then nothing is measured. */
   recordDuration: RecordDuration | undefined;
@@ -67,8 +69,8 @@ export class OperationSpan {
   private readonly inner: OperationContext;
   private readonly operation: Operation;
   private readonly recordDuration: RecordDuration | undefined;
-  /** Those of the span's creation, which are the metric's too; some may be undefined. */
-  private attributes: Attributes;
+  /** Those of the span's creation, which are the metric's too. */
+  private attributes: Readonly<Attributes>;
   private readonly startMs: number;
   /** What must not show in a description: empty when filters may be shown. */
   private hiddenFilters = NO_FILTERS;
@@ -90,27 +92,16 @@ export class OperationSpan {
       method === 'search' && attempt(isHybridSearch, request) ? 'hybridSearch' : (operation.name ?? method);
     const collection = attempt(collectionName, request);
     const namespace = attempt(databaseName, request) ?? facts.database;
-    const { server } = facts;
-    // All keys at once and none of them computed: V8 makes such an object in one step. Undefined ones go no further.
-    const attributes: Attributes = {
-      'db.system.name': 'milvus',
-      'db.operation.name': name,
-      'db.collection.name': collection,
-      'db.namespace': namespace,
-      'server.address': server?.address,
-      'server.port': server?.port,
-    } satisfies Partial<Record<(typeof ATTR)[keyof typeof ATTR], unknown>>;
-    const target = collection ?? namespace ?? server?.address;
-    this.span = tracer.startSpan(
-      target === undefined ? name : `${name} ${target}`,
-      { kind: SpanKind.CLIENT, attributes },
-      parent,
-    );
+    const shape = shapeOf(facts.server, namespace, name, collection);
+    this.span =
+      'startShape' in tracer
+        ? tracer.startShape(shape, parent)
+        : tracer.startSpan(shape.name, { kind: shape.kind, attributes: { ...shape.attributes } }, parent);
     this.wireContext = new OperationContext(parent, this.span);
     this.inner = new OperationContext(parent, this.span, this);
     this.operation = operation;
     this.recordDuration = recordDuration;
-    this.attributes = attributes;
+    this.attributes = shape.attributes;
     this.startMs = recordDuration === undefined ? 0 : performance.now();
     if (!this.span.isRecording()) return;
     fill(readRequest, request, this.span);
@@ -202,7 +193,7 @@ export class OperationSpan {
       if (failure.statusCode !== undefined) outcome[ATTR.statusCode] = failure.statusCode;
       this.span.setAttributes(outcome);
       this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.describe(failure.reason) });
-      if (this.recordDuration !== undefined) Object.assign(this.attributes, outcome);
+      if (this.recordDuration !== undefined) this.attributes = { ...this.attributes, ...outcome };
     }
     if (this.retries > 0) this.span.setAttribute(ATTR.retries, this.retries);
     this.span.end();
@@ -233,6 +224,49 @@ export class OperationSpan {
 }
 
 const NO_ATTRIBUTES: Attributes = {};
+
+type ByText<T> = Map<string | undefined, T>;
+
+/** By server, database, operation and collection, in this order: what an app has fewest of comes first. */
+const shapes = new Map<ServerAddress | undefined, ByText<ByText<ByText<SpanShape>>>>();
+let shapesKept = 0;
+/** Collections are few; a program that makes them up without end must not fill the memory. */
+const MAX_SHAPES = 2_000;
+/** Characters of database and collection; Milvus' own names have at most 255 each. */
+const LONGEST_KEPT = 510;
+
+/** What a span is at its creation, made once for all calls that are alike in it. */
+function shapeOf(
+  server: ServerAddress | undefined,
+  namespace: string | undefined,
+  name: string,
+  collection: string | undefined,
+): SpanShape {
+  const known = shapes.get(server)?.get(namespace)?.get(name)?.get(collection);
+  if (known !== undefined) return known;
+  const attributes: Attributes = { [ATTR.system]: 'milvus', [ATTR.operation]: name };
+  if (collection !== undefined) attributes[ATTR.collection] = collection;
+  if (namespace !== undefined) attributes[ATTR.namespace] = namespace;
+  if (server !== undefined) attributes[ATTR.serverAddress] = server.address;
+  if (server?.port !== undefined) attributes[ATTR.serverPort] = server.port;
+  const target = collection ?? namespace ?? server?.address;
+  const shape = spanShape(target === undefined ? name : `${name} ${target}`, SpanKind.CLIENT, attributes);
+  if ((collection?.length ?? 0) + (namespace?.length ?? 0) > LONGEST_KEPT) return shape;
+  if (shapesKept++ >= MAX_SHAPES) {
+    shapes.clear();
+    shapesKept = 1;
+  }
+  const byDatabase = getOrMake(shapes, server, (): ByText<ByText<ByText<SpanShape>>> => new Map());
+  const byOperation = getOrMake(byDatabase, namespace, (): ByText<ByText<SpanShape>> => new Map());
+  getOrMake(byOperation, name, (): ByText<SpanShape> => new Map()).set(collection, shape);
+  return shape;
+}
+
+function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const value = map.get(key) ?? make();
+  map.set(key, value);
+  return value;
+}
 
 const NO_FILTERS: readonly string[] = [];
 

@@ -1,0 +1,378 @@
+/**
+ * The span of an operation, where the SDK that takes it is the one that this package has started. It goes the way of the
+ * SDK's own: the same sampler, ids, limits and processors; but it holds only what differs from one call to the next.
+ * docs/decisions/cost-per-call.md says why.
+ */
+import {
+  type Attributes,
+  type AttributeValue,
+  type Context,
+  diag,
+  type Exception,
+  type HrTime,
+  isSpanContextValid,
+  type Link,
+  type Span,
+  type SpanContext,
+  type SpanKind,
+  type SpanStatus,
+  SpanStatusCode,
+  type TimeInput,
+  TraceFlags,
+  type Tracer,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api';
+import {
+  addHrTimes,
+  cleanAttributes,
+  cleanSimpleAttributes,
+  hrTime,
+  hrTimeDuration,
+  type InstrumentationScope,
+  isTimeInput,
+  isTimeInputHrTime,
+  millisToHrTime,
+} from '@opentelemetry/core';
+import type { Resource } from '@opentelemetry/resources';
+import {
+  type IdGenerator,
+  type ReadableSpan,
+  type Sampler,
+  SamplingDecision,
+  type SpanLimits,
+  type SpanProcessor,
+  type TimedEvent,
+} from '@opentelemetry/sdk-trace';
+
+/** What the spans of one operation on one collection have in common when they start. */
+export interface SpanShape {
+  readonly name: string;
+  readonly kind: SpanKind;
+  /** All spans of the shape have this very object; none of its values is undefined or an object. */
+  readonly attributes: Readonly<Attributes>;
+  /** Both as bytes of OTLP, once one of them was written: see encoded-spans.ts. */
+  encoded: { head: Uint8Array; attributes: Uint8Array } | undefined;
+}
+
+export const spanShape = (name: string, kind: SpanKind, attributes: Attributes): SpanShape => ({
+  name,
+  kind,
+  attributes,
+  encoded: undefined,
+});
+
+/** A tracer that knows shapes. */
+export interface ShapeTracer extends Tracer {
+  /** As startSpan; for callers that have seen to it that tracing is not suppressed in `parent`. */
+  startShape(shape: SpanShape, parent: Context): Span;
+}
+
+/** The parts of the SDK's tracer. Source: Tracer, @opentelemetry/sdk-trace 3.0. */
+interface SdkTracer extends Tracer {
+  readonly _sampler: Sampler;
+  readonly _idGenerator: IdGenerator;
+  readonly _spanLimits: Required<SpanLimits>;
+  readonly _spanProcessor: SpanProcessor & { readonly _spanProcessors?: readonly SpanProcessor[] };
+  readonly _resource: Resource;
+  readonly _tracerMetrics: {
+    startSpan(parent: SpanContext | undefined, decision: SamplingDecision): (() => void) | undefined;
+  };
+  readonly instrumentationScope: InstrumentationScope;
+}
+
+const NO_LINKS: Link[] = [];
+const NO_EVENTS: TimedEvent[] = [];
+const NO_PAIRS: unknown[] = [];
+const UNLIMITED = { attributeCountLimit: Infinity, attributeValueLengthLimit: Infinity };
+const UNSET: SpanStatus = { code: SpanStatusCode.UNSET };
+
+class LeanTracer implements ShapeTracer {
+  readonly sdk: SdkTracer;
+  readonly processor: SpanProcessor;
+
+  constructor(sdk: SdkTracer) {
+    this.sdk = sdk;
+    const several = sdk._spanProcessor._spanProcessors;
+    this.processor = (several?.length === 1 ? several[0] : undefined) ?? sdk._spanProcessor;
+  }
+
+  startSpan: Tracer['startSpan'] = (...given) => this.sdk.startSpan(...given);
+
+  startActiveSpan: Tracer['startActiveSpan'] = (...given: unknown[]) =>
+    (this.sdk.startActiveSpan as (...given: unknown[]) => never)(...given);
+
+  startShape(shape: SpanShape, parent: Context): Span {
+    const { sdk } = this;
+    const above = trace.getSpanContext(parent);
+    const spanId = sdk._idGenerator.generateSpanId();
+    const isChild = above !== undefined && isSpanContextValid(above);
+    const traceId = isChild ? above.traceId : sdk._idGenerator.generateTraceId();
+    const { name, kind } = shape;
+    const sampling = sdk._sampler.shouldSample(parent, traceId, name, kind, shape.attributes, NO_LINKS);
+    const { decision } = sampling;
+    const recordEnd = sdk._tracerMetrics.startSpan(above, decision);
+    const own: SpanContext = {
+      traceId,
+      spanId,
+      traceFlags: decision === SamplingDecision.RECORD_AND_SAMPLED ? TraceFlags.SAMPLED : TraceFlags.NONE,
+      traceState: sampling.traceState ?? (isChild ? above.traceState : undefined),
+    };
+    if (decision === SamplingDecision.NOT_RECORD) return trace.wrapSpanContext(own);
+    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, recordEnd);
+    if (sampling.attributes !== undefined) span.setAttributes(sampling.attributes);
+    this.processor.onStart(span as unknown as Parameters<SpanProcessor['onStart']>[0], parent);
+    return span;
+  }
+}
+
+/** No `#names`, as in OperationSpan: made for each call. */
+export class LeanSpan implements Span, ReadableSpan {
+  shape: SpanShape;
+  readonly parentSpanContext: SpanContext | undefined;
+  /** Key, value, key, value, …: what came after the shape, in the order in which it came. */
+  added = NO_PAIRS;
+  /** Milliseconds since 1970, whole ones, as the SDK's spans start. */
+  readonly startMs = Date.now();
+  durationMs = -1;
+  status = UNSET;
+  events = NO_EVENTS;
+  links = NO_LINKS;
+  ended = false;
+  droppedAttributesCount = 0;
+  droppedEventsCount = 0;
+  droppedLinksCount = 0;
+  private readonly tracer: LeanTracer;
+  private readonly own: SpanContext;
+  private readonly recordEnd: (() => void) | undefined;
+  private readonly beganMs = performance.now();
+  private givenEnd: HrTime | undefined;
+
+  constructor(
+    tracer: LeanTracer,
+    shape: SpanShape,
+    own: SpanContext,
+    parentSpanContext: SpanContext | undefined,
+    recordEnd: (() => void) | undefined,
+  ) {
+    this.tracer = tracer;
+    this.shape = shape;
+    this.own = own;
+    this.parentSpanContext = parentSpanContext;
+    this.recordEnd = recordEnd;
+  }
+
+  spanContext(): SpanContext {
+    return this.own;
+  }
+
+  get name(): string {
+    return this.shape.name;
+  }
+
+  get kind(): SpanKind {
+    return this.shape.kind;
+  }
+
+  get attributes(): Attributes {
+    const attributes: Attributes = { ...this.shape.attributes };
+    const { added } = this;
+    for (let index = 0; index < added.length; index += 2)
+      attributes[added[index] as string] = added[index + 1] as AttributeValue;
+    return attributes;
+  }
+
+  get startTime(): HrTime {
+    return millisToHrTime(this.startMs);
+  }
+
+  get endTime(): HrTime {
+    if (!this.ended) return [0, 0];
+    return this.givenEnd ?? addHrTimes(this.startTime, millisToHrTime(this.durationMs));
+  }
+
+  get duration(): HrTime {
+    return this.ended ? hrTimeDuration(this.startTime, this.endTime) : [-1, -1];
+  }
+
+  get resource(): Resource {
+    return this.tracer.sdk._resource;
+  }
+
+  get instrumentationScope(): InstrumentationScope {
+    return this.tracer.sdk.instrumentationScope;
+  }
+
+  isRecording(): boolean {
+    return !this.ended;
+  }
+
+  setAttribute(key: string, given: AttributeValue | undefined): this {
+    if (given === undefined || this.refuses()) return this;
+    const value =
+      key !== '' && isPlain(given) ? given : cleanAttributes({ [key]: given }, UNLIMITED).attributes?.[key];
+    if (value === undefined) return this;
+    const { shape, added } = this;
+    if (Object.hasOwn(shape.attributes, key)) {
+      this.shape = spanShape(shape.name, shape.kind, { ...shape.attributes, [key]: value as AttributeValue });
+      return this;
+    }
+    for (let index = 0; index < added.length; index += 2) {
+      if (added[index] !== key) continue;
+      added[index + 1] = value;
+      return this;
+    }
+    if (added === NO_PAIRS) this.added = [key, value];
+    else if (this.hasRoom()) added.push(key, value);
+    else this.droppedAttributesCount++;
+    return this;
+  }
+
+  setAttributes(attributes: Attributes): this {
+    for (const [key, value] of Object.entries(attributes)) this.setAttribute(key, value);
+    return this;
+  }
+
+  addEvent(name: string, given?: Attributes | TimeInput, time?: TimeInput): this {
+    if (this.refuses()) return this;
+    const { eventCountLimit, attributePerEventCountLimit } = this.tracer.sdk._spanLimits;
+    const attributes = isTimeInput(given) ? undefined : given;
+    const at = time ?? (isTimeInput(given) ? given : undefined);
+    const limits = { ...UNLIMITED, attributeCountLimit: attributePerEventCountLimit };
+    const event = {
+      name,
+      time: this.timeOf(at),
+      ...cleanSimpleAttributes(attributes, limits),
+    };
+    const events = [...this.events, event];
+    this.events = events.slice(Math.max(0, events.length - eventCountLimit));
+    this.droppedEventsCount += events.length - this.events.length;
+    return this;
+  }
+
+  addLink(link: Link): this {
+    return this.addLinks([link]);
+  }
+
+  addLinks(given: Link[]): this {
+    if (this.refuses()) return this;
+    const { linkCountLimit, attributePerLinkCountLimit } = this.tracer.sdk._spanLimits;
+    const limits = { ...UNLIMITED, attributeCountLimit: attributePerLinkCountLimit };
+    const links = [
+      ...this.links,
+      ...given.map(({ context, attributes }) => ({ context, ...cleanAttributes(attributes, limits) })),
+    ];
+    this.links = links.slice(Math.max(0, links.length - linkCountLimit));
+    this.droppedLinksCount += links.length - this.links.length;
+    return this;
+  }
+
+  recordException(exception: Exception, time?: TimeInput): void {
+    const { code, name, message, stack } = (
+      typeof exception === 'string' ? { message: exception } : (exception ?? {})
+    ) as { code?: string | number; name?: string; message?: string; stack?: string };
+    const type = code ? String(code) : name;
+    if (!type && !message) {
+      diag.warn(`Failed to record an exception ${exception}`);
+      return;
+    }
+    this.addEvent(
+      'exception',
+      {
+        ...(type ? { 'exception.type': type } : {}),
+        ...(message ? { 'exception.message': message } : {}),
+        ...(stack ? { 'exception.stacktrace': stack } : {}),
+      },
+      time,
+    );
+  }
+
+  setStatus({ code, message }: SpanStatus): this {
+    if (this.refuses() || code === SpanStatusCode.UNSET || this.status.code === SpanStatusCode.OK)
+      return this;
+    this.status = code === SpanStatusCode.ERROR && typeof message === 'string' ? { code, message } : { code };
+    return this;
+  }
+
+  updateName(name: string): this {
+    if (!this.refuses()) this.shape = spanShape(name, this.shape.kind, { ...this.shape.attributes });
+    return this;
+  }
+
+  end(time?: TimeInput): void {
+    if (this.refuses()) return;
+    this.durationMs = performance.now() - this.beganMs;
+    if (time !== undefined) {
+      const end = this.timeOf(time);
+      // No span ends before it has begun.
+      this.givenEnd = hrTimeDuration(this.startTime, end)[0] < 0 ? this.startTime : end;
+    }
+    const { processor } = this.tracer;
+    processor.onEnding?.(this as unknown as Parameters<SpanProcessor['onStart']>[0]);
+    this.recordEnd?.();
+    this.ended = true;
+    processor.onEnd(this);
+  }
+
+  /** Whether the end was given, and has nothing to do with the clock. */
+  get hasGivenEnd(): boolean {
+    return this.givenEnd !== undefined;
+  }
+
+  /** As the SDK's spans read a time: a number may count from 1970, or from the start of the process. */
+  private timeOf(given: TimeInput | undefined): HrTime {
+    if (given instanceof Date) return millisToHrTime(given.getTime());
+    if (isTimeInputHrTime(given)) return given;
+    const nowMs = performance.now();
+    if (typeof given !== 'number') return addHrTimes(this.startTime, millisToHrTime(nowMs - this.beganMs));
+    if (given > nowMs) return millisToHrTime(given);
+    return hrTime(given + this.startMs - (this.beganMs + performance.timeOrigin));
+  }
+
+  private hasRoom(): boolean {
+    const limit = this.tracer.sdk._spanLimits.attributeCountLimit;
+    return Object.keys(this.shape.attributes).length + this.added.length / 2 < limit;
+  }
+
+  private refuses(): boolean {
+    if (this.ended) {
+      const { traceId, spanId } = this.own;
+      diag.warn(`Operation attempted on ended Span {traceId: ${traceId}, spanId: ${spanId}}`);
+    }
+    return this.ended;
+  }
+}
+
+const isPlain = (value: unknown): boolean =>
+  typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+
+/** As many attributes as a span of ours may have before limits matter. */
+const ROOM = 32;
+
+/**
+ * `provider`, whose tracer called `name` makes lean spans; as it is when the SDK is another one than this was written for,
+ * or when attributes are limited.
+ */
+export function withLeanSpans(provider: TracerProvider, name: string): TracerProvider {
+  return {
+    getTracer(...given) {
+      const tracer = provider.getTracer(...given) as SdkTracer;
+      return given[0] === name && isKnown(tracer) ? new LeanTracer(tracer) : tracer;
+    },
+  };
+}
+
+function isKnown(tracer: Partial<SdkTracer>): boolean {
+  const limits = tracer._spanLimits;
+  return (
+    typeof tracer._sampler?.shouldSample === 'function' &&
+    typeof tracer._idGenerator?.generateSpanId === 'function' &&
+    typeof tracer._spanProcessor?.onEnd === 'function' &&
+    typeof tracer._tracerMetrics?.startSpan === 'function' &&
+    tracer._resource !== undefined &&
+    tracer.instrumentationScope !== undefined &&
+    limits !== undefined &&
+    limits.attributeValueLengthLimit === Infinity &&
+    limits.attributeCountLimit >= ROOM
+  );
+}
