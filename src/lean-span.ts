@@ -51,6 +51,8 @@ export interface SpanShape {
   readonly kind: SpanKind;
   /** All spans of the shape have this very object; none of its values is undefined or an object. */
   readonly attributes: Readonly<Attributes>;
+  /** How many they are. */
+  readonly size: number;
   /** Both as bytes of OTLP, once one of them was written: see encoded-spans.ts. */
   encoded: { head: Uint8Array; attributes: Uint8Array } | undefined;
 }
@@ -59,6 +61,7 @@ export const spanShape = (name: string, kind: SpanKind, attributes: Attributes):
   name,
   kind,
   attributes,
+  size: Object.keys(attributes).length,
   encoded: undefined,
 });
 
@@ -331,7 +334,7 @@ export class LeanSpan implements Span, ReadableSpan {
 
   private hasRoom(): boolean {
     const limit = this.tracer.sdk._spanLimits.attributeCountLimit;
-    return Object.keys(this.shape.attributes).length + this.added.length / 2 < limit;
+    return this.shape.size + this.added.length / 2 < limit;
   }
 
   private refuses(): boolean {
