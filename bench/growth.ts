@@ -56,9 +56,6 @@ export interface Growth {
 /** As far as a cost that is said not to grow may be off from the first of its series. */
 export const FLAT = 1.5;
 
-/** Under 5 minutes on the slowest machine; the apps live as long as the series takes. */
-const DEADLINE_MS = 300_000;
-
 /**
  * With V8's own young generation, two or three collections fall into the calls of one turn, and one more or less of them
  * weighs more than what is measured. Small ones are many, and each turn has its share.
@@ -101,7 +98,7 @@ async function grow(
     BENCH_WARM_UP: String(growthWarmUp),
     BENCH_SLICES: String(growthRounds * points.length),
   };
-  const options = { env, flags: SMALL_COLLECTIONS, deadlineMs: DEADLINE_MS, onTurn };
+  const options = { env, flags: SMALL_COLLECTIONS, onTurn };
   const costs = await together(bench, variants, 'growth.mjs', options, turns);
   const perCallUs = (name: string, point: number): number[] => {
     const slices = costs[variants.findIndex((variant) => variant.name === name)]?.sliceCpuMs as number[];

@@ -18,6 +18,8 @@ export interface Instructions {
   running: number;
   compiling: number;
   collecting: number;
+  /** Of those that collect, what a full collection took, which falls into some runs and not into others. */
+  marking: number;
 }
 
 export interface InstructionsPlan {
@@ -87,6 +89,8 @@ async function count(
       BENCH_IN_FLIGHT: '8',
       BENCH_WARM_UP: String(warmUpCalls),
       BENCH_FIRST: '0',
+      // Under valgrind a search takes a twentieth of a second: many more heartbeats would fall on it than really do.
+      BENCH_HEARTBEATS: 'off',
     },
   });
   const tell = (what: string) => execute('vgdb', [`--pid=${app.pid}`, what], { signal: bench.signal });
@@ -98,9 +102,13 @@ async function count(
   // Numbered by callgrind, one for each dump.
   const name = (await readdir(path.dirname(file))).find((each) => each.startsWith(`${variant.name}.`));
   if (name === undefined) throw new Error(`callgrind wrote no profile of ${variant.name}`);
-  const total: Instructions = { running: 0, compiling: 0, collecting: 0 };
-  for (const [functionName, cost] of selfCosts(await readFile(path.join(path.dirname(file), name), 'latin1')))
+  const total: Instructions = { running: 0, compiling: 0, collecting: 0, marking: 0 };
+  for (const [functionName, cost] of selfCosts(
+    await readFile(path.join(path.dirname(file), name), 'latin1'),
+  )) {
     total[partOf(functionName)] += cost / calls;
+    if (MARKING.test(functionName)) total.marking += cost / calls;
+  }
   return total;
 }
 
@@ -135,8 +143,20 @@ const COMPILING =
   /v8::internal::(?:compiler|maglev|baseline|interpreter)::|[Tt]urboshaft|OptimizedCompilation|RegisterAllocat|Assembler/;
 const COLLECTING =
   /Mark(?:ing|er|Compact|Bit)|Evacuat|Sweep|Scaveng|LiveObjectVisitor|RememberedSet|Heap::|FreeList|Allocator::|Space::|SlotSet|Worklist|Iterate(?:Body|Pointers)|PageMetadata|RecordWrite|WriteBarrier|cppgc/;
+const MARKING = /Marking|MarkCompact/;
 
-function partOf(functionName: string): keyof Instructions {
+/** What must be said of counts beside them: of which variants a full collection was under way. */
+export function spoilt(counts: Map<string, Instructions>): string[] {
+  const names = [...counts]
+    .filter(([, { marking, running }]) => marking > running / 100)
+    .map(([name]) => name);
+  if (names.length === 0) return [];
+  return [
+    `A full collection fell into the count of ${names.join(' and ')}: the lines of collecting and all cannot be compared`,
+  ];
+}
+
+function partOf(functionName: string): Exclude<keyof Instructions, 'marking'> {
   if (COMPILING.test(functionName)) return 'compiling';
   return COLLECTING.test(functionName) ? 'collecting' : 'running';
 }

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { compileCache } from '../bench/compile-cache.ts';
-import { fullInstructionsPlan, instructions, quickInstructionsPlan } from '../bench/instructions.ts';
+import { fullInstructionsPlan, instructions, quickInstructionsPlan, spoilt } from '../bench/instructions.ts';
 import { type MeasureName, measure, measureNames } from '../bench/measures.ts';
 import { measurePeers } from '../bench/peers.ts';
 import {
@@ -152,7 +152,7 @@ async function main(args: string[]): Promise<number> {
       const counts = await instructions(bench, [none, ours, stock], wantedPlan);
       endProgress();
       const how = `Rounds: one of ${wantedPlan.calls} searches after ${wantedPlan.warmUpCalls}`;
-      print([instructionsTable(counts)], [...setup(installed), how]);
+      print([instructionsTable(counts)], [...setup(installed), how, ...spoilt(counts)]);
       return 0;
     }
     let results: Results;

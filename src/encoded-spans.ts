@@ -5,11 +5,12 @@
  *
  * Source: opentelemetry/proto/trace/v1/trace.proto, common/v1/common.proto.
  */
-import type { Attributes, HrTime, SpanContext } from '@opentelemetry/api';
+import { type Attributes, type HrTime, type SpanContext, SpanStatusCode } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { LeanSpan, type SpanShape } from './lean-span.ts';
+import { SPAN_ID_BYTES, TRACE_ID_BYTES } from './random-ids.ts';
 import type { SpanBatch } from './span-batch.ts';
 
 /** A field's number and wire type, as they stand before each value. */
@@ -233,6 +234,13 @@ function writeId(fieldTag: number, hex: string): void {
   at = from + bytes;
 }
 
+function writeIdBytes(fieldTag: number, ids: Uint8Array, from: number, length: number): void {
+  reserve(4);
+  writeVarint(fieldTag);
+  writeVarint(length);
+  writeBytes(ids, from, from + length);
+}
+
 function writeFixed32(value: number): void {
   const target = out;
   const from = at;
@@ -340,20 +348,49 @@ function writeTraceState(fieldTag: number, { traceState }: SpanContext): void {
 
 function writeSpan(span: ReadableSpan): void {
   const spanAt = begin(tag(2, BYTES));
+  const lean = span instanceof LeanSpan ? span : undefined;
   const own = span.spanContext();
   const parent = span.parentSpanContext;
-  writeId(tag(1, BYTES), own.traceId);
-  writeId(tag(2, BYTES), own.spanId);
+  const ids = lean?.ids;
+  if (lean === undefined || ids === undefined) {
+    writeId(tag(1, BYTES), own.traceId);
+    writeId(tag(2, BYTES), own.spanId);
+  } else {
+    if (parent === undefined) writeIdBytes(tag(1, BYTES), ids, lean.spanIdAt + SPAN_ID_BYTES, TRACE_ID_BYTES);
+    else writeId(tag(1, BYTES), own.traceId);
+    writeIdBytes(tag(2, BYTES), ids, lean.spanIdAt, SPAN_ID_BYTES);
+  }
   writeTraceState(tag(3, BYTES), own);
   if (parent?.spanId) writeId(tag(4, BYTES), parent.spanId);
-  if (span instanceof LeanSpan) {
-    writeLeanPart(span);
-  } else {
+  if (lean === undefined) {
     writeHead(span);
     writeTime(tag(7, FIXED64), span.startTime);
     writeTime(tag(8, FIXED64), span.endTime);
     writeAttributes(span.attributes, tag(9, BYTES));
+  } else {
+    writeLeanPart(lean);
   }
+  if (lean?.isPlain) writeBytes(PLAIN_TAIL);
+  else writeTail(span);
+  writeFlags(tag(16, FIXED32), own.traceFlags, parent?.isRemote);
+  finish(spanAt);
+}
+
+/** Of a span without events and links, of which nothing was dropped, and whose status was not set: see writeTail. */
+const PLAIN_TAIL = Uint8Array.of(
+  tag(10, VARINT),
+  0,
+  tag(12, VARINT),
+  0,
+  tag(14, VARINT),
+  0,
+  tag(15, BYTES),
+  2,
+  tag(3, VARINT),
+  SpanStatusCode.UNSET,
+);
+
+function writeTail(span: ReadableSpan): void {
   writeCount(tag(10, VARINT), span.droppedAttributesCount);
   for (const event of span.events) writeEvent(event);
   writeCount(tag(12, VARINT), span.droppedEventsCount);
@@ -363,8 +400,6 @@ function writeSpan(span: ReadableSpan): void {
   if (span.status.message) writeText(tag(2, BYTES), span.status.message);
   writeCount(tag(3, VARINT), span.status.code);
   finish(statusAt);
-  writeFlags(tag(16, FIXED32), own.traceFlags, parent?.isRemote);
-  finish(spanAt);
 }
 
 function writeHead({ name, kind }: Pick<ReadableSpan, 'name' | 'kind'>): void {
@@ -382,7 +417,7 @@ function writeLeanPart(span: LeanSpan): void {
   const seconds = Math.trunc(startMs / 1e3);
   const nanos = Math.round((startMs % 1e3) * 1e6);
   writeNanoseconds(tag(7, FIXED64), seconds, nanos);
-  if (span.hasGivenEnd) {
+  if (span.givenEnd !== undefined) {
     writeTime(tag(8, FIXED64), span.endTime);
   } else {
     // As the SDK adds up its pairs, without making them. That nanos may be more than a second does not matter here.
@@ -414,11 +449,21 @@ function encodeShape(shape: SpanShape): NonNullable<SpanShape['encoded']> {
   }
 }
 
-function writeBytes(bytes: Uint8Array): void {
-  reserve(bytes.length);
-  out.set(bytes, at);
-  at += bytes.length;
+function writeBytes(bytes: Uint8Array, from = 0, to = bytes.length): void {
+  const length = to - from;
+  reserve(length);
+  if (length > FEW_BYTES) {
+    out.set(length === bytes.length ? bytes : bytes.subarray(from, to), at);
+  } else {
+    const target = out;
+    const start = at - from;
+    for (let index = from; index < to; index++) target[start + index] = bytes[index] as number;
+  }
+  at += length;
 }
+
+/** As many are written sooner than a function of V8's is called for them. */
+const FEW_BYTES = 32;
 
 function writeEvent(event: ReadableSpan['events'][number]): void {
   const eventAt = begin(tag(11, BYTES));

@@ -44,9 +44,10 @@ import {
   type SpanProcessor,
   type TimedEvent,
 } from '@opentelemetry/sdk-trace';
+import { RandomIds, SPAN_ID_BYTES } from './random-ids.ts';
 
-/** What the spans of one operation on one collection have in common when they start. */
-export interface SpanShape {
+/** What many spans have in common: those of one operation on one collection, or of them those that went alike until then. */
+export class SpanShape {
   readonly name: string;
   readonly kind: SpanKind;
   /** All spans of the shape have this very object; none of its values is undefined or an object. */
@@ -55,15 +56,69 @@ export interface SpanShape {
   readonly size: number;
   /** Both as bytes of OTLP, once one of them was written: see encoded-spans.ts. */
   encoded: { head: Uint8Array; attributes: Uint8Array } | undefined;
+  private readonly kept: KeptShapes | undefined;
+  private followers: Map<string, Map<CommonValue, SpanShape>> | undefined;
+  /** The follower that was asked for last: mostly it is asked for again. */
+  private lastKey = '';
+  private lastValue: CommonValue = '';
+  private last: SpanShape | undefined;
+
+  /** @param kept where the shapes are counted that come of this one. Without it none are kept. */
+  constructor(name: string, kind: SpanKind, attributes: Attributes, kept?: KeptShapes) {
+    this.name = name;
+    this.kind = kind;
+    this.attributes = attributes;
+    this.size = Object.keys(attributes).length;
+    this.kept = kept;
+  }
+
+  /** The shape of spans that have one attribute more; undefined where such a shape is not worth keeping. */
+  with(key: string, value: CommonValue): SpanShape | undefined {
+    // Not ===, to which -0 is 0.
+    if (key === this.lastKey && Object.is(value, this.lastValue)) return this.last;
+    const follower = this.followers?.get(key)?.get(value) ?? this.follower(key, value);
+    if (follower !== undefined) {
+      this.lastKey = key;
+      this.lastValue = value;
+      this.last = follower;
+    }
+    return follower;
+  }
+
+  private follower(key: string, value: CommonValue): SpanShape | undefined {
+    const { kept } = this;
+    if (kept === undefined || kept.count >= MAX_SHAPES || this.size >= ROOM) return undefined;
+    const values = this.followers?.get(key) ?? new Map<CommonValue, SpanShape>();
+    if (values.size >= MAX_VALUES || Object.hasOwn(this.attributes, key)) return undefined;
+    kept.count++;
+    const follower = new SpanShape(this.name, this.kind, { ...this.attributes, [key]: value }, kept);
+    values.set(value, follower);
+    this.followers ??= new Map();
+    this.followers.set(key, values);
+    return follower;
+  }
 }
 
-export const spanShape = (name: string, kind: SpanKind, attributes: Attributes): SpanShape => ({
-  name,
-  kind,
-  attributes,
-  size: Object.keys(attributes).length,
-  encoded: undefined,
-});
+/** How many shapes there are that hang together. */
+export interface KeptShapes {
+  count: number;
+}
+
+/** Operations and collections are few; a program that makes them up without end must not fill the memory. */
+export const MAX_SHAPES = 4_000;
+/** Of one attribute, after the same others: where values are all different, shapes bring nothing. */
+const MAX_VALUES = 16;
+
+/** A value that many spans may have: a flag, a whole number, a short text. */
+type CommonValue = string | number | boolean;
+
+const LONGEST_COMMON = 64;
+
+function isCommon(value: unknown): value is CommonValue {
+  if (typeof value === 'string') return value.length <= LONGEST_COMMON;
+  // By | 0 all others become what they were not, -0 and NaN too.
+  return typeof value === 'number' ? Object.is(value | 0, value) : typeof value === 'boolean';
+}
 
 /** A tracer that knows shapes. */
 export interface ShapeTracer extends Tracer {
@@ -93,11 +148,13 @@ const UNSET: SpanStatus = { code: SpanStatusCode.UNSET };
 class LeanTracer implements ShapeTracer {
   readonly sdk: SdkTracer;
   readonly processor: SpanProcessor;
+  private readonly ids: RandomIds | undefined;
 
   constructor(sdk: SdkTracer) {
     this.sdk = sdk;
     const several = sdk._spanProcessor._spanProcessors;
     this.processor = (several?.length === 1 ? several[0] : undefined) ?? sdk._spanProcessor;
+    this.ids = sdk._idGenerator instanceof RandomIds ? sdk._idGenerator : undefined;
   }
 
   startSpan: Tracer['startSpan'] = (...given) => this.sdk.startSpan(...given);
@@ -109,6 +166,8 @@ class LeanTracer implements ShapeTracer {
     const { sdk } = this;
     const above = trace.getSpanContext(parent);
     const spanId = sdk._idGenerator.generateSpanId();
+    const ids = this.ids?.bytes;
+    const spanIdAt = (this.ids?.at ?? 0) - SPAN_ID_BYTES;
     const isChild = above !== undefined && isSpanContextValid(above);
     const traceId = isChild ? above.traceId : sdk._idGenerator.generateTraceId();
     const { name, kind } = shape;
@@ -122,7 +181,7 @@ class LeanTracer implements ShapeTracer {
       traceState: sampling.traceState ?? (isChild ? above.traceState : undefined),
     };
     if (decision === SamplingDecision.NOT_RECORD) return trace.wrapSpanContext(own);
-    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, recordEnd);
+    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, ids, spanIdAt, recordEnd);
     if (sampling.attributes !== undefined) span.setAttributes(sampling.attributes);
     this.processor.onStart(span as unknown as Parameters<SpanProcessor['onStart']>[0], parent);
     return span;
@@ -145,23 +204,31 @@ export class LeanSpan implements Span, ReadableSpan {
   droppedAttributesCount = 0;
   droppedEventsCount = 0;
   droppedLinksCount = 0;
+  /** The span's id from `spanIdAt` on, and behind it that of the trace if the span has no parent; undefined: only as text. */
+  readonly ids: Uint8Array | undefined;
+  readonly spanIdAt: number;
+  /** Undefined: when `durationMs` have passed. */
+  givenEnd: HrTime | undefined;
   private readonly tracer: LeanTracer;
   private readonly own: SpanContext;
   private readonly recordEnd: (() => void) | undefined;
   private readonly beganMs = performance.now();
-  private givenEnd: HrTime | undefined;
 
   constructor(
     tracer: LeanTracer,
     shape: SpanShape,
     own: SpanContext,
     parentSpanContext: SpanContext | undefined,
+    ids: Uint8Array | undefined,
+    spanIdAt: number,
     recordEnd: (() => void) | undefined,
   ) {
     this.tracer = tracer;
     this.shape = shape;
     this.own = own;
     this.parentSpanContext = parentSpanContext;
+    this.ids = ids;
+    this.spanIdAt = spanIdAt;
     this.recordEnd = recordEnd;
   }
 
@@ -175,6 +242,16 @@ export class LeanSpan implements Span, ReadableSpan {
 
   get kind(): SpanKind {
     return this.shape.kind;
+  }
+
+  /** Whether nothing but attributes came to it. */
+  get isPlain(): boolean {
+    return (
+      this.status === UNSET &&
+      this.events === NO_EVENTS &&
+      this.links === NO_LINKS &&
+      this.droppedAttributesCount === 0
+    );
   }
 
   get attributes(): Attributes {
@@ -212,27 +289,38 @@ export class LeanSpan implements Span, ReadableSpan {
 
   setAttribute(key: string, given: AttributeValue | undefined): this {
     if (given === undefined || this.refuses()) return this;
+    // After one that no shape has, all that come are kept here, in the order in which they came.
+    const shape =
+      this.added === NO_PAIRS && key !== '' && isCommon(given) ? this.shape.with(key, given) : undefined;
+    if (shape === undefined) this.add(key, given);
+    else this.shape = shape;
+    return this;
+  }
+
+  private add(key: string, given: AttributeValue): void {
     const value =
       key !== '' && isPlain(given) ? given : cleanAttributes({ [key]: given }, UNLIMITED).attributes?.[key];
-    if (value === undefined) return this;
+    if (value === undefined) return;
     const { shape, added } = this;
     if (Object.hasOwn(shape.attributes, key)) {
-      this.shape = spanShape(shape.name, shape.kind, { ...shape.attributes, [key]: value as AttributeValue });
-      return this;
+      const attributes = { ...shape.attributes, [key]: value as AttributeValue };
+      this.shape = new SpanShape(shape.name, shape.kind, attributes);
+      return;
     }
     for (let index = 0; index < added.length; index += 2) {
       if (added[index] !== key) continue;
       added[index + 1] = value;
-      return this;
+      return;
     }
-    if (added === NO_PAIRS) this.added = [key, value];
-    else if (this.hasRoom()) added.push(key, value);
-    else this.droppedAttributesCount++;
-    return this;
+    if (!this.hasRoom()) this.droppedAttributesCount++;
+    else if (added === NO_PAIRS) this.added = [key, value];
+    else added.push(key, value);
   }
 
+  /** One by one, and never as a shape that is kept: see setAttribute. */
   setAttributes(attributes: Attributes): this {
-    for (const [key, value] of Object.entries(attributes)) this.setAttribute(key, value);
+    if (this.refuses()) return this;
+    for (const [key, value] of Object.entries(attributes)) if (value !== undefined) this.add(key, value);
     return this;
   }
 
@@ -298,7 +386,7 @@ export class LeanSpan implements Span, ReadableSpan {
   }
 
   updateName(name: string): this {
-    if (!this.refuses()) this.shape = spanShape(name, this.shape.kind, { ...this.shape.attributes });
+    if (!this.refuses()) this.shape = new SpanShape(name, this.shape.kind, { ...this.shape.attributes });
     return this;
   }
 
@@ -315,11 +403,6 @@ export class LeanSpan implements Span, ReadableSpan {
     this.recordEnd?.();
     this.ended = true;
     processor.onEnd(this);
-  }
-
-  /** Whether the end was given, and has nothing to do with the clock. */
-  get hasGivenEnd(): boolean {
-    return this.givenEnd !== undefined;
   }
 
   /** As the SDK's spans read a time: a number may count from 1970, or from the start of the process. */

@@ -1,38 +1,43 @@
 /** Ids of traces and spans, made many at a time: turning bytes into text is a call out of V8, and costs more than the bytes. */
-import { INVALID_SPANID, INVALID_TRACEID } from '@opentelemetry/api';
 import type { IdGenerator } from '@opentelemetry/sdk-trace';
 
-const SPAN_ID_DIGITS = 16;
-const TRACE_ID_DIGITS = 32;
+export const SPAN_ID_BYTES = 8;
+export const TRACE_ID_BYTES = 16;
 
 /** Enough for some forty spans: what keeps an id keeps the text that it was cut out of. */
 const POOL_BYTES = 1_024;
 
 /** As random as the SDK's own generator, which takes the same Math.random. */
 export class RandomIds implements IdGenerator {
-  private readonly words = new Uint32Array(POOL_BYTES / Uint32Array.BYTES_PER_ELEMENT);
-  private digits = '';
-  private at = 0;
+  /** What `text` is the text of. Never changed once it is there, so that ids can be read here as long as this is kept. */
+  bytes = new Uint8Array(0);
+  /** Where in `bytes` the next id is. */
+  at = 0;
+  private text = '';
+
+  /** The id of a trace that is asked for after it is in the same `bytes`, right behind it. */
+  generateSpanId(): string {
+    if (this.at + SPAN_ID_BYTES + TRACE_ID_BYTES > this.bytes.length) this.refill();
+    return this.next(SPAN_ID_BYTES);
+  }
 
   generateTraceId(): string {
-    return this.next(TRACE_ID_DIGITS, INVALID_TRACEID);
+    if (this.at + TRACE_ID_BYTES > this.bytes.length) this.refill();
+    return this.next(TRACE_ID_BYTES);
   }
 
-  generateSpanId(): string {
-    return this.next(SPAN_ID_DIGITS, INVALID_SPANID);
-  }
-
-  private next(length: number, invalid: string): string {
-    if (this.at + length > this.digits.length) this.refill();
-    const id = this.digits.slice(this.at, this.at + length);
-    this.at += length;
-    return id === invalid ? this.next(length, invalid) : id;
+  private next(bytes: number): string {
+    const from = this.at;
+    this.at += bytes;
+    return this.text.slice(from * 2, this.at * 2);
   }
 
   private refill(): void {
-    const { words } = this;
-    for (let index = 0; index < words.length; index++) words[index] = Math.random() * 2 ** 32;
-    this.digits = Buffer.from(words.buffer).toString('hex');
+    const words = new Uint32Array(POOL_BYTES / Uint32Array.BYTES_PER_ELEMENT);
+    // None is 0, so that no id is all zeros, which would be an invalid one.
+    for (let index = 0; index < words.length; index++) words[index] = 1 + Math.random() * (2 ** 32 - 1);
+    this.bytes = new Uint8Array(words.buffer);
+    this.text = Buffer.from(words.buffer).toString('hex');
     this.at = 0;
   }
 }

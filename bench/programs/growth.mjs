@@ -3,7 +3,7 @@
 // each time, in ms, from when it is told to the last answer.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
-import { newClient, run, search } from './load.mjs';
+import { newClient, run, search, withoutHeartbeats } from './load.mjs';
 import { cpuMs, reportAtExit } from './report.mjs';
 
 const points = JSON.parse(process.env.BENCH_POINTS);
@@ -11,7 +11,6 @@ const [calls, slices, warmUp] = ['BENCH_CALLS', 'BENCH_SLICES', 'BENCH_WARM_UP']
   Number(process.env[name]),
 );
 // A hundred clients that send their heartbeats at once take longer than all calls of a slice.
-const withoutHeartbeats = { telemetry: { enabled: false } };
 const clients = Array.from({ length: Math.max(...points.map((point) => point.clients)) }, () =>
   newClient(withoutHeartbeats),
 );

@@ -3,6 +3,8 @@ import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 /** @param config of the client, beside its address */
 export const newClient = (config = {}) => new MilvusClient({ address: process.env.BENCH_MILVUS, ...config });
 
+export const withoutHeartbeats = { telemetry: { enabled: false } };
+
 /** One search. Gives whether it came back with its five hits. */
 export async function search(client) {
   const found = await client.search({

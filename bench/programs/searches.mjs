@@ -1,9 +1,9 @@
 // An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each when it is told to; before
 // them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled. It reports, in ms, the CPU time
-// from the first part to its end, and that of the first BENCH_FIRST searches of all.
+// from the first part to its end, and that of the first BENCH_FIRST searches of all. BENCH_HEARTBEATS=off: the client sends none.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
-import { newClient, run, search } from './load.mjs';
+import { newClient, run, search, withoutHeartbeats } from './load.mjs';
 import { cpuMs, reportAtExit } from './report.mjs';
 
 const [calls, inFlight, slices, warmUp, first] = [
@@ -13,7 +13,7 @@ const [calls, inFlight, slices, warmUp, first] = [
   'BENCH_WARM_UP',
   'BENCH_FIRST',
 ].map((name) => Number(process.env[name]));
-const client = newClient();
+const client = newClient(process.env.BENCH_HEARTBEATS === 'off' ? withoutHeartbeats : {});
 let answered = 0;
 let firstCpuMs = 0;
 let cpuBeforeMs = 0;

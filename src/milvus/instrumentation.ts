@@ -11,10 +11,11 @@ import { SCOPE, VERSION } from '../version.ts';
 import { type ReadClient, readGrpcClient, readHttpClient } from './client-facts.ts';
 import { createDurationMetric, type RecordDuration } from './metrics.ts';
 import { operationIn } from './operation-context.ts';
-import { activeOperation, type Carrier, isUnimplemented, OperationSpan } from './operation-span.ts';
+import { activeOperation, isUnimplemented, OperationSpan } from './operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
 import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
 import { UNIMPLEMENTED } from './status.ts';
+import type { Carrier } from './trace-headers.ts';
 
 export interface MilvusInstrumentationConfig extends InstrumentationConfig {
   /** Put the filter expression into `db.query.text`. It may hold user data. Default false. */
@@ -183,37 +184,49 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     let result: any;
     const stackTraceLimit = raiseStackTraceLimit();
     try {
-      // A closure, since context.with makes null of an undefined `this`.
-      result = context.with(span.innerContext(), () => original.apply(self, args));
+      // Not `original` itself, since context.with makes null of an undefined `this`, and another function for any other.
+      result = context.with(span.innerContext(), Reflect.apply, undefined, original, self, args);
     } catch (thrown) {
-      this.finish(() => span.endThrown(thrown));
+      this.endThrown(span, thrown);
       throw thrown;
     } finally {
       if (stackTraceLimit !== undefined) Error.stackTraceLimit = stackTraceLimit;
     }
     if (typeof result?.then !== 'function') {
-      this.finish(() => span.end(result));
+      this.end(span, result);
       return result;
     }
     // The derived promise is what the app gets: a rejection that it does not handle stays unhandled.
     return result.then(
       (value: unknown) => {
-        this.finish(() => span.end(value));
+        this.end(span, value);
         return value;
       },
       (thrown: unknown) => {
-        this.finish(() => span.endThrown(thrown));
+        this.endThrown(span, thrown);
         throw thrown;
       },
     );
   }
 
-  private finish(end: () => void): void {
+  private end(span: OperationSpan, value: unknown): void {
     try {
-      end();
+      span.end(value);
     } catch (error) {
-      this._diag.error('A span could not be ended', error);
+      this.couldNotEnd(error);
     }
+  }
+
+  private endThrown(span: OperationSpan, thrown: unknown): void {
+    try {
+      span.endThrown(thrown);
+    } catch (error) {
+      this.couldNotEnd(error);
+    }
+  }
+
+  private couldNotEnd(error: unknown): void {
+    this._diag.error('A span could not be ended', error);
   }
 
   /** The client fills the metadata or headers of each call here; the trace context goes beside them. */
@@ -268,19 +281,22 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       child === undefined ? original.apply(self, args) : context.with(child.context, original, self, ...args);
     // A branch beside the SDK's own await, which handles a rejection.
     answer.then(
-      (response: unknown) =>
-        this.finish(() => {
+      (response: unknown) => {
+        try {
           operation.rpcAnswered(response);
-          if (child === undefined) return;
-          if (isUnimplemented(response)) endRpc(child.span, UNIMPLEMENTED, operation.describe(''));
-          else child.span.setAttribute('rpc.grpc.status_code', 0).end();
-        }),
-      (error: { code?: unknown; details?: unknown } | undefined) =>
-        this.finish(() => {
+          if (child !== undefined) endRpcAnswered(child.span, response, operation);
+        } catch (error) {
+          this.couldNotEnd(error);
+        }
+      },
+      (error: unknown) => {
+        try {
           operation.rpcRejected(error);
-          if (child !== undefined)
-            endRpc(child.span, error?.code, operation.describe(String(error?.details ?? '')));
-        }),
+          if (child !== undefined) endRpcRejected(child.span, error, operation);
+        } catch (thrown) {
+          this.couldNotEnd(thrown);
+        }
+      },
     );
     return answer;
   }
@@ -371,6 +387,16 @@ function baseOf(prototype: object | null): object | null {
     base = next;
   }
   return null;
+}
+
+function endRpcAnswered(span: Span, response: unknown, operation: OperationSpan): void {
+  if (isUnimplemented(response)) endRpc(span, UNIMPLEMENTED, operation.describe(''));
+  else span.setAttribute('rpc.grpc.status_code', 0).end();
+}
+
+function endRpcRejected(span: Span, error: unknown, operation: OperationSpan): void {
+  const { code, details } = (error ?? {}) as { code?: unknown; details?: unknown };
+  endRpc(span, code, operation.describe(String(details ?? '')));
 }
 
 function endRpc(span: Span, code: unknown, description: string): void {

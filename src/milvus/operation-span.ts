@@ -7,15 +7,13 @@ import {
   type Context,
   context,
   createContextKey,
-  propagation,
   type Span,
   SpanKind,
   SpanStatusCode,
-  type TextMapSetter,
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { type ShapeTracer, type SpanShape, spanShape } from '../lean-span.ts';
+import { type KeptShapes, LeanSpan, MAX_SHAPES, type ShapeTracer, SpanShape } from '../lean-span.ts';
 import {
   ATTR,
   type AttributeSink,
@@ -32,21 +30,11 @@ import type { RecordDuration } from './metrics.ts';
 import { OperationContext, operationIn } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import { type Failure, failureOfGrpc, failureOfResponse, failureOfThrown, UNIMPLEMENTED } from './status.ts';
-
-/** Where the trace context is written: gRPC's Metadata, or the headers of a REST call. */
-export type Carrier = { set(key: string, value: string): void } | Record<string, string>;
+import { type Carrier, writeHeaders, writeHeadersOf } from './trace-headers.ts';
 
 const WIRE = createContextKey('milvus-otel wire context');
 
 const UNIMPLEMENTED_FAILURE = failureOfGrpc(UNIMPLEMENTED, 'This Milvus server does not implement the call.');
-
-const carrierSetter: TextMapSetter<Carrier> = {
-  // set, not add: whatever else wrote a traceparent before, exactly one goes out.
-  set: (carrier, key, value) => {
-    if (typeof carrier.set === 'function') carrier.set(key, value);
-    else (carrier as Record<string, string>)[key] = value;
-  },
-};
 
 /** The operation whose code is running, if any. */
 export function activeOperation(): OperationSpan | undefined {
@@ -108,7 +96,8 @@ export class OperationSpan {
     if (operation.reads !== undefined) fill(operation.reads, request, this.span);
     const filters = attempt(filterTexts, request) ?? NO_FILTERS;
     if (!captureFilter) this.hiddenFilters = filters;
-    else if (filters.length > 0) this.span.setAttribute(ATTR.queryText, filters.join('; '));
+    // Not by setAttribute: a lean span keeps what is likely to come again.
+    else if (filters.length > 0) this.span.setAttributes({ [ATTR.queryText]: filters.join('; ') });
   }
 
   /**
@@ -136,8 +125,11 @@ export class OperationSpan {
 
   /** @param active the context that the RPC runs in. */
   inject(carrier: Carrier, active = context.active()): void {
-    const wire = (active.getValue(WIRE) as Context | undefined) ?? this.wireContext;
-    propagation.inject(wire, carrier, carrierSetter);
+    const ofRpc = active.getValue(WIRE) as Context | undefined;
+    const { span, wireContext } = this;
+    if (ofRpc === undefined && span instanceof LeanSpan)
+      writeHeadersOf(span.spanContext(), carrier, wireContext);
+    else writeHeaders(carrier, ofRpc ?? wireContext);
   }
 
   /** Keeps what one of the operation's RPCs answered: a later throw of the SDK may hide it. */
@@ -229,9 +221,7 @@ type ByText<T> = Map<string | undefined, T>;
 
 /** By server, database, operation and collection, in this order: what an app has fewest of comes first. */
 const shapes = new Map<ServerAddress | undefined, ByText<ByText<ByText<SpanShape>>>>();
-let shapesKept = 0;
-/** Collections are few; a program that makes them up without end must not fill the memory. */
-const MAX_SHAPES = 2_000;
+let kept: KeptShapes = { count: 0 };
 /** Characters of database and collection; Milvus' own names have at most 255 each. */
 const LONGEST_KEPT = 510;
 
@@ -250,12 +240,15 @@ function shapeOf(
   if (server !== undefined) attributes[ATTR.serverAddress] = server.address;
   if (server?.port !== undefined) attributes[ATTR.serverPort] = server.port;
   const target = collection ?? namespace ?? server?.address;
-  const shape = spanShape(target === undefined ? name : `${name} ${target}`, SpanKind.CLIENT, attributes);
-  if ((collection?.length ?? 0) + (namespace?.length ?? 0) > LONGEST_KEPT) return shape;
-  if (shapesKept++ >= MAX_SHAPES) {
+  const spanName = target === undefined ? name : `${name} ${target}`;
+  if ((collection?.length ?? 0) + (namespace?.length ?? 0) > LONGEST_KEPT)
+    return new SpanShape(spanName, SpanKind.CLIENT, attributes);
+  if (kept.count >= MAX_SHAPES) {
     shapes.clear();
-    shapesKept = 1;
+    kept = { count: 0 };
   }
+  kept.count++;
+  const shape = new SpanShape(spanName, SpanKind.CLIENT, attributes, kept);
   const byDatabase = getOrMake(shapes, server, (): ByText<ByText<ByText<SpanShape>>> => new Map());
   const byOperation = getOrMake(byDatabase, namespace, (): ByText<ByText<SpanShape>> => new Map());
   getOrMake(byOperation, name, (): ByText<SpanShape> => new Map()).set(collection, shape);

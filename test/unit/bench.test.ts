@@ -7,7 +7,7 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { attributeBytes, attributeTime, type CallFrame, differences } from '../../bench/cpu-profile.ts';
 import type { Growth } from '../../bench/growth.ts';
 import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
-import { selfCosts } from '../../bench/instructions.ts';
+import { selfCosts, spoilt } from '../../bench/instructions.ts';
 import type { Row } from '../../bench/measures.ts';
 import { type Results, writtenInto } from '../../bench/results.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
@@ -299,7 +299,12 @@ test('instructions count for the function that they are in, not for those that c
 });
 
 test('what instructions a preload adds stands beside its ratio to stock', () => {
-  const of = (running: number, compiling: number, collecting: number) => ({ running, compiling, collecting });
+  const of = (running: number, compiling: number, collecting: number) => ({
+    running,
+    compiling,
+    collecting,
+    marking: 0,
+  });
   const table = instructionsTable(
     new Map([
       ['none', of(700_000, 200_000, 50_000)],
@@ -315,5 +320,20 @@ test('what instructions a preload adds stands beside its ratio to stock', () => 
       ['collecting garbage', '50.0', '-1.0', '-10.0', ''],
       ['all', '950.0', '49.0', '200.0', '0.24'],
     ],
+  );
+});
+
+test('a full collection that fell into a count is said', () => {
+  const of = (marking: number) => ({ running: 700_000, compiling: 0, collecting: 500_000, marking });
+  assert.deepEqual(spoilt(new Map([['none', of(0)]])), []);
+  assert.match(
+    spoilt(
+      new Map([
+        ['none', of(6_000)],
+        ['ours', of(400_000)],
+        ['stock', of(300_000)],
+      ]),
+    )[0] ?? '',
+    /count of ours and stock:/,
   );
 });

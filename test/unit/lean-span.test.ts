@@ -31,11 +31,21 @@ import {
 } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
 import { EncodedSpans } from '../../src/encoded-spans.ts';
-import { LeanSpan, type ShapeTracer, spanShape, withLeanSpans } from '../../src/lean-span.ts';
+import {
+  type KeptShapes,
+  LeanSpan,
+  MAX_SHAPES,
+  type ShapeTracer,
+  SpanShape,
+  withLeanSpans,
+} from '../../src/lean-span.ts';
+import { RandomIds } from '../../src/random-ids.ts';
 
 const SCOPE = 'lean';
 const START_MS = 1_800_000_000_123;
 const ATTRIBUTES: Attributes = { 'db.system.name': 'milvus', 'server.port': 19_531, yes: true };
+/** One for all, so that spans also have shapes that were made for others before them. */
+const SHAPE = new SpanShape('search docs', SpanKind.CLIENT, ATTRIBUTES, { count: 0 });
 
 interface Given {
   sampler?: Sampler;
@@ -70,7 +80,7 @@ function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, 
   const options = { kind: SpanKind.CLIENT, attributes: ATTRIBUTES };
   const makers = [
     () => provider.getTracer(SCOPE, '1').startSpan('search docs', options, parent),
-    () => leanTracer(provider).startShape(spanShape('search docs', SpanKind.CLIENT, ATTRIBUTES), parent),
+    () => leanTracer(provider).startShape(SHAPE, parent),
   ];
   const spans = makers.map((make) => {
     made = 0;
@@ -315,26 +325,45 @@ describe('a lean span is what the SDK’s is:', () => {
   });
 });
 
+/** Of a provider as the preload makes it, with the spans that have ended. */
+function collecting() {
+  const ended: ReadableSpan[] = [];
+  const provider = new TracerProvider({
+    idGenerator: new RandomIds(),
+    resource: resourceFromAttributes({ 'service.name': 'test' }),
+    spanProcessors: [
+      {
+        onStart() {},
+        onEnd: (span) => ended.push(span),
+        forceFlush: async () => {},
+        shutdown: async () => {},
+      },
+    ],
+  });
+  return { tracer: leanTracer(provider), ended };
+}
+
+test('with ids that are known as bytes, its own bytes are those of its fields', () => {
+  const { tracer, ended } = collecting();
+  // More than were made at a time.
+  for (let count = 0; count < 200; count++) {
+    const parent = count % 3 === 0 ? under({ traceState: new TraceState('a=1') }) : ROOT_CONTEXT;
+    tracer.startShape(SHAPE, parent).setAttribute('milvus.search.nq', 1).end();
+  }
+  assert.equal(new Set(ended.map((span) => span.spanContext().spanId)).size, 200);
+  for (const span of ended) {
+    const batch = new EncodedSpans();
+    batch.add(span);
+    const expected = ProtobufTraceSerializer.serializeRequest([span]) ?? [];
+    assert.equal(Buffer.from(batch.request()).toString('hex'), Buffer.from(expected).toString('hex'));
+  }
+});
+
 test('spans of one shape share its attributes, and what is set on one is not on the other', () => {
-  const { ended } = (() => {
-    const spans: ReadableSpan[] = [];
-    const provider = new TracerProvider({
-      spanProcessors: [
-        {
-          onStart() {},
-          onEnd: (span) => spans.push(span),
-          forceFlush: async () => {},
-          shutdown: async () => {},
-        },
-      ],
-    });
-    const tracer = leanTracer(provider);
-    const shape = spanShape('search docs', SpanKind.CLIENT, ATTRIBUTES);
-    const [first, second] = [tracer.startShape(shape, ROOT_CONTEXT), tracer.startShape(shape, ROOT_CONTEXT)];
-    first.setAttribute('yes', false).setAttribute('own', 1).updateName('other').end();
-    second.end();
-    return { ended: spans };
-  })();
+  const { tracer, ended } = collecting();
+  const [first, second] = [tracer.startShape(SHAPE, ROOT_CONTEXT), tracer.startShape(SHAPE, ROOT_CONTEXT)];
+  first.setAttribute('yes', false).setAttribute('own', 1).updateName('other').end();
+  second.end();
   assert.deepEqual(
     ended.map(({ name, attributes }) => [name, attributes]),
     [
@@ -343,6 +372,42 @@ test('spans of one shape share its attributes, and what is set on one is not on 
     ],
   );
   assert.notEqual(ended[0]?.spanContext().spanId, ended[1]?.spanContext().spanId);
+});
+
+describe('a shape', () => {
+  const shape = (kept?: KeptShapes) => new SpanShape('search docs', SpanKind.CLIENT, ATTRIBUTES, kept);
+
+  test('leads to one other for each attribute that comes to it', () => {
+    const first = shape({ count: 0 });
+    const [one, two, text] = [first.with('nq', 1), first.with('nq', 2), first.with('nq', '1')];
+    assert.deepEqual(one?.attributes, { ...ATTRIBUTES, nq: 1 });
+    assert.deepEqual([two?.attributes.nq, text?.attributes.nq], [2, '1']);
+    assert.equal(first.with('nq', 1), one);
+    assert.equal(first.with('nq', 1), one, 'when it was asked for last, too');
+    assert.equal(one?.with('limit', 5), one?.with('limit', 5));
+    assert.equal(first.with('yes', false), undefined, 'it has another one of that name');
+  });
+
+  test('keeps no more than it can use', () => {
+    const kept = { count: 0 };
+    const first = shape(kept);
+    const all = Array.from({ length: 100 }, (_, value) => first.with('nq', value)).filter(Boolean);
+    assert.deepEqual([all.length, kept.count], [16, 16]);
+    assert.equal(shape({ count: MAX_SHAPES }).with('nq', 1), undefined);
+    assert.equal(shape().with('nq', 1), undefined);
+  });
+
+  test('is not kept for values that hardly come again, and not for what a caller says is its own', () => {
+    const kept = { count: 0 };
+    const { tracer, ended } = collecting();
+    const long = 'x'.repeat(65);
+    for (const value of [0.5, -0, Number.NaN, 2 ** 40, long, ['a']])
+      tracer.startShape(shape(kept), ROOT_CONTEXT).setAttribute('value', value).end();
+    tracer.startShape(shape(kept), ROOT_CONTEXT).setAttributes({ 'db.query.text': 'id > 0' }).end();
+    assert.equal(kept.count, 0);
+    const values = ended.map(({ attributes }) => attributes.value ?? attributes['db.query.text']);
+    assert.deepEqual(values, [0.5, -0, Number.NaN, 2 ** 40, long, ['a'], 'id > 0']);
+  });
 });
 
 test('other tracers of the provider, other SDKs and limited attributes keep their own spans', () => {
