@@ -89,8 +89,7 @@ async function count(
       BENCH_IN_FLIGHT: '8',
       BENCH_WARM_UP: String(warmUpCalls),
       BENCH_FIRST: '0',
-      // Under valgrind a search takes a twentieth of a second: many more heartbeats would fall on it than really do.
-      BENCH_HEARTBEATS: 'off',
+      BENCH_SLOWLY: '1',
     },
   });
   const tell = (what: string) => execute('vgdb', [`--pid=${app.pid}`, what], { signal: bench.signal });
