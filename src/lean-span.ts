@@ -63,7 +63,7 @@ export class SpanShape {
   private lastValue: CommonValue = '';
   private last: SpanShape | undefined;
 
-  /** @param kept where the shapes are counted that come of this one. Without it none are kept. */
+  /** @param kept where its followers are counted. Without it there are none. */
   constructor(name: string, kind: SpanKind, attributes: Attributes, kept?: KeptShapes) {
     this.name = name;
     this.kind = kind;
@@ -87,7 +87,7 @@ export class SpanShape {
 
   private follower(key: string, value: CommonValue): SpanShape | undefined {
     const { kept } = this;
-    if (kept === undefined || kept.count >= MAX_SHAPES || this.size >= ROOM) return undefined;
+    if (kept === undefined || kept.count >= MAX_FOLLOWERS || this.size >= ROOM) return undefined;
     const values = this.followers?.get(key) ?? new Map<CommonValue, SpanShape>();
     if (values.size >= MAX_VALUES || Object.hasOwn(this.attributes, key)) return undefined;
     kept.count++;
@@ -99,13 +99,13 @@ export class SpanShape {
   }
 }
 
-/** How many shapes there are that hang together. */
+/** How many followers there are of first shapes that are kept together. */
 export interface KeptShapes {
   count: number;
 }
 
-/** Operations and collections are few; a program that makes them up without end must not fill the memory. */
-export const MAX_SHAPES = 4_000;
+/** A program whose values differ without end must not fill the memory; nor does it push out what is there. */
+export const MAX_FOLLOWERS = 4_000;
 /** Of one attribute, after the same others: where values are all different, shapes bring nothing. */
 const MAX_VALUES = 16;
 

@@ -13,7 +13,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { type KeptShapes, LeanSpan, MAX_SHAPES, type ShapeTracer, SpanShape } from '../lean-span.ts';
+import { LeanSpan, type ShapeTracer, SpanShape } from '../lean-span.ts';
 import {
   ATTR,
   type AttributeSink,
@@ -221,7 +221,10 @@ type ByText<T> = Map<string | undefined, T>;
 
 /** By server, database, operation and collection, in this order: what an app has fewest of comes first. */
 const shapes = new Map<ServerAddress | undefined, ByText<ByText<ByText<SpanShape>>>>();
-let kept: KeptShapes = { count: 0 };
+let shapesKept = 0;
+let followers = { count: 0 };
+/** Operations and collections are few; a program that makes them up without end must not fill the memory. */
+const MAX_SHAPES = 2_000;
 /** Characters of database and collection; Milvus' own names have at most 255 each. */
 const LONGEST_KEPT = 510;
 
@@ -243,12 +246,12 @@ function shapeOf(
   const spanName = target === undefined ? name : `${name} ${target}`;
   if ((collection?.length ?? 0) + (namespace?.length ?? 0) > LONGEST_KEPT)
     return new SpanShape(spanName, SpanKind.CLIENT, attributes);
-  if (kept.count >= MAX_SHAPES) {
+  if (shapesKept++ >= MAX_SHAPES) {
     shapes.clear();
-    kept = { count: 0 };
+    shapesKept = 1;
+    followers = { count: 0 };
   }
-  kept.count++;
-  const shape = new SpanShape(spanName, SpanKind.CLIENT, attributes, kept);
+  const shape = new SpanShape(spanName, SpanKind.CLIENT, attributes, followers);
   const byDatabase = getOrMake(shapes, server, (): ByText<ByText<ByText<SpanShape>>> => new Map());
   const byOperation = getOrMake(byDatabase, namespace, (): ByText<ByText<SpanShape>> => new Map());
   getOrMake(byOperation, name, (): ByText<SpanShape> => new Map()).set(collection, shape);

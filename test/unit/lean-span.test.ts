@@ -34,7 +34,7 @@ import { EncodedSpans } from '../../src/encoded-spans.ts';
 import {
   type KeptShapes,
   LeanSpan,
-  MAX_SHAPES,
+  MAX_FOLLOWERS,
   type ShapeTracer,
   SpanShape,
   withLeanSpans,
@@ -393,7 +393,7 @@ describe('a shape', () => {
     const first = shape(kept);
     const all = Array.from({ length: 100 }, (_, value) => first.with('nq', value)).filter(Boolean);
     assert.deepEqual([all.length, kept.count], [16, 16]);
-    assert.equal(shape({ count: MAX_SHAPES }).with('nq', 1), undefined);
+    assert.equal(shape({ count: MAX_FOLLOWERS }).with('nq', 1), undefined);
     assert.equal(shape().with('nq', 1), undefined);
   });
 

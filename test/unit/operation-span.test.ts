@@ -786,3 +786,12 @@ test('the contexts of concurrent operations stay apart', async () => {
   );
   for (const operation of operations) operation.end({});
 });
+
+test('each span is named after its own collection, also where there are more than what is kept of them', () => {
+  const names = Array.from({ length: 5_000 }, (_, index) => `docs_${index % 2_500}`);
+  for (const name of names) start({ request: { collection_name: name, limit: 5 } }).end({ results: [] });
+  assert.deepEqual(
+    exporter.getFinishedSpans().map((span) => [span.name, span.attributes[ATTR.collection]]),
+    names.map((name) => [`search ${name}`, name]),
+  );
+});
