@@ -234,13 +234,6 @@ function writeId(fieldTag: number, hex: string): void {
   at = from + bytes;
 }
 
-function writeIdBytes(fieldTag: number, ids: Uint8Array, from: number, length: number): void {
-  reserve(4);
-  writeVarint(fieldTag);
-  writeVarint(length);
-  writeBytes(ids, from, from + length);
-}
-
 function writeFixed32(value: number): void {
   const target = out;
   const from = at;
@@ -314,10 +307,7 @@ function writeValue(value: unknown): void {
   } else if (typeof value === 'boolean') {
     writeCount(tag(2, VARINT), value ? 1 : 0);
   } else if (value instanceof Uint8Array) {
-    reserve(6);
-    writeVarint(tag(7, BYTES));
-    writeVarint(value.length);
-    writeBytes(value);
+    writeBytesField(tag(7, BYTES), value);
   } else if (Array.isArray(value)) {
     writeArray(value);
   } else if (typeof value === 'object' && value !== null) {
@@ -356,9 +346,10 @@ function writeSpan(span: ReadableSpan): void {
     writeId(tag(1, BYTES), own.traceId);
     writeId(tag(2, BYTES), own.spanId);
   } else {
-    if (parent === undefined) writeIdBytes(tag(1, BYTES), ids, lean.spanIdAt + SPAN_ID_BYTES, TRACE_ID_BYTES);
+    const spanIdEnd = lean.spanIdAt + SPAN_ID_BYTES;
+    if (parent === undefined) writeBytesField(tag(1, BYTES), ids, spanIdEnd, spanIdEnd + TRACE_ID_BYTES);
     else writeId(tag(1, BYTES), own.traceId);
-    writeIdBytes(tag(2, BYTES), ids, lean.spanIdAt, SPAN_ID_BYTES);
+    writeBytesField(tag(2, BYTES), ids, lean.spanIdAt, spanIdEnd);
   }
   writeTraceState(tag(3, BYTES), own);
   if (parent?.spanId) writeId(tag(4, BYTES), parent.spanId);
@@ -447,6 +438,13 @@ function encodeShape(shape: SpanShape): NonNullable<SpanShape['encoded']> {
     out = outBefore;
     at = atBefore;
   }
+}
+
+function writeBytesField(fieldTag: number, bytes: Uint8Array, from = 0, to = bytes.length): void {
+  reserve(6);
+  writeVarint(fieldTag);
+  writeVarint(to - from);
+  writeBytes(bytes, from, to);
 }
 
 function writeBytes(bytes: Uint8Array, from = 0, to = bytes.length): void {

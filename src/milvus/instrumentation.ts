@@ -404,8 +404,8 @@ function endRpc(span: Span, code: unknown, description: string): void {
   span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
 }
 
-/** Frames between an app's call and the SDK's method: the wrapper, run, three of the context, and the closure. */
-const OWN_FRAMES = 6;
+/** Frames between an app's call and the SDK's method: the wrapper, run, and three of the context. Reflect.apply makes none. */
+const OWN_FRAMES = 5;
 
 /**
  * Our frames must not push the app's own line out of the stack of what a method throws before it waits for

@@ -47,6 +47,14 @@ const ATTRIBUTES: Attributes = { 'db.system.name': 'milvus', 'server.port': 19_5
 /** One for all, so that spans also have shapes that were made for others before them. */
 const SHAPE = new SpanShape('search docs', SpanKind.CLIENT, ATTRIBUTES, { count: 0 });
 
+/** A processor that does nothing else. */
+const IDLE: SpanProcessor = {
+  onStart() {},
+  onEnd() {},
+  forceFlush: async () => {},
+  shutdown: async () => {},
+};
+
 interface Given {
   sampler?: Sampler;
   spanLimits?: SpanLimits;
@@ -69,10 +77,9 @@ function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, 
     },
     spanProcessors: [
       {
+        ...IDLE,
         onStart: (_span, context) => started.push(context),
         onEnd: (span) => ended.push(span),
-        forceFlush: async () => {},
-        shutdown: async () => {},
       },
       ...more,
     ],
@@ -131,10 +138,15 @@ function assertAlike(given: Given, treat: (span: Span) => void): void {
   if (theirs === undefined || ours === undefined) return;
   assert.ok(ours instanceof LeanSpan && !(theirs instanceof LeanSpan));
   assert.deepEqual(fieldsOf(ours), fieldsOf(theirs));
-  const expected = ProtobufTraceSerializer.serializeRequest([theirs]);
+  assertBytes(ours, theirs);
+}
+
+/** The bytes of `ours` are those that OpenTelemetry makes of `expected`. */
+function assertBytes(ours: ReadableSpan, expected: ReadableSpan): void {
   const batch = new EncodedSpans();
   batch.add(ours);
-  assert.equal(Buffer.from(batch.request()).toString('hex'), Buffer.from(expected ?? []).toString('hex'));
+  const theirs = ProtobufTraceSerializer.serializeRequest([expected]) ?? [];
+  assert.equal(Buffer.from(batch.request()).toString('hex'), Buffer.from(theirs).toString('hex'));
 }
 
 const REMOTE: SpanContext = {
@@ -315,11 +327,9 @@ describe('a lean span is what the SDK’s is:', () => {
 
   test('before all processors, those that act while it ends included', () => {
     const ending: SpanProcessor = {
+      ...IDLE,
       onStart: (span) => span.setAttribute('at start', 1),
       onEnding: (span) => span.setAttribute('while ending', span.isRecording()),
-      onEnd: () => {},
-      forceFlush: async () => {},
-      shutdown: async () => {},
     };
     assertAlike({ more: [ending] }, (span) => span.end());
   });
@@ -331,14 +341,7 @@ function collecting() {
   const provider = new TracerProvider({
     idGenerator: new RandomIds(),
     resource: resourceFromAttributes({ 'service.name': 'test' }),
-    spanProcessors: [
-      {
-        onStart() {},
-        onEnd: (span) => ended.push(span),
-        forceFlush: async () => {},
-        shutdown: async () => {},
-      },
-    ],
+    spanProcessors: [{ ...IDLE, onEnd: (span) => ended.push(span) }],
   });
   return { tracer: leanTracer(provider), ended };
 }
@@ -351,12 +354,7 @@ test('with ids that are known as bytes, its own bytes are those of its fields', 
     tracer.startShape(SHAPE, parent).setAttribute('milvus.search.nq', 1).end();
   }
   assert.equal(new Set(ended.map((span) => span.spanContext().spanId)).size, 200);
-  for (const span of ended) {
-    const batch = new EncodedSpans();
-    batch.add(span);
-    const expected = ProtobufTraceSerializer.serializeRequest([span]) ?? [];
-    assert.equal(Buffer.from(batch.request()).toString('hex'), Buffer.from(expected).toString('hex'));
-  }
+  for (const span of ended) assertBytes(span, span);
 });
 
 test('spans of one shape share its attributes, and what is set on one is not on the other', () => {
