@@ -10,7 +10,7 @@ import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { LeanSpan, type SpanShape } from './lean-span.ts';
-import { SPAN_ID_BYTES, TRACE_ID_BYTES } from './random-ids.ts';
+import { PAIR_BYTES, TRACE_ID_BYTES } from './random-ids.ts';
 import type { SpanBatch } from './span-batch.ts';
 
 /** A field's number and wire type, as they stand before each value. */
@@ -32,7 +32,15 @@ interface Group {
   bytes: Buffer;
   length: number;
   count: number;
+  /** Counted, and not yet among the bytes. */
+  pending: LeanSpan[];
 }
+
+/**
+ * Spans that are written together. The code that writes them is in none of the processor's caches when a span ends, and in
+ * the first of them for all spans but the first of these; so few at a time that the garbage collector hardly meets them.
+ */
+const TOGETHER = 64;
 
 /** What is written of a resource. */
 export type SettledResource = Pick<Resource, 'attributes' | 'schemaUrl'>;
@@ -61,11 +69,14 @@ export class EncodedSpans implements SpanBatch {
   /** A span that cannot be written is left out, and throws. */
   add(span: ReadableSpan): void {
     const group = this.#groupOf(span.resource, span.instrumentationScope);
-    out = group.bytes;
-    at = group.length;
-    writeSpan(span);
-    group.bytes = out;
-    group.length = at;
+    if (span instanceof LeanSpan && span.isPlain) {
+      // Nothing changes it any more, and nothing in it can refuse to be written.
+      group.pending.push(span);
+      if (group.pending.length === TOGETHER) writePending(group);
+    } else {
+      writePending(group);
+      appendTo(group, () => writeSpan(span));
+    }
     group.count++;
     this.count++;
   }
@@ -73,17 +84,15 @@ export class EncodedSpans implements SpanBatch {
   /** @param scope of `part`, but the same object for all parts of one scope: by it they are put together. */
   addPart(resource: SettledResource, scope: InstrumentationScope, { bytes, count }: EncodedPart): void {
     const group = this.#groupOf(resource, scope);
-    out = group.bytes;
-    at = group.length;
-    writeBytes(bytes);
-    group.bytes = out;
-    group.length = at;
+    writePending(group);
+    appendTo(group, () => writeBytes(bytes));
     group.count += count;
     this.count += count;
   }
 
   /** What is in it, in bytes that share no memory with it. */
   parts(): EncodedPart[] {
+    this.#groups.forEach(writePending);
     return this.#groups.map(({ scope, bytes, length, count }) => {
       usualBytes.set(scope, length);
       return { scope, bytes: Uint8Array.prototype.slice.call(bytes, 0, length), count };
@@ -92,6 +101,7 @@ export class EncodedSpans implements SpanBatch {
 
   /** The body of an ExportTraceServiceRequest. */
   request(): Uint8Array {
+    this.#groups.forEach(writePending);
     out = Buffer.allocUnsafe(
       this.#groups.reduce((total, { length }) => total + length + FIRST_CAPACITY_BYTES, 0),
     );
@@ -117,12 +127,30 @@ export class EncodedSpans implements SpanBatch {
     let group = this.#groups.find((each) => each.scope === scope && each.resource === resource);
     if (group === undefined) {
       const bytes = Buffer.allocUnsafe(usualBytes.get(scope) ?? FIRST_CAPACITY_BYTES);
-      group = { resource, scope, bytes, length: 0, count: 0 };
+      group = { resource, scope, bytes, length: 0, count: 0, pending: [] };
       this.#groups.push(group);
     }
     this.#current = group;
     return group;
   }
+}
+
+function writePending(group: Group): void {
+  const { pending } = group;
+  if (pending.length === 0) return;
+  group.pending = [];
+  appendTo(group, () => {
+    for (const span of pending) writeSpan(span);
+  });
+}
+
+/** What `write` throws leaves the group as it was. */
+function appendTo(group: Group, write: () => void): void {
+  out = group.bytes;
+  at = group.length;
+  write();
+  group.bytes = out;
+  group.length = at;
 }
 
 function writeGroup({ scope, bytes, length }: Group): void {
@@ -341,15 +369,16 @@ function writeSpan(span: ReadableSpan): void {
   const lean = span instanceof LeanSpan ? span : undefined;
   const own = span.spanContext();
   const parent = span.parentSpanContext;
-  const ids = lean?.ids;
-  if (lean === undefined || ids === undefined) {
+  const pool = lean?.pool;
+  if (lean === undefined || pool === undefined) {
     writeId(tag(1, BYTES), own.traceId);
     writeId(tag(2, BYTES), own.spanId);
   } else {
-    const spanIdEnd = lean.spanIdAt + SPAN_ID_BYTES;
-    if (parent === undefined) writeBytesField(tag(1, BYTES), ids, spanIdEnd, spanIdEnd + TRACE_ID_BYTES);
+    const traceIdAt = lean.pair * PAIR_BYTES;
+    const spanIdAt = traceIdAt + TRACE_ID_BYTES;
+    if (parent === undefined) writeBytesField(tag(1, BYTES), pool.bytes, traceIdAt, spanIdAt);
     else writeId(tag(1, BYTES), own.traceId);
-    writeBytesField(tag(2, BYTES), ids, lean.spanIdAt, spanIdEnd);
+    writeBytesField(tag(2, BYTES), pool.bytes, spanIdAt, traceIdAt + PAIR_BYTES);
   }
   writeTraceState(tag(3, BYTES), own);
   if (parent?.spanId) writeId(tag(4, BYTES), parent.spanId);

@@ -44,7 +44,7 @@ import {
   type SpanProcessor,
   type TimedEvent,
 } from '@opentelemetry/sdk-trace';
-import { RandomIds, SPAN_ID_BYTES } from './random-ids.ts';
+import { type IdPool, RandomIds, spanIdIn, traceIdIn, traceparentIn } from './random-ids.ts';
 
 /** What many spans have in common: those of one operation on one collection, or of them those that went alike until then. */
 export class SpanShape {
@@ -140,10 +140,29 @@ interface SdkTracer extends Tracer {
 }
 
 const NO_LINKS: Link[] = [];
-const NO_EVENTS: TimedEvent[] = [];
 const NO_PAIRS: unknown[] = [];
 const UNLIMITED = { attributeCountLimit: Infinity, attributeValueLengthLimit: Infinity };
-const UNSET: SpanStatus = { code: SpanStatusCode.UNSET };
+
+/** What few spans have. */
+interface Rare {
+  readonly status: SpanStatus;
+  readonly events: TimedEvent[];
+  readonly links: Link[];
+  readonly droppedAttributesCount: number;
+  readonly droppedEventsCount: number;
+  readonly droppedLinksCount: number;
+  readonly givenEnd: HrTime | undefined;
+}
+
+const NOTHING_RARE: Rare = {
+  status: { code: SpanStatusCode.UNSET },
+  events: [],
+  links: NO_LINKS,
+  droppedAttributesCount: 0,
+  droppedEventsCount: 0,
+  droppedLinksCount: 0,
+  givenEnd: undefined,
+};
 
 class LeanTracer implements ShapeTracer {
   readonly sdk: SdkTracer;
@@ -165,11 +184,14 @@ class LeanTracer implements ShapeTracer {
   startShape(shape: SpanShape, parent: Context): Span {
     const { sdk } = this;
     const above = trace.getSpanContext(parent);
-    const spanId = sdk._idGenerator.generateSpanId();
-    const ids = this.ids?.bytes;
-    const spanIdAt = (this.ids?.at ?? 0) - SPAN_ID_BYTES;
     const isChild = above !== undefined && isSpanContextValid(above);
-    const traceId = isChild ? above.traceId : sdk._idGenerator.generateTraceId();
+    const pair = this.ids?.take() ?? 0;
+    const pool = this.ids?.pool;
+    const { _idGenerator: others } = sdk;
+    const spanId = pool === undefined ? others.generateSpanId() : spanIdIn(pool, pair);
+    let traceId: string;
+    if (isChild) ({ traceId } = above);
+    else traceId = pool === undefined ? others.generateTraceId() : traceIdIn(pool, pair);
     const { name, kind } = shape;
     const sampling = sdk._sampler.shouldSample(parent, traceId, name, kind, shape.attributes, NO_LINKS);
     const { decision } = sampling;
@@ -181,7 +203,7 @@ class LeanTracer implements ShapeTracer {
       traceState: sampling.traceState ?? (isChild ? above.traceState : undefined),
     };
     if (decision === SamplingDecision.NOT_RECORD) return trace.wrapSpanContext(own);
-    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, ids, spanIdAt, recordEnd);
+    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, pool, pair, recordEnd);
     if (sampling.attributes !== undefined) span.setAttributes(sampling.attributes);
     this.processor.onStart(span as unknown as Parameters<SpanProcessor['onStart']>[0], parent);
     return span;
@@ -197,18 +219,11 @@ export class LeanSpan implements Span, ReadableSpan {
   /** Milliseconds since 1970, whole ones, as the SDK's spans start. */
   readonly startMs = Date.now();
   durationMs = -1;
-  status = UNSET;
-  events = NO_EVENTS;
-  links = NO_LINKS;
   ended = false;
-  droppedAttributesCount = 0;
-  droppedEventsCount = 0;
-  droppedLinksCount = 0;
-  /** The span's id from `spanIdAt` on, and behind it that of the trace if the span has no parent; undefined: only as text. */
-  readonly ids: Uint8Array | undefined;
-  readonly spanIdAt: number;
-  /** Undefined: when `durationMs` have passed. */
-  givenEnd: HrTime | undefined;
+  /** Has the span's id as bytes, at `pair`, and that of the trace if the span has no parent. Undefined: they are only text. */
+  readonly pool: IdPool | undefined;
+  readonly pair: number;
+  private rare = NOTHING_RARE;
   private readonly tracer: LeanTracer;
   private readonly own: SpanContext;
   private readonly recordEnd: (() => void) | undefined;
@@ -219,21 +234,29 @@ export class LeanSpan implements Span, ReadableSpan {
     shape: SpanShape,
     own: SpanContext,
     parentSpanContext: SpanContext | undefined,
-    ids: Uint8Array | undefined,
-    spanIdAt: number,
+    pool: IdPool | undefined,
+    pair: number,
     recordEnd: (() => void) | undefined,
   ) {
     this.tracer = tracer;
     this.shape = shape;
     this.own = own;
     this.parentSpanContext = parentSpanContext;
-    this.ids = ids;
-    this.spanIdAt = spanIdAt;
+    this.pool = pool;
+    this.pair = pair;
     this.recordEnd = recordEnd;
   }
 
   spanContext(): SpanContext {
     return this.own;
+  }
+
+  /** The header, if it was made with the ids. */
+  get traceparent(): string | undefined {
+    const { pool, own } = this;
+    return pool !== undefined && this.parentSpanContext === undefined && own.traceFlags === TraceFlags.SAMPLED
+      ? traceparentIn(pool, this.pair)
+      : undefined;
   }
 
   get name(): string {
@@ -244,14 +267,42 @@ export class LeanSpan implements Span, ReadableSpan {
     return this.shape.kind;
   }
 
-  /** Whether nothing but attributes came to it. */
+  /** Whether nothing but attributes came to it, and it ended when it was told to. */
   get isPlain(): boolean {
-    return (
-      this.status === UNSET &&
-      this.events === NO_EVENTS &&
-      this.links === NO_LINKS &&
-      this.droppedAttributesCount === 0
-    );
+    return this.rare === NOTHING_RARE;
+  }
+
+  get status(): SpanStatus {
+    return this.rare.status;
+  }
+
+  get events(): TimedEvent[] {
+    return this.rare.events;
+  }
+
+  get links(): Link[] {
+    return this.rare.links;
+  }
+
+  get droppedAttributesCount(): number {
+    return this.rare.droppedAttributesCount;
+  }
+
+  get droppedEventsCount(): number {
+    return this.rare.droppedEventsCount;
+  }
+
+  get droppedLinksCount(): number {
+    return this.rare.droppedLinksCount;
+  }
+
+  /** Undefined: when `durationMs` have passed. */
+  get givenEnd(): HrTime | undefined {
+    return this.rare.givenEnd;
+  }
+
+  private setRare(changed: Partial<Rare>): void {
+    this.rare = { ...this.rare, ...changed };
   }
 
   get attributes(): Attributes {
@@ -312,7 +363,7 @@ export class LeanSpan implements Span, ReadableSpan {
       added[index + 1] = value;
       return;
     }
-    if (!this.hasRoom()) this.droppedAttributesCount++;
+    if (!this.hasRoom()) this.setRare({ droppedAttributesCount: this.droppedAttributesCount + 1 });
     else if (added === NO_PAIRS) this.added = [key, value];
     else added.push(key, value);
   }
@@ -336,8 +387,9 @@ export class LeanSpan implements Span, ReadableSpan {
       ...cleanSimpleAttributes(attributes, limits),
     };
     const events = [...this.events, event];
-    this.events = events.slice(Math.max(0, events.length - eventCountLimit));
-    this.droppedEventsCount += events.length - this.events.length;
+    const kept = events.slice(Math.max(0, events.length - eventCountLimit));
+    const droppedEventsCount = this.droppedEventsCount + events.length - kept.length;
+    this.setRare({ events: kept, droppedEventsCount });
     return this;
   }
 
@@ -353,8 +405,9 @@ export class LeanSpan implements Span, ReadableSpan {
       ...this.links,
       ...given.map(({ context, attributes }) => ({ context, ...cleanAttributes(attributes, limits) })),
     ];
-    this.links = links.slice(Math.max(0, links.length - linkCountLimit));
-    this.droppedLinksCount += links.length - this.links.length;
+    const kept = links.slice(Math.max(0, links.length - linkCountLimit));
+    const droppedLinksCount = this.droppedLinksCount + links.length - kept.length;
+    this.setRare({ links: kept, droppedLinksCount });
     return this;
   }
 
@@ -381,7 +434,9 @@ export class LeanSpan implements Span, ReadableSpan {
   setStatus({ code, message }: SpanStatus): this {
     if (this.refuses() || code === SpanStatusCode.UNSET || this.status.code === SpanStatusCode.OK)
       return this;
-    this.status = code === SpanStatusCode.ERROR && typeof message === 'string' ? { code, message } : { code };
+    const status =
+      code === SpanStatusCode.ERROR && typeof message === 'string' ? { code, message } : { code };
+    this.setRare({ status });
     return this;
   }
 
@@ -396,7 +451,7 @@ export class LeanSpan implements Span, ReadableSpan {
     if (time !== undefined) {
       const end = this.timeOf(time);
       // No span ends before it has begun.
-      this.givenEnd = hrTimeDuration(this.startTime, end)[0] < 0 ? this.startTime : end;
+      this.setRare({ givenEnd: hrTimeDuration(this.startTime, end)[0] < 0 ? this.startTime : end });
     }
     const { processor } = this.tracer;
     processor.onEnding?.(this as unknown as Parameters<SpanProcessor['onStart']>[0]);

@@ -7,6 +7,8 @@ import { suppressTracing } from '@opentelemetry/core';
 import type { OperationSpan } from './operation-span.ts';
 
 const OPERATION = createContextKey('milvus-otel operation');
+/** In the context of an RPC that has a span of its own: the context that goes onto the wire instead of the operation's. */
+export const WIRE = createContextKey('milvus-otel wire context');
 
 /** The key that `set` uses, which the API does not tell. */
 function keyOf(set: (context: Context) => Context): symbol {
@@ -52,6 +54,8 @@ export class OperationContext implements Context {
     if (this.inside !== undefined) {
       if (key === OPERATION) return this.inside;
       if (key === SUPPRESSED) return true;
+      // RPCs are below operations, never above.
+      if (key === WIRE) return undefined;
     }
     return this.parent.getValue(key);
   }

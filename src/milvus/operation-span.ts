@@ -6,7 +6,6 @@ import {
   type Attributes,
   type Context,
   context,
-  createContextKey,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -27,12 +26,10 @@ import {
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import type { RecordDuration } from './metrics.ts';
-import { OperationContext, operationIn } from './operation-context.ts';
+import { OperationContext, operationIn, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import { type Failure, failureOfGrpc, failureOfResponse, failureOfThrown, UNIMPLEMENTED } from './status.ts';
 import { type Carrier, writeHeaders, writeHeadersOf } from './trace-headers.ts';
-
-const WIRE = createContextKey('milvus-otel wire context');
 
 const UNIMPLEMENTED_FAILURE = failureOfGrpc(UNIMPLEMENTED, 'This Milvus server does not implement the call.');
 
@@ -128,7 +125,7 @@ export class OperationSpan {
     const ofRpc = active.getValue(WIRE) as Context | undefined;
     const { span, wireContext } = this;
     if (ofRpc === undefined && span instanceof LeanSpan)
-      writeHeadersOf(span.spanContext(), carrier, wireContext);
+      writeHeadersOf(span.spanContext(), carrier, wireContext, span.traceparent);
     else writeHeaders(carrier, ofRpc ?? wireContext);
   }
 

@@ -61,8 +61,11 @@ const succeeded = (code: unknown, errorCode: unknown): boolean =>
 
 /** The failure in a Milvus status object `{ error_code, code, reason }`; undefined for success or another shape. */
 function failureOfStatus(status: unknown): Failure | undefined {
-  const { error_code: errorCode, code, reason, message } = fields(status) ?? {};
+  const given = fields(status);
+  if (given === undefined) return undefined;
+  const { error_code: errorCode, code } = given;
   if (!isCode(code) || !isCode(errorCode) || succeeded(code, errorCode)) return undefined;
+  const { reason, message } = given;
   // The REST API says code and message. Version 1 says 200 for success; with a message it is a missing partition.
   if (errorCode === undefined && code === 200 && !message) return undefined;
   const words = reason ?? message;

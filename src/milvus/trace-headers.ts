@@ -28,16 +28,26 @@ export function writeHeaders(carrier: Carrier, wire: Context): void {
 /**
  * The same for a span that is known to be valid, in a context in which tracing is not suppressed. The default propagator
  * would look at each digit of both ids again, and ask for what is not there.
+ *
+ * @param traceparent if it is there already
  */
-export function writeHeadersOf(span: SpanContext, carrier: Carrier, wire: Context): void {
+export function writeHeadersOf(
+  span: SpanContext,
+  carrier: Carrier,
+  wire: Context,
+  traceparent?: string,
+): void {
   if (!isDefault(registered()) || propagation.getBaggage(wire) !== undefined) {
     writeHeaders(carrier, wire);
     return;
   }
-  const { traceId, spanId, traceFlags, traceState } = span;
+  set(carrier, 'traceparent', traceparent ?? traceparentOf(span));
+  if (span.traceState !== undefined) set(carrier, 'tracestate', span.traceState.serialize());
+}
+
+function traceparentOf({ traceId, spanId, traceFlags }: SpanContext): string {
   const flags = traceFlags === TraceFlags.SAMPLED ? '1' : traceFlags.toString(16);
-  set(carrier, 'traceparent', `00-${traceId}-${spanId}-0${flags}`);
-  if (traceState !== undefined) set(carrier, 'tracestate', traceState.serialize());
+  return `00-${traceId}-${spanId}-0${flags}`;
 }
 
 /** Source: PropagationAPI, @opentelemetry/api 1.9. Undefined where it has another form. */

@@ -6,6 +6,7 @@ import {
   type AttributeValue,
   type Context,
   DiagLogLevel,
+  defaultTextMapSetter,
   diag,
   type HrTime,
   ROOT_CONTEXT,
@@ -16,7 +17,7 @@ import {
   TraceFlags,
   trace,
 } from '@opentelemetry/api';
-import { TraceState } from '@opentelemetry/core';
+import { TraceState, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
@@ -355,6 +356,63 @@ test('with ids that are known as bytes, its own bytes are those of its fields', 
   }
   assert.equal(new Set(ended.map((span) => span.spanContext().spanId)).size, 200);
   for (const span of ended) assertBytes(span, span);
+});
+
+test('the header that was made with the ids is what the propagator writes; a child, and what is not sampled, has none', () => {
+  const written = (span: Span): unknown => {
+    const carrier: Record<string, string> = {};
+    new W3CTraceContextPropagator().inject(trace.setSpan(ROOT_CONTEXT, span), carrier, defaultTextMapSetter);
+    return carrier.traceparent;
+  };
+  const { tracer } = collecting();
+  for (let count = 0; count < 100; count++) {
+    const span = tracer.startShape(SHAPE, ROOT_CONTEXT);
+    assert.ok(span instanceof LeanSpan);
+    assert.equal(span.traceparent, written(span));
+  }
+  const child = tracer.startShape(SHAPE, under({}));
+  assert.ok(child instanceof LeanSpan && child.traceparent === undefined);
+  const recorded = leanTracer(
+    new TracerProvider({
+      idGenerator: new RandomIds(),
+      sampler: {
+        shouldSample: () => ({ decision: SamplingDecision.RECORD }),
+        toString: () => 'records',
+      },
+    }),
+  ).startShape(SHAPE, ROOT_CONTEXT);
+  assert.ok(recorded instanceof LeanSpan && recorded.traceparent === undefined);
+});
+
+test('spans that wait to be written together keep their place among others', () => {
+  const { tracer, ended } = collecting();
+  const batch = new EncodedSpans();
+  const there = new EncodedSpans();
+  const assertSame = () => {
+    const expected = Buffer.from(ProtobufTraceSerializer.serializeRequest(ended) ?? []).toString('hex');
+    assert.equal(Buffer.from(batch.request()).toString('hex'), expected);
+    assert.equal(Buffer.from(batch.request()).toString('hex'), expected, 'asked for again');
+    assert.equal(batch.count, ended.length);
+    for (const part of batch.parts()) assert.equal(part.count, ended.length);
+  };
+  for (let count = 0; count < 400; count++) {
+    const span = tracer.startShape(SHAPE, ROOT_CONTEXT);
+    if (count % 100 === 99) span.setStatus({ code: SpanStatusCode.ERROR, message: 'reason' });
+    if (count % 70 === 69) tracer.startSpan('ordinary', {}, ROOT_CONTEXT).end();
+    span.end();
+    while (batch.count < ended.length) batch.add(ended[batch.count] as ReadableSpan);
+    if ([0, 1, 63, 64, 150, 399].includes(count)) assertSame();
+    const here = new EncodedSpans();
+    here.add(span as LeanSpan);
+    for (const part of here.parts()) there.addPart((span as LeanSpan).resource, part.scope, part);
+  }
+  assert.equal(there.count, 400);
+  assert.deepEqual(
+    Buffer.from(there.request()),
+    Buffer.from(
+      ProtobufTraceSerializer.serializeRequest(ended.filter((span) => span instanceof LeanSpan)) ?? [],
+    ),
+  );
 });
 
 test('spans of one shape share its attributes, and what is set on one is not on the other', () => {

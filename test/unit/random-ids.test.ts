@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isSpanContextValid, TraceFlags } from '@opentelemetry/api';
-import { RandomIds, SPAN_ID_BYTES, TRACE_ID_BYTES } from '../../src/random-ids.ts';
+import {
+  PAIR_BYTES,
+  RandomIds,
+  SPAN_ID_BYTES,
+  spanIdIn,
+  TRACE_ID_BYTES,
+  traceIdIn,
+  traceparentIn,
+} from '../../src/random-ids.ts';
 
 test('ids are valid, and none comes twice, however many texts they are cut out of', () => {
   const ids = new RandomIds();
@@ -21,15 +29,32 @@ test('the smallest of random numbers make no id of zeros, which would be an inva
   assert.ok(isSpanContextValid({ traceId, spanId, traceFlags: TraceFlags.NONE }), `${traceId} ${spanId}`);
 });
 
-test('each id is the text of its bytes, and that of a trace lies behind that of the span before it', () => {
+test('each id is the text of its bytes, and both are in the header that is made with them', () => {
   const ids = new RandomIds();
-  const hex = (from: number, length: number) => Buffer.from(ids.bytes).toString('hex', from, from + length);
+  const seen = new Set<string>();
   for (let count = 0; count < 1_000; count++) {
-    const spanId = ids.generateSpanId();
-    const at = ids.at - SPAN_ID_BYTES;
-    assert.equal(spanId, hex(at, SPAN_ID_BYTES));
-    // Not every span begins a trace.
-    if (count % 3 === 0) continue;
-    assert.equal(ids.generateTraceId(), hex(at + SPAN_ID_BYTES, TRACE_ID_BYTES));
+    const pair = ids.take();
+    const { pool } = ids;
+    const at = pair * PAIR_BYTES;
+    const hex = (from: number, length: number) =>
+      Buffer.from(pool.bytes).toString('hex', from, from + length);
+    const [traceId, spanId] = [traceIdIn(pool, pair), spanIdIn(pool, pair)];
+    assert.equal(traceId, hex(at, TRACE_ID_BYTES));
+    assert.equal(spanId, hex(at + TRACE_ID_BYTES, SPAN_ID_BYTES));
+    assert.equal(traceparentIn(pool, pair), `00-${traceId}-${spanId}-01`);
+    seen.add(traceId).add(spanId);
+    // Other ids come between.
+    if (count % 3 === 0) seen.add(ids.generateSpanId()).add(ids.generateTraceId());
   }
+  assert.equal(seen.size, 2_668);
+});
+
+test('ids that were taken stay what they are when others are made', () => {
+  const ids = new RandomIds();
+  const pair = ids.take();
+  const { pool } = ids;
+  const [header, bytes] = [traceparentIn(pool, pair), pool.bytes.slice()];
+  while (ids.pool === pool) ids.take();
+  assert.equal(traceparentIn(pool, pair), header);
+  assert.deepEqual(pool.bytes, bytes);
 });
