@@ -1,11 +1,13 @@
 import { type Growth, growth } from './growth.ts';
-import { type Bench, type Costs, oneByOne, rounds, search } from './rounds.ts';
+import { type Bench, type Costs, oneByOne, rounds, search, together } from './rounds.ts';
 import type { Cost } from './run-app.ts';
 import { added, ratios, type Spread, spread } from './statistics.ts';
 import { type Installed, installedBytes, type Variant, type VariantName } from './variants.ts';
 
 export const measureNames = ['startup', 'cpu', 'memory', 'size', 'burst', 'growth', 'floor'] as const;
 export type MeasureName = (typeof measureNames)[number];
+/** The floor tells nothing of the targets, and takes a good minute. */
+export const measuredUnlessTold: readonly MeasureName[] = measureNames.filter((name) => name !== 'floor');
 
 export type Unit = 'ms' | 'µs' | 'MiB' | 'spans';
 
@@ -48,7 +50,8 @@ export async function measure(
   const figures: Figures = { rows: [], growth: [], floors: [] };
   const pick = (...names: VariantName[]) => names.map((name) => installed.variants[name]);
   if (['startup', 'memory', 'floor'].some((name) => wanted.has(name as MeasureName))) {
-    const { rows, floors } = await startUp(bench, pick('none', EMPTY, 'ours', 'stock', WITH_DEFAULTS));
+    const empty = wanted.has('floor') ? ([EMPTY] as const) : [];
+    const { rows, floors } = await startUp(bench, pick('none', ...empty, 'ours', 'stock', WITH_DEFAULTS));
     figures.rows.push(...rows);
     figures.floors.push(...floors);
   }
@@ -66,7 +69,6 @@ export async function measure(
         pick('none', 'an empty span', 'ours', 'ours, sampler always_off', 'ours, exporter none'),
       )),
     );
-  else figures.floors = [];
   figures.rows = figures.rows.filter((row) => wanted.has(row.measure));
   return figures;
 }
@@ -81,12 +83,9 @@ async function startUp(bench: Bench, variants: Variant[]): Promise<{ rows: Row[]
   const whole = startUpRows('startup', 'start-up added, CPU of the whole process', 'ms', costs, wholeCpuMs);
   const peak = startUpRows('memory', 'peak memory added, at start-up', 'MiB', costs, (cost) => cost.peakMiB);
   const floor = (to: Floor['to'], of: (cost: Cost) => number): Floor[] =>
-    [EMPTY, 'ours'].map((name) => ({
-      to,
-      what: name,
-      unit: 'ms',
-      added: addedSpread(costs, name, of),
-    }));
+    costs.has(EMPTY)
+      ? [EMPTY, 'ours'].map((name) => ({ to, what: name, unit: 'ms', added: addedSpread(costs, name, of) }))
+      : [];
   return {
     rows: [
       { ...wall.cheaper, target: 0.2 },
@@ -199,9 +198,10 @@ const FIXED_COLLECTION = ['--expose-gc', '--predictable-gc-schedule'];
 
 async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
   const { memoryCalls, memoryRounds } = bench.plan;
-  const options = { env: { BENCH_CALLS: String(memoryCalls) }, flags: FIXED_COLLECTION };
+  const env = { BENCH_MILVUS: bench.milvus.address, BENCH_CALLS: String(memoryCalls) };
+  // Side by side: nothing here is a matter of time.
   const costs = await rounds(bench, 'memory', { count: memoryRounds, warmUp: false }, variants, (order) =>
-    oneByOne(bench, order, 'memory.mjs', options),
+    together(bench, order, 'memory.mjs', { env, flags: FIXED_COLLECTION }, []),
   );
   const row = (what: string, of: (cost: Cost) => number) =>
     addedRow({ measure: 'memory', what, unit: 'MiB', costs, of, against: 'stock' });

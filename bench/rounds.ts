@@ -142,8 +142,8 @@ export interface Load {
 
 /**
  * One run of the searching app under each variant, and how many spans of its searches (warm-up included) reached the
- * collector, by the variant's name. All are started and then search in turn, a slice each, while the others wait: seconds
- * in which the machine is slow hit all of them alike.
+ * collector, by the variant's name. All warm up side by side, and then search in turn, a slice each, while the others wait:
+ * seconds in which the machine is slow hit all of them alike.
  */
 export async function search(
   bench: Bench,
@@ -165,8 +165,8 @@ export async function search(
 }
 
 /**
- * Starts a program under all variants and lets them go in turn: `order` names their places in `variants`, each as often
- * as the program waits to be told.
+ * Starts a program under all variants, which warm up side by side, and lets them go in turn: `order` names their places in
+ * `variants`, each as often as the program waits to be told. It is empty for a program that waits for nothing.
  */
 export async function together(
   bench: Bench,
@@ -186,11 +186,8 @@ export async function together(
   };
   const apps: RunningApp[] = [];
   try {
-    for (const variant of variants) {
-      const app = startApp(variant, program, options);
-      apps.push(app);
-      await app.ready();
-    }
+    for (const variant of variants) apps.push(startApp(variant, program, options));
+    if (order.length > 0) await Promise.all(apps.map((app) => app.ready()));
     for (const [turn, at] of order.entries()) {
       const app = apps[at] as RunningApp;
       onTurn?.(turn);

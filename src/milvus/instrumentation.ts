@@ -13,7 +13,6 @@ import { createDurationMetric, type RecordDuration } from './metrics.ts';
 import { operationIn } from './operation-context.ts';
 import { activeOperation, isUnimplemented, OperationSpan } from './operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
-import { runInside } from './run-inside.ts';
 import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
 import { UNIMPLEMENTED } from './status.ts';
 import type { Carrier } from './trace-headers.ts';
@@ -183,11 +182,15 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       return original.apply(self, args);
     }
     let result: any;
+    const stackTraceLimit = raiseStackTraceLimit();
     try {
-      result = runInside(span.innerContext(), original, self, args);
+      // Not `original` itself, since context.with makes null of an undefined `this`, and another function for any other.
+      result = context.with(span.innerContext(), Reflect.apply, undefined, original, self, args);
     } catch (thrown) {
       this.endThrown(span, thrown);
       throw thrown;
+    } finally {
+      if (stackTraceLimit !== undefined) Error.stackTraceLimit = stackTraceLimit;
     }
     if (typeof result?.then !== 'function') {
       this.end(span, result);
@@ -399,6 +402,24 @@ function endRpcRejected(span: Span, error: unknown, operation: OperationSpan): v
 function endRpc(span: Span, code: unknown, description: string): void {
   if (typeof code === 'number') span.setAttribute('rpc.grpc.status_code', code);
   span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
+}
+
+/** Frames between an app's call and the SDK's method: the wrapper, run, and three of the context. Reflect.apply makes none. */
+const OWN_FRAMES = 5;
+
+/**
+ * Our frames must not push the app's own line out of the stack of what a method throws before it waits for
+ * anything. Gives the limit to set back; undefined when it was left alone.
+ */
+function raiseStackTraceLimit(): number | undefined {
+  const limit = Error.stackTraceLimit;
+  if (typeof limit !== 'number' || !(limit > 0)) return undefined;
+  try {
+    Error.stackTraceLimit = limit + OWN_FRAMES;
+  } catch {
+    // The intrinsics are frozen; outside strict mode it fails without a word.
+  }
+  return Error.stackTraceLimit === limit + OWN_FRAMES ? limit : undefined;
 }
 
 /** An app that calls promisify itself may hand it anything, and String() does not take everything. */
