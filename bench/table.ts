@@ -51,7 +51,8 @@ export function isFlat(growth: Growth): boolean | undefined {
 }
 
 export function growthTable(growth: Growth[]): Table {
-  const multiple = (row: Growth, value: number) => (row.isFirst ? '' : `× ${value.toFixed(2)}`);
+  const multiple = (row: Growth, value: number) =>
+    row.isFirst ? '' : value > 0 ? `× ${value.toFixed(2)}` : 'noise';
   return {
     title: 'CPU added per call as the work grows',
     head: ['', 'no preload', 'ours adds', 'to the first', 'stock adds', 'to the first', 'target', ''],

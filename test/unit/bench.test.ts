@@ -13,6 +13,7 @@ import { type Results, writtenInto } from '../../bench/results.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
 import { added, lowerQuartile, ratios, spread } from '../../bench/statistics.ts';
 import {
+  growthTable,
   instructionsTable,
   isFlat,
   isMet,
@@ -105,7 +106,9 @@ test('a table has a line for each row, in Markdown and for a terminal', () => {
 
 test('a cost that grows by more than half from the first of its series is not flat', () => {
   assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
-  assert.equal(isFlat(growthRow(10, -0.5)), false, 'noise that is larger than the cost shows nothing');
+  const unknown = growthRow(10, -0.5);
+  assert.equal(isFlat(unknown), false, 'noise that is larger than the cost shows nothing');
+  assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| × 1\.00 \|.*\| not met \|/);
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {
