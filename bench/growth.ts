@@ -92,7 +92,6 @@ async function grow(
       bench.progress(`growing work, ${SHOWN[by]}`, turn / turnsOfRound + 1, growthRounds);
   };
   const env = {
-    BENCH_MILVUS: bench.milvus.address,
     BENCH_POINTS: JSON.stringify(points),
     BENCH_CALLS: String(growthCalls),
     BENCH_WARM_UP: String(growthWarmUp),

@@ -198,7 +198,7 @@ const FIXED_COLLECTION = ['--expose-gc', '--predictable-gc-schedule'];
 
 async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
   const { memoryCalls, memoryRounds } = bench.plan;
-  const env = { BENCH_MILVUS: bench.milvus.address, BENCH_CALLS: String(memoryCalls) };
+  const env = { BENCH_CALLS: String(memoryCalls) };
   // Side by side: nothing here is a matter of time.
   const costs = await rounds(bench, 'memory', { count: memoryRounds, warmUp: false }, variants, (order) =>
     together(bench, order, 'memory.mjs', { env, flags: FIXED_COLLECTION }, []),

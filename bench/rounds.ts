@@ -152,7 +152,6 @@ export async function search(
 ): Promise<{ costs: Cost[]; received: Map<string, number> }> {
   await bench.collector.ask('forget what came before');
   const env = {
-    BENCH_MILVUS: bench.milvus.address,
     BENCH_CALLS: String(load.calls),
     BENCH_SLICES: String(load.slices),
     BENCH_IN_FLIGHT: String(load.inFlight),
@@ -183,6 +182,7 @@ export async function together(
     collector: bench.collector.address,
     signal: AbortSignal.any([bench.signal, stopped.signal]),
     ...given,
+    env: { BENCH_MILVUS: bench.milvus.address, ...given.env },
   };
   const apps: RunningApp[] = [];
   try {

@@ -10,7 +10,7 @@ export const PAIR_BYTES = TRACE_ID_BYTES + SPAN_ID_BYTES;
 /** What keeps an id keeps the text that it was cut out of. */
 const PAIRS = 42;
 
-/** Ids of a trace and of a span, 42 pairs. Never changed once it is made, so that ids can be read here as long as it is kept. */
+/** PAIRS of ids, of a trace and of a span. Never changed once it is made, so that ids can be read here as long as it is kept. */
 export interface IdPool {
   readonly bytes: Uint8Array;
   /** One traceparent behind the other. */
