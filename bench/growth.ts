@@ -1,5 +1,5 @@
 import { type Bench, rotated, together } from './rounds.ts';
-import { lowerQuartile, type Spread } from './statistics.ts';
+import { added, type Spread, spread } from './statistics.ts';
 import type { Variant } from './variants.ts';
 
 /** A way to call. */
@@ -10,35 +10,37 @@ interface Point {
   inFlight: number;
 }
 
-type Grown = 'clients' | 'collections' | 'inFlight';
+interface Series {
+  what: string;
+  points: Point[];
+  size(point: Point): number;
+}
 
-const SERIES: { by: Grown; sizes: number[]; point: Point }[] = [
+/** The hundred clients come last: they stay, and their heap is not for those who call with one. */
+const SERIES: Series[] = [
   {
-    by: 'clients',
-    sizes: [1, 10, 100],
-    point: { operation: 'search', clients: 1, collections: 1, inFlight: 8 },
+    what: 'collections',
+    points: [1, 30, 1000].map((collections) => ({
+      operation: 'query',
+      clients: 1,
+      collections,
+      inFlight: 8,
+    })),
+    size: ({ collections }) => collections,
   },
   {
-    by: 'collections',
-    sizes: [1, 30, 1000],
-    point: { operation: 'query', clients: 1, collections: 1, inFlight: 8 },
+    what: 'calls in flight',
+    points: [1, 16, 256].map((inFlight) => ({ operation: 'search', clients: 1, collections: 1, inFlight })),
+    size: ({ inFlight }) => inFlight,
   },
   {
-    by: 'inFlight',
-    sizes: [1, 16, 256],
-    point: { operation: 'search', clients: 1, collections: 1, inFlight: 1 },
+    what: 'clients',
+    points: [1, 10, 100].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
+    size: ({ clients }) => clients,
   },
 ];
-const SHOWN: Record<Grown, string> = {
-  clients: 'clients',
-  collections: 'collections',
-  inFlight: 'calls in flight',
-};
 
-/**
- * What a call costs at one size of what grows, in µs of CPU time. What disturbs a slice of calls (a collection, another process)
- * only ever adds to it, so of all slices the lower quartile counts; the range is that of the thirds of the rounds.
- */
+/** What a call costs at one size of what grows, in µs of CPU time. */
 export interface Growth {
   /** What grows, for instance `clients`. */
   by: string;
@@ -48,94 +50,119 @@ export interface Growth {
   none: Spread;
   ours: Spread;
   stock: Spread;
-  /** The added cost as a multiple of that at the first size of the same series. */
-  oursToFirst: number;
-  stockToFirst: number;
+  /** The added cost as a multiple of that at the first size of the same series; undefined where that drowned in noise. */
+  oursToFirst: number | undefined;
+  stockToFirst: number | undefined;
 }
 
 /** As far as a cost that is said not to grow may be off from the first of its series. */
 export const FLAT = 1.5;
 
 /**
- * With V8's own young generation, two or three collections fall into the calls of one turn, and one more or less of them
- * weighs more than what is measured. Small ones are many, and each turn has its share.
+ * With V8's own young generation, a collection falls into every fifth slice or so. Small ones are many, and each slice has its
+ * share of them.
  */
 const SMALL_COLLECTIONS = ['--min-semi-space-size=2', '--max-semi-space-size=2'];
 
+/**
+ * At one point in one turn. As few as possible, so that all points of a turn meet the machine in the same state; but as many as
+ * are in flight.
+ */
+const FEWEST_CALLS = 64;
+
+const sliceCalls = ({ inFlight }: Point): number => Math.max(FEWEST_CALLS, inFlight);
+
 /** The cost of a call as the work around it grows, in the order of the series. */
 export async function growth(bench: Bench, variants: Variant[]): Promise<Growth[]> {
-  const measured: Growth[] = [];
-  // Processes of their own for each: the heap of a hundred clients is not for those who call with one.
-  for (const series of SERIES) measured.push(...(await grow(bench, variants, series)));
-  return measured;
+  const { growthRounds, growthTurns, growthWarmUp } = bench.plan;
+  const env = {
+    BENCH_WARM_UP: String(growthWarmUp),
+    BENCH_TURNS: String(growthTurns),
+    BENCH_SERIES: JSON.stringify(
+      SERIES.map(({ points }) => points.map((point) => ({ ...point, calls: sliceCalls(point) }))),
+    ),
+  };
+  const places = variants.map((_, at) => at);
+  // A turn more for each series, in which the apps get ready for it.
+  const turns = SERIES.flatMap(() =>
+    Array.from({ length: 1 + growthTurns }, (_, turn) => rotated(places, turn)),
+  ).flat();
+  /** µs of a call, by round, variant, series, point and turn. */
+  const measured: Map<string, number[][][]>[] = [];
+  for (let round = 1; round <= growthRounds; round += 1) {
+    bench.progress('growing work', round, growthRounds);
+    const costs = await together(bench, variants, 'growth.mjs', { env, flags: SMALL_COLLECTIONS }, turns);
+    measured.push(
+      new Map(
+        costs.map(({ pointCpuMs }, at) => [
+          (variants[at] as Variant).name,
+          (pointCpuMs as number[][][]).map((ofSeries, series) =>
+            ofSeries.map((ofPoint, point) => {
+              const calls = sliceCalls(SERIES[series]?.points[point] as Point);
+              return ofPoint.map((ms) => (ms * 1000) / calls);
+            }),
+          ),
+        ]),
+      ),
+    );
+  }
+  return SERIES.flatMap((series, at) => {
+    const of = (name: string) => measured.map((round) => round.get(name)?.[at] as number[][]);
+    return rowsOf(series, of('none'), of('ours'), of('stock'));
+  });
 }
 
-async function grow(
-  bench: Bench,
-  variants: Variant[],
-  { by, sizes, point }: (typeof SERIES)[number],
-): Promise<Growth[]> {
-  const { growthCalls, growthRounds, growthWarmUp } = bench.plan;
-  const points = sizes.map((size) => ({ ...point, [by]: size }));
-  const turns = Array.from({ length: growthRounds }, (_, round) =>
-    // All variants at one point, then all at the next.
-    points.flatMap(() =>
-      rotated(
-        variants.map((_, at) => at),
-        round,
-      ),
-    ),
-  ).flat();
-  const turnsOfRound = points.length * variants.length;
-  const onTurn = (turn: number) => {
-    if (turn % turnsOfRound === 0)
-      bench.progress(`growing work, ${SHOWN[by]}`, turn / turnsOfRound + 1, growthRounds);
+function rowsOf(
+  { what, points, size }: Series,
+  none: number[][][],
+  ours: number[][][],
+  stock: number[][][],
+): Growth[] {
+  const oursAdded = addedAtPoints(ours, none);
+  const stockAdded = addedAtPoints(stock, none);
+  const toFirst = (all: Spread[], at: number) => {
+    const first = (all[0] as Spread).median;
+    return first > 0 ? (all[at] as Spread).median / first : undefined;
   };
-  const env = {
-    BENCH_POINTS: JSON.stringify(points),
-    BENCH_CALLS: String(growthCalls),
-    BENCH_WARM_UP: String(growthWarmUp),
-    BENCH_SLICES: String(growthRounds * points.length),
-  };
-  const options = { env, flags: SMALL_COLLECTIONS, onTurn };
-  const costs = await together(bench, variants, 'growth.mjs', options, turns);
-  const perCallUs = (name: string, point: number): number[] => {
-    const slices = costs[variants.findIndex((variant) => variant.name === name)]?.sliceCpuMs as number[];
-    return slices
-      .filter((_, slice) => slice % points.length === point)
-      .map((ms) => (ms * 1000) / growthCalls);
-  };
-  const measured = sizes.map((size, at) => {
-    const none = perCallUs('none', at);
-    return {
-      by: SHOWN[by],
-      operation: point.operation,
-      size,
-      isFirst: at === 0,
-      none: quietly(none),
-      ours: quietly(perCallUs('ours', at), none),
-      stock: quietly(perCallUs('stock', at), none),
-    };
-  });
-  const first = measured[0] as (typeof measured)[number];
-  return measured.map((row) => ({
-    ...row,
-    oursToFirst: row.ours.median / first.ours.median,
-    stockToFirst: row.stock.median / first.stock.median,
+  return points.map((point, at) => ({
+    by: what,
+    operation: point.operation,
+    size: size(point),
+    isFirst: at === 0,
+    none: spread(none.map((round) => median(round[at] as number[]))) as Spread,
+    ours: oursAdded[at] as Spread,
+    stock: stockAdded[at] as Spread,
+    oursToFirst: toFirst(oursAdded, at),
+    stockToFirst: toFirst(stockAdded, at),
   }));
 }
 
-const THIRDS = [0, 1, 2];
+const median = (values: number[]): number => (spread(values) as Spread).median;
 
-/** What `values` are in the quieter slices, or are there above `without`. At least three values. */
-function quietly(values: number[], without?: number[]): Spread {
-  const above = (of: (values: number[]) => number[]) =>
-    lowerQuartile(of(values)) - (without === undefined ? 0 : lowerQuartile(of(without)));
-  const thirds = THIRDS.map((third) => above((all) => all.filter((_, round) => round % 3 === third)));
-  return {
-    median: above((all) => all),
-    min: Math.min(...thirds),
-    max: Math.max(...thirds),
-    count: values.length,
-  };
+/**
+ * What a preload adds at each point: at the first one, against the app without it in the same turn; at the others, that and by how
+ * much more a call costs there than at the first point in the same turn of the same process, beyond what it is without a
+ * preload. Processes of the same app differ by tens of µs a call, whatever they do; their points do not.
+ *
+ * @param withPreload and `without`: µs of a call, by round, point and turn
+ * @returns by point; the range is that of the rounds
+ */
+export function addedAtPoints(withPreload: number[][][], without: number[][][]): Spread[] {
+  const rises = (round: number[][]) => round.map((turns) => median(added(turns, round[0] as number[])));
+  const byRound = withPreload.map((round, at) => {
+    const other = without[at] as number[][];
+    const [rise, riseWithout] = [rises(round), rises(other)];
+    return {
+      first: median(added(round[0] as number[], other[0] as number[])),
+      more: rise.map((value, point) => value - (riseWithout[point] as number)),
+    };
+  });
+  const first = median(byRound.map((round) => round.first));
+  return (byRound[0]?.more ?? []).map((_, point) => {
+    const more = byRound.map((round) => round.more[point] as number);
+    return {
+      ...(spread(more.map((value, round) => value + (byRound[round]?.first as number))) as Spread),
+      median: first + median(more),
+    };
+  });
 }

@@ -33,7 +33,7 @@ export function roundsOf(plan: Plan): string {
     `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${searchesOf(plan)} ` +
     `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} after ` +
     `${plan.floorWarmUpCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
-    `${plan.growthRounds} of ${plan.growthCalls} calls at each size of what grows, ${plan.burstRounds} bursts`
+    `${plan.growthRounds} of ${plan.growthTurns} turns for each size of what grows, ${plan.burstRounds} bursts`
   );
 }
 

@@ -22,9 +22,9 @@ export interface Plan {
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
-  /** In each round, for each point. */
-  growthCalls: number;
-  /** Of each process, at the first point. */
+  /** Of each process, in each series: a slice of calls at each point. */
+  growthTurns: number;
+  /** Of each process, at the first points. */
   growthWarmUp: number;
   peerSearchRounds: number;
   burstRounds: number;
@@ -42,9 +42,9 @@ export const fullPlan: Plan = {
   floorCalls: 3000,
   floorWarmUpCalls: 12_000,
   memoryRounds: 15,
-  memoryCalls: 2000,
-  growthRounds: 9,
-  growthCalls: 256,
+  memoryCalls: 1000,
+  growthRounds: 3,
+  growthTurns: 24,
   growthWarmUp: 12_000,
   peerSearchRounds: 7,
   burstRounds: 3,
@@ -64,9 +64,9 @@ export const quickPlan: Plan = {
   floorWarmUpCalls: 600,
   memoryRounds: 1,
   memoryCalls: 1000,
-  growthRounds: 3,
-  growthCalls: 256,
-  growthWarmUp: 256,
+  growthRounds: 1,
+  growthTurns: 3,
+  growthWarmUp: 300,
   peerSearchRounds: 1,
   burstRounds: 1,
   burstCalls: 5000,

@@ -23,8 +23,8 @@ export interface Cost {
   /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
   heapPeakMiB?: number;
   keptMiB?: number;
-  /** CPU time of each part of the program whose work grows. */
-  sliceCpuMs?: number[];
+  /** Of the program whose work grows: CPU time of each slice of calls, by series, point and turn. */
+  pointCpuMs?: number[][][];
   /** Of the program that searches: CPU time of the first searches of the process, and from the first counted one to the end. */
   firstCpuMs?: number;
   searchCpuMs?: number;

@@ -35,9 +35,3 @@ export function ratios(ours: number[], theirs: number[]): number[] {
     return other > 0 ? [value / other] : [];
   });
 }
-
-/** A quarter of the values are below it. At least one value. */
-export function lowerQuartile(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor((sorted.length - 1) / 4)] as number;
-}

@@ -47,11 +47,12 @@ export function mainTable(rows: Row[]): Table {
 /** Whether the cost of a call stays the same; undefined for the first of a series, which the others are held against. */
 export function isFlat(growth: Growth): boolean | undefined {
   // Below zero the noise was larger than the cost: nothing was shown.
-  return growth.isFirst ? undefined : growth.oursToFirst >= 0 && growth.oursToFirst <= FLAT;
+  const { isFirst, oursToFirst = -1 } = growth;
+  return isFirst ? undefined : oursToFirst >= 0 && oursToFirst <= FLAT;
 }
 
 export function growthTable(growth: Growth[]): Table {
-  const multiple = (row: Growth, value: number) =>
+  const multiple = (row: Growth, value = 0) =>
     row.isFirst ? '' : value > 0 ? `× ${value.toFixed(2)}` : 'noise';
   return {
     title: 'CPU added per call as the work grows',

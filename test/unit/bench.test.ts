@@ -5,13 +5,13 @@ import { SpanKind, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { attributeBytes, attributeTime, type CallFrame, differences } from '../../bench/cpu-profile.ts';
-import type { Growth } from '../../bench/growth.ts';
+import { addedAtPoints, type Growth } from '../../bench/growth.ts';
 import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
 import { selfCosts, spoilt } from '../../bench/instructions.ts';
 import type { Row } from '../../bench/measures.ts';
 import { type Results, writtenInto } from '../../bench/results.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
-import { added, lowerQuartile, ratios, spread } from '../../bench/statistics.ts';
+import { added, ratios, spread } from '../../bench/statistics.ts';
 import {
   growthTable,
   instructionsTable,
@@ -30,11 +30,6 @@ const one = (value: number) => ({ median: value, min: value, max: value, count: 
 test('the median of an even number of rounds lies between the two in the middle', () => {
   assert.deepEqual(spread([4, 1, 3, 2]), { median: 2.5, min: 1, max: 4, count: 4 });
   assert.equal(spread([]), undefined);
-});
-
-test('a quarter of the values are below the lower quartile', () => {
-  assert.equal(lowerQuartile([9, 1, 7, 3, 5]), 3);
-  assert.equal(lowerQuartile([4]), 4);
 });
 
 test('a ratio is taken round by round, and a round drowned in noise has none', () => {
@@ -64,7 +59,7 @@ const startUpRow: Row = {
   ratio: one(0.1),
   target: 0.2,
 };
-const growthRow = (size: number, oursToFirst: number): Growth => ({
+const growthRow = (size: number, oursToFirst: number | undefined): Growth => ({
   by: 'clients',
   operation: 'search',
   size,
@@ -106,9 +101,39 @@ test('a table has a line for each row, in Markdown and for a terminal', () => {
 
 test('a cost that grows by more than half from the first of its series is not flat', () => {
   assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
-  const unknown = growthRow(10, -0.5);
-  assert.equal(isFlat(unknown), false, 'noise that is larger than the cost shows nothing');
-  assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| × 1\.00 \|.*\| not met \|/);
+  for (const drowned of [-0.5, undefined]) {
+    const unknown = growthRow(10, drowned);
+    assert.equal(isFlat(unknown), false, 'noise that is larger than the cost shows nothing');
+    assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| × 1\.00 \|.*\| not met \|/);
+  }
+});
+
+test('what is added as the work grows is told by the processes themselves, turn by turn', () => {
+  // By round, point and turn. All of the second turn is slow, and the second process without a preload is quicker than the first.
+  const without = [
+    [
+      [300, 400, 310],
+      [320, 420, 330],
+    ],
+    [
+      [270, 280, 290],
+      [290, 300, 310],
+    ],
+  ];
+  const withPreload = [
+    [
+      [350, 450, 360],
+      [375, 475, 385],
+    ],
+    [
+      [350, 360, 370],
+      [375, 385, 395],
+    ],
+  ];
+  assert.deepEqual(addedAtPoints(withPreload, without), [
+    { median: 65, min: 50, max: 80, count: 2 },
+    { median: 70, min: 55, max: 85, count: 2 },
+  ]);
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {
