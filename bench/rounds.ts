@@ -45,7 +45,8 @@ export const fullPlan: Plan = {
   memoryCalls: 1000,
   growthRounds: 3,
   growthTurns: 24,
-  growthWarmUp: 12_000,
+  // Two thirds of them are searches: as many as warmUpCalls.
+  growthWarmUp: 18_000,
   peerSearchRounds: 7,
   burstRounds: 3,
   burstCalls: 5000,
