@@ -1,4 +1,4 @@
-import { type Bench, rotated, together } from './rounds.ts';
+import { type Bench, rotated, rounds, together } from './rounds.ts';
 import { added, type Spread, spread } from './statistics.ts';
 import type { Variant } from './variants.ts';
 
@@ -87,27 +87,24 @@ export async function growth(bench: Bench, variants: Variant[]): Promise<Growth[
   const turns = SERIES.flatMap(() =>
     Array.from({ length: 1 + growthTurns }, (_, turn) => rotated(places, turn)),
   ).flat();
-  /** µs of a call, by round, variant, series, point and turn. */
-  const measured: Map<string, number[][][]>[] = [];
-  for (let round = 1; round <= growthRounds; round += 1) {
-    bench.progress('growing work', round, growthRounds);
-    const costs = await together(bench, variants, 'growth.mjs', { env, flags: SMALL_COLLECTIONS }, turns);
-    measured.push(
-      new Map(
-        costs.map(({ pointCpuMs }, at) => [
-          (variants[at] as Variant).name,
-          (pointCpuMs as number[][][]).map((ofSeries, series) =>
-            ofSeries.map((ofPoint, point) => {
-              const calls = sliceCalls(SERIES[series]?.points[point] as Point);
-              return ofPoint.map((ms) => (ms * 1000) / calls);
-            }),
-          ),
-        ]),
-      ),
-    );
-  }
+  const options = { env, flags: SMALL_COLLECTIONS };
+  const costs = await rounds(
+    bench,
+    'growing work',
+    // The apps warm up by themselves.
+    { count: growthRounds, warmUp: false },
+    variants,
+    (order) => together(bench, order, 'growth.mjs', options, turns),
+  );
   return SERIES.flatMap((series, at) => {
-    const of = (name: string) => measured.map((round) => round.get(name)?.[at] as number[][]);
+    /** µs of a call, by round, point and turn. */
+    const of = (name: string): number[][][] =>
+      (costs.get(name) ?? []).map((cost) => {
+        const slicesMs = (cost.pointCpuMs as number[][][])[at] as number[][];
+        return series.points.map((point, index) =>
+          (slicesMs[index] as number[]).map((ms) => (ms * 1000) / sliceCalls(point)),
+        );
+      });
     return rowsOf(series, of('none'), of('ours'), of('stock'));
   });
 }

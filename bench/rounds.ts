@@ -172,10 +172,7 @@ export async function together(
   bench: Bench,
   variants: Variant[],
   program: Parameters<typeof startApp>[1],
-  {
-    onTurn,
-    ...given
-  }: Pick<AppOptions, 'env' | 'flags' | 'deadlineMs'> & { onTurn?: (turn: number) => void },
+  given: Pick<AppOptions, 'env' | 'flags' | 'deadlineMs'>,
   order: number[],
 ): Promise<Cost[]> {
   const stopped = new AbortController();
@@ -191,7 +188,6 @@ export async function together(
     if (order.length > 0) await Promise.all(apps.map((app) => app.ready()));
     for (const [turn, at] of order.entries()) {
       const app = apps[at] as RunningApp;
-      onTurn?.(turn);
       const isLast = order.lastIndexOf(at) === turn;
       app.go();
       await (isLast ? app.ended : app.ready());

@@ -47,8 +47,8 @@ export function mainTable(rows: Row[]): Table {
 /** Whether the cost of a call stays the same; undefined for the first of a series, which the others are held against. */
 export function isFlat(growth: Growth): boolean | undefined {
   // Below zero the noise was larger than the cost: nothing was shown.
-  const { isFirst, oursToFirst = -1 } = growth;
-  return isFirst ? undefined : oursToFirst >= 0 && oursToFirst <= FLAT;
+  const { isFirst, oursToFirst } = growth;
+  return isFirst ? undefined : oursToFirst !== undefined && oursToFirst >= 0 && oursToFirst <= FLAT;
 }
 
 export function growthTable(growth: Growth[]): Table {
