@@ -56,8 +56,9 @@ export interface EncodedPart {
 /** How much the last group of each scope held: the next one will probably hold about as much. */
 const usualBytes = new WeakMap<InstrumentationScope, number>();
 
-export class EncodedSpans implements SpanBatch {
+export class EncodedSpans implements SpanBatch<EncodedSpans> {
   count = 0;
+  bytes = 0;
   /** In the order in which they were begun. */
   readonly #groups: Group[] = [];
   #current: Group | undefined;
@@ -69,13 +70,12 @@ export class EncodedSpans implements SpanBatch {
   /** A span that cannot be written is left out, and throws. */
   add(span: ReadableSpan): void {
     const group = this.#groupOf(span.resource, span.instrumentationScope);
-    if (span instanceof LeanSpan && span.isPlain) {
-      // Nothing changes it any more, and nothing in it can refuse to be written.
+    if (mayWait(span)) {
       group.pending.push(span);
-      if (group.pending.length === TOGETHER) writePending(group);
+      if (group.pending.length === TOGETHER) this.#writePending(group);
     } else {
-      writePending(group);
-      appendTo(group, () => writeSpan(span));
+      this.#writePending(group);
+      this.#append(group, () => writeSpan(span));
     }
     group.count++;
     this.count++;
@@ -84,15 +84,15 @@ export class EncodedSpans implements SpanBatch {
   /** @param scope of `part`, but the same object for all parts of one scope: by it they are put together. */
   addPart(resource: SettledResource, scope: InstrumentationScope, { bytes, count }: EncodedPart): void {
     const group = this.#groupOf(resource, scope);
-    writePending(group);
-    appendTo(group, () => writeBytes(bytes));
+    this.#writePending(group);
+    this.#append(group, () => writeBytes(bytes));
     group.count += count;
     this.count += count;
   }
 
   /** What is in it, in bytes that share no memory with it. */
   parts(): EncodedPart[] {
-    this.#groups.forEach(writePending);
+    this.#writeAllPending();
     return this.#groups.map(({ scope, bytes, length, count }) => {
       usualBytes.set(scope, length);
       return { scope, bytes: Uint8Array.prototype.slice.call(bytes, 0, length), count };
@@ -101,7 +101,7 @@ export class EncodedSpans implements SpanBatch {
 
   /** The body of an ExportTraceServiceRequest. */
   request(): Uint8Array {
-    this.#groups.forEach(writePending);
+    this.#writeAllPending();
     out = Buffer.allocUnsafe(
       this.#groups.reduce((total, { length }) => total + length + FIRST_CAPACITY_BYTES, 0),
     );
@@ -121,6 +121,49 @@ export class EncodedSpans implements SpanBatch {
     return out.subarray(0, at);
   }
 
+  halves(): [EncodedSpans, EncodedSpans] {
+    this.#writeAllPending();
+    const halves: [EncodedSpans, EncodedSpans] = [new EncodedSpans(), new EncodedSpans()];
+    let room = this.count >>> 1;
+    for (const { resource, scope, bytes, length, count } of this.#groups) {
+      const first = Math.min(count, room);
+      room -= first;
+      const middle = endOfSpans(bytes, first);
+      if (first > 0)
+        halves[0].addPart(resource, scope, { scope, bytes: bytes.subarray(0, middle), count: first });
+      if (first < count)
+        halves[1].addPart(resource, scope, {
+          scope,
+          bytes: bytes.subarray(middle, length),
+          count: count - first,
+        });
+    }
+    return halves;
+  }
+
+  #writeAllPending(): void {
+    for (const group of this.#groups) this.#writePending(group);
+  }
+
+  #writePending(group: Group): void {
+    const { pending } = group;
+    if (pending.length === 0) return;
+    group.pending = [];
+    this.#append(group, () => {
+      for (const span of pending) writeSpan(span);
+    });
+  }
+
+  /** What `write` throws leaves the group as it was. */
+  #append(group: Group, write: () => void): void {
+    out = group.bytes;
+    at = group.length;
+    write();
+    this.bytes += at - group.length;
+    group.bytes = out;
+    group.length = at;
+  }
+
   #groupOf(resource: SettledResource, scope: InstrumentationScope): Group {
     const current = this.#current;
     if (current !== undefined && current.scope === scope && current.resource === resource) return current;
@@ -135,22 +178,37 @@ export class EncodedSpans implements SpanBatch {
   }
 }
 
-function writePending(group: Group): void {
-  const { pending } = group;
-  if (pending.length === 0) return;
-  group.pending = [];
-  appendTo(group, () => {
-    for (const span of pending) writeSpan(span);
-  });
+/**
+ * Whether a span may wait to be written with others: nothing changes it any more, nothing in it can refuse to be written, and
+ * it is not so large that it has to count for the size of the batch at once.
+ */
+function mayWait(span: ReadableSpan): span is LeanSpan {
+  if (!(span instanceof LeanSpan) || !span.isPlain) return false;
+  const { added } = span;
+  return added.length === 0 || !added.some(mayBeLarge);
 }
 
-/** What `write` throws leaves the group as it was. */
-function appendTo(group: Group, write: () => void): void {
-  out = group.bytes;
-  at = group.length;
-  write();
-  group.bytes = out;
-  group.length = at;
+const mayBeLarge = (value: unknown): boolean =>
+  typeof value === 'string' ? value.length > LONGEST_TO_WAIT : typeof value === 'object';
+
+const LONGEST_TO_WAIT = 1_024;
+
+/** Where the first `count` spans of a group's bytes end. */
+function endOfSpans(bytes: Uint8Array, count: number): number {
+  let end = 0;
+  for (let left = count; left > 0; left--) {
+    // The tag is one byte; then the length, seven bits in each byte.
+    let length = 0;
+    let shift = 0;
+    let byte: number;
+    do {
+      byte = bytes[++end] as number;
+      length |= (byte & 0x7f) << shift;
+      shift += 7;
+    } while (byte > 0x7f);
+    end += 1 + length;
+  }
+  return end;
 }
 
 function writeGroup({ scope, bytes, length }: Group): void {

@@ -42,7 +42,7 @@ export function createSender(name: ExporterName, settings: Settings): Send<SpanB
         // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
         context.with(suppressTracing(context.active()), () => {
           exporter ??= createExporter(name, settings);
-          exporter.export(batch, (result) => settle(outcomeOf(result)));
+          exporter.export(batch, (result) => settle(outcomeOf(result, batch)));
         });
       } catch (error) {
         settle({ kind: 'refused', reason: shortReason(error) });
@@ -119,14 +119,23 @@ export const zipkinUrl = (settings: Settings): string =>
 const RETRYABLE_GRPC = new Set([1, 4, 8, 10, 11, 14, 15]);
 const RETRYABLE_HTTP = new Set([429, 502, 503, 504]);
 
-function outcomeOf({ code, error }: ExportResult): Outcome {
+/** What servers say of a message beyond their limit: gRPC for Go and JavaScript, Java, Rust, a web server before them; all by codes that mean other things too. */
+const TOO_LARGE = /larger than max|exceeds maximum size|message length too large|status code 413/i;
+const TOO_LARGE_HTTP = 413;
+
+function outcomeOf({ code, error }: ExportResult, { count }: SpanBatch): Outcome {
   if (code === ExportResultCode.SUCCESS) return { kind: 'accepted' };
+  const reason = shortReason(error);
+  if (isTooLarge(error, reason)) return count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
   const status = (error as { code?: unknown } | undefined)?.code;
   // Without a number nobody answered: the connection failed.
   const retryable =
     typeof status !== 'number' || (status < 100 ? RETRYABLE_GRPC : RETRYABLE_HTTP).has(status);
-  return { kind: retryable ? 'later' : 'refused', reason: shortReason(error) };
+  return { kind: retryable ? 'later' : 'refused', reason };
 }
+
+const isTooLarge = (error: unknown, reason: string): boolean =>
+  (error as { code?: unknown } | undefined)?.code === TOO_LARGE_HTTP || TOO_LARGE.test(reason);
 
 /** One line without a stack: gRPC's details, or the error's message. */
 export function shortReason(error: unknown): string {

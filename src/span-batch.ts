@@ -2,20 +2,36 @@
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 
-export interface SpanBatch {
+/** @typeParam Self what it is cut into */
+export interface SpanBatch<Self = unknown> {
   /** Spans in it. */
   readonly count: number;
+  /** About as many as its request will have. */
+  readonly bytes: number;
   /** Of its first span; its attributes may still be on their way when a batch is to be sent. */
   readonly resource: Partial<Resource> | undefined;
   add(span: ReadableSpan): void;
+  /** Two batches that have its spans; for one of at least two. */
+  halves(): [Self, Self];
 }
 
+/** Of a span with some ten attributes. */
+const USUAL_JSON_BYTES = 1_024;
+
 /** For exporters that take spans as they are. */
-export class SpanList implements SpanBatch {
-  readonly spans: ReadableSpan[] = [];
+export class SpanList implements SpanBatch<SpanList> {
+  readonly spans: ReadableSpan[];
+
+  constructor(spans: ReadableSpan[] = []) {
+    this.spans = spans;
+  }
 
   get count(): number {
     return this.spans.length;
+  }
+
+  get bytes(): number {
+    return this.count * USUAL_JSON_BYTES;
   }
 
   get resource(): Resource | undefined {
@@ -24,5 +40,10 @@ export class SpanList implements SpanBatch {
 
   add(span: ReadableSpan): void {
     this.spans.push(span);
+  }
+
+  halves(): [SpanList, SpanList] {
+    const middle = this.count >>> 1;
+    return [new SpanList(this.spans.slice(0, middle)), new SpanList(this.spans.slice(middle))];
   }
 }

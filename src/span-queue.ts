@@ -11,6 +11,8 @@ export type Outcome =
   | { kind: 'accepted' }
   /** Not now: the collector is away or busy. The spans stay in the queue. */
   | { kind: 'later'; reason: string }
+  /** Not that many at once: only for a batch of several spans. */
+  | { kind: 'too large' }
   /** Never: the collector does not want them. */
   | { kind: 'refused'; reason: string };
 
@@ -25,10 +27,19 @@ export interface QueueLimits {
   scheduleDelayMs: number;
 }
 
+/**
+ * A batch is full with so many bytes, however few its spans are. Collectors take 4 MiB over gRPC unless they are told otherwise,
+ * web servers before them 1 MiB over HTTP (nginx); one span more may be large itself.
+ */
+export const FULL_BATCH_BYTES = 512 * 1_024;
+
+/** How many batches a flush sends at a time. OpenTelemetry's exporters take 30, and fail for the next. */
+const SIDE_BY_SIDE = 16;
+
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
 
-export class SpanQueue<Batch extends SpanBatch = SpanBatch> implements SpanProcessor {
+export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor {
   /** Spans given up: beyond the queue's limit, or refused by the collector. */
   lost = 0;
   /** Why spans were given up or are still here; undefined while nothing went wrong. */
@@ -105,18 +116,23 @@ export class SpanQueue<Batch extends SpanBatch = SpanBatch> implements SpanProce
 
   #added(count: number): void {
     this.unsent += count;
-    if (this.#openBatch().count >= this.#limits.maxExportBatchSize) this.#seal();
+    const { count: inBatch, bytes } = this.#openBatch();
+    if (inBatch >= this.#limits.maxExportBatchSize || bytes >= FULL_BATCH_BYTES) this.#seal();
     this.#schedule();
   }
 
   /**
-   * One attempt for everything that waits, in parallel batches. Settles when their fates, and those of what was on the
+   * One attempt for everything that waits, in batches side by side. Settles when their fates, and those of what was on the
    * way already, are known.
    */
   async forceFlush(): Promise<void> {
     this.#stopTimer();
     this.#seal();
-    while (this.#waiting.length > 0) this.#sendBatch();
+    const lanes: Promise<void>[] = [];
+    for (const [index, batch] of this.#waiting.splice(0).entries()) {
+      const lane = index % SIDE_BY_SIDE;
+      lanes[lane] = this.#sendOff(batch, lanes[lane]);
+    }
     await Promise.all(this.#onTheWay.values());
   }
 
@@ -169,7 +185,17 @@ export class SpanQueue<Batch extends SpanBatch = SpanBatch> implements SpanProce
   #sendBatch(): void {
     if (this.#waiting.length === 0) this.#seal();
     const batch = this.#waiting.shift();
-    if (batch !== undefined) this.#onTheWay.set(batch, this.#follow(batch));
+    if (batch !== undefined) this.#sendOff(batch);
+  }
+
+  /** @param before what its turn comes after */
+  #sendOff(batch: Batch, before?: Promise<void>): Promise<void> {
+    const followed =
+      before === undefined
+        ? this.#follow(batch)
+        : before.then(() => (this.#onTheWay.has(batch) ? this.#follow(batch) : undefined));
+    this.#onTheWay.set(batch, followed);
+    return followed;
   }
 
   async #follow(batch: Batch): Promise<void> {
@@ -178,6 +204,12 @@ export class SpanQueue<Batch extends SpanBatch = SpanBatch> implements SpanProce
     const outcome = await this.#send(batch);
     // Taken meanwhile by takeUnsent: it is somebody else's now.
     if (!this.#onTheWay.delete(batch)) return;
+    if (outcome.kind === 'too large') {
+      // Within the same promise: for who waits for it, the attempt is not over.
+      const [first, second] = batch.halves();
+      await this.#sendOff(second, this.#sendOff(first));
+      return;
+    }
     if (outcome.kind === 'accepted') {
       this.unsent -= batch.count;
       this.#retryDelayMs = 0;

@@ -14,12 +14,17 @@ export interface ExportServer {
   stop(): void;
 }
 
-/** `answer` gets an ExportTraceServiceRequest, and responds with an ExportTraceServiceResponse or a status. */
+/**
+ * `answer` gets an ExportTraceServiceRequest, and responds with an ExportTraceServiceResponse or a status.
+ *
+ * @param maxBytes of a request; -1 for any
+ */
 export async function startExportServer(
   answer: handleUnaryCall<Buffer, Buffer>,
   credentials = ServerCredentials.createInsecure(),
+  maxBytes = -1,
 ): Promise<ExportServer> {
-  const server = new Server({ 'grpc.max_receive_message_length': -1 });
+  const server = new Server({ 'grpc.max_receive_message_length': maxBytes });
   server.addService(
     {
       Export: {

@@ -10,6 +10,7 @@ import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/r
 import { readSettings } from '../../src/settings.ts';
 import { startScriptedMilvus } from '../differential/scripted-milvus.ts';
 import { outline } from '../preload/runs.ts';
+import { startGrpcWithLimit } from '../reliability/collectors.ts';
 import { ensureDist } from '../support/dist.ts';
 import { type FixtureResult, runFixture, startFixture } from '../support/run-fixture.ts';
 import { placeProgram } from '../support/traced-app.ts';
@@ -291,6 +292,30 @@ const checks: Record<string, () => Promise<void>> = {
   async Queue() {
     assert.equal(readSettings({}).maxQueueSize, 8_192);
     assert.equal(readSettings(oldBehaviour('Queue')).maxQueueSize, 2_048);
+  },
+  async Batches() {
+    const receiver = await startReceiver();
+    // As collectors take over gRPC; 512 of these spans are more.
+    const collector = await startGrpcWithLimit(receiver.grpcPort, 4 * 1_024 * 1_024);
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    };
+    const options = { file: 'test/fixtures/large-spans.mjs', args: ['600', '10', '1'], env, count: 0 };
+    try {
+      await run('stock', { ...options, env: { ...env, OTEL_SERVICE_NAME: 'stock' } });
+      await run('ours', { ...options, env: { ...env, OTEL_SERVICE_NAME: 'ours' } });
+      const arrived = (await receiver.waitForSpans(({ length }) => length > 600, arrivalTimeoutMs)).map(
+        ({ service }) => service,
+      );
+      assert.equal(arrived.filter((service) => service === 'ours').length, 601);
+      assert.equal(arrived.filter((service) => service === 'stock').length, 601 - 512);
+    } finally {
+      await collector.stop();
+      await receiver.stop();
+    }
+    assert.equal(readSettings({}).maxExportBatchSize, 2_048);
+    assert.equal(readSettings(oldBehaviour('Batches')).maxExportBatchSize, 512);
   },
   async 'OTEL_LOG_LEVEL=info'() {
     const env = { OTEL_LOG_LEVEL: 'info' };

@@ -5,7 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { freePort } from '../../scripts/free-ports.ts';
 import { useRuns } from '../preload/runs.ts';
-import { startGate, startGrpcRefusing, startHttpRefusing, startSilent } from './collectors.ts';
+import {
+  startGate,
+  startGrpcRefusing,
+  startGrpcWithLimit,
+  startHttpRefusing,
+  startHttpWithLimit,
+  startSilent,
+} from './collectors.ts';
 import { environmentOf, FAULTS, type Fault, type FaultProtocol, type Keys, makeKeys } from './faults.ts';
 
 const runs = useRuns();
@@ -160,6 +167,44 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
         await gate.stop();
       }
     });
+  }
+});
+
+describe('a collector takes no larger requests than', { concurrency: 2 }, () => {
+  const limits = [
+    ['4 MiB, as collectors do by default', 4_096],
+    ['100 KiB', 100],
+  ] as const;
+  for (const protocol of ['grpc', 'http/protobuf', 'http/json'] as const) {
+    for (const [what, maxKiB] of limits) {
+      test(`${protocol}, ${what}: only a span that is larger by itself is lost, and why is said`, async () => {
+        const { grpcPort, httpPort } = runs.receiver;
+        const collector =
+          protocol === 'grpc'
+            ? await startGrpcWithLimit(grpcPort, maxKiB * 1_024)
+            : await startHttpWithLimit(httpPort, maxKiB * 1_024);
+        try {
+          // More than a batch may have, so that most are sent before the end; the last one alone beyond the limit.
+          const { service, stdout, stderr, code } = await runs.run({
+            file: 'test/fixtures/large-spans.mjs',
+            args: ['800', '10', String(maxKiB + 1)],
+            env: {
+              OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}`,
+              OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+              OTEL_NODE_FLUSH_TIMEOUT: '20000',
+            },
+          });
+          assert.deepEqual([stdout, code], ['made\n', 0]);
+          assert.match(
+            stderr,
+            /^(milvus-otel: spans are refused by [^\n]+\n)?milvus-otel: 1 span was lost on the way to [^\n]+(larger than max|Too Large|413)[^\n]*\n$/,
+          );
+          await runs.spans(service, 800);
+        } finally {
+          await collector.stop();
+        }
+      });
+    }
   }
 });
 

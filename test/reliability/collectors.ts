@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, request as httpRequest } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import tls from 'node:tls';
-import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
+import { credentials, makeGenericClientConstructor, ServerCredentials } from '@grpc/grpc-js';
 import { asIs, EXPORT, startExportServer } from '../../src/doctor/export-server.ts';
 
 export interface Collector {
@@ -97,19 +97,28 @@ export const startTls = (
     ),
   );
 
+/** gRPC: takes no request of more than `maxBytes`; hands on the others. */
+export const startGrpcWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
+  startGrpcRefusing(receiverPort, () => undefined, maxBytes);
+
 /** gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives nothing. */
 export async function startGrpcRefusing(
   receiverPort: number,
   refusal: (attempt: number) => { code: number; details: string } | undefined,
+  maxBytes?: number,
 ): Promise<Collector> {
   const Client = makeGenericClientConstructor({}, 'TraceService');
   const behind = new Client(`127.0.0.1:${receiverPort}`, credentials.createInsecure());
   let attempts = 0;
-  const server = await startExportServer(({ request }, respond) => {
-    const refused = refusal(++attempts);
-    if (refused !== undefined) respond(refused);
-    else behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error, answer) => respond(error, answer));
-  });
+  const server = await startExportServer(
+    ({ request }, respond) => {
+      const refused = refusal(++attempts);
+      if (refused !== undefined) respond(refused);
+      else behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error, answer) => respond(error, answer));
+    },
+    ServerCredentials.createInsecure(),
+    maxBytes,
+  );
   return {
     port: server.port,
     async stop() {
@@ -119,17 +128,22 @@ export async function startGrpcRefusing(
   };
 }
 
-/** HTTP: refuses the n-th request with the status that `refusal(n)` gives; hands on those for which it gives nothing. */
+/** HTTP: takes no request of more than `maxBytes`; hands on the others. */
+export const startHttpWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
+  startHttpRefusing(receiverPort, (_, bytes) => (bytes > maxBytes ? 413 : undefined));
+
+/** HTTP: refuses the n-th request with the status that `refusal(n, bytes)` gives; hands on those for which it gives nothing. */
 export function startHttpRefusing(
   receiverPort: number,
-  refusal: (attempt: number) => number | undefined,
+  refusal: (attempt: number, bytes: number) => number | undefined,
 ): Promise<Collector> {
   let attempts = 0;
   return listen(
-    createHttpServer((request, response) => {
-      const status = refusal(++attempts);
+    createHttpServer(async (request, response) => {
+      const body = Buffer.concat(await request.toArray());
+      const status = refusal(++attempts, body.length);
       if (status !== undefined) {
-        request.resume().on('end', () => response.writeHead(status).end());
+        response.writeHead(status).end();
         return;
       }
       const { url, headers, method } = request;
@@ -141,7 +155,7 @@ export function startHttpRefusing(
         },
       );
       behind.on('error', () => response.destroy());
-      request.pipe(behind);
+      behind.end(body);
     }),
   );
 }

@@ -241,6 +241,46 @@ test('what goes from one thread to another in parts is the same request there', 
   );
 });
 
+test('halves have the same spans in the same order, whatever scopes and sizes they have', () => {
+  const { provider, spans } = makeProvider({ 'service.name': 'cut' });
+  // Lengths of one byte to three.
+  for (const [index, length] of [1, 90, 200, 40_000, 3, 20_000, 7].entries())
+    provider
+      .getTracer(index < 4 ? 'one' : 'two', '1.0')
+      .startSpan(`span ${index}`, { attributes: { text: 'x'.repeat(length) } })
+      .end();
+  for (let count = 2; count <= spans.length; count++) {
+    const some = spans.slice(0, count);
+    const batch = new EncodedSpans();
+    for (const span of some) batch.add(span);
+    const before = Buffer.from(batch.request());
+    const middle = count >>> 1;
+    for (const [half, expected] of [
+      [batch.halves()[0], some.slice(0, middle)],
+      [batch.halves()[1], some.slice(middle)],
+    ] as const) {
+      assert.equal(half.count, expected.length);
+      assert.deepEqual(
+        Buffer.from(half.request()),
+        Buffer.from(ProtobufTraceSerializer.serializeRequest(expected) ?? []),
+      );
+    }
+    assert.deepEqual(Buffer.from(batch.request()), before, 'and it is not changed by it');
+  }
+});
+
+test('a batch knows how large it is', () => {
+  const batch = new EncodedSpans();
+  assert.equal(batch.bytes, 0);
+  batch.add(makeSpan({ attributes: { text: 'x'.repeat(10_000) } }));
+  assert.ok(batch.bytes > 10_000 && batch.bytes <= batch.request().length, `${batch.bytes}`);
+  const there = new EncodedSpans();
+  const [part] = batch.parts();
+  assert.ok(part !== undefined);
+  there.addPart(makeSpan({}).resource, part.scope, part);
+  assert.equal(there.bytes, batch.bytes);
+});
+
 test('a part shares no memory with the batch that it comes from', () => {
   const batch = new EncodedSpans();
   batch.add(makeSpan({ name: 'one' }));

@@ -415,6 +415,16 @@ test('spans that wait to be written together keep their place among others', () 
   );
 });
 
+test('a span that may be large counts for the size of its batch at once', () => {
+  const { tracer, ended } = collecting();
+  for (const value of ['x'.repeat(10_000), new Array(100).fill('x'.repeat(100))]) {
+    const batch = new EncodedSpans();
+    tracer.startShape(SHAPE, ROOT_CONTEXT).setAttributes({ filter: value }).end();
+    batch.add(ended.at(-1) as ReadableSpan);
+    assert.ok(batch.bytes > 10_000, `${batch.bytes}`);
+  }
+});
+
 test('spans of one shape share its attributes, and what is set on one is not on the other', () => {
   const { tracer, ended } = collecting();
   const [first, second] = [tracer.startShape(SHAPE, ROOT_CONTEXT), tracer.startShape(SHAPE, ROOT_CONTEXT)];

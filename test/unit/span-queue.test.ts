@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
+import { EncodedSpans } from '../../src/encoded-spans.ts';
 import { readSettings } from '../../src/settings.ts';
 import { SpanList } from '../../src/span-batch.ts';
-import { type Outcome, type QueueLimits, SpanQueue } from '../../src/span-queue.ts';
+import { FULL_BATCH_BYTES, type Outcome, type QueueLimits, SpanQueue } from '../../src/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER: Outcome = { kind: 'later', reason: 'connect ECONNREFUSED' };
+const TOO_LARGE: Outcome = { kind: 'too large' };
 const REFUSED: Outcome = { kind: 'refused', reason: 'HTTP status 400' };
 
 /** Real spans, which have ended. */
@@ -250,6 +252,105 @@ test('a batch that is refused is lost and counted, not tried again, and the next
   assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 10, REFUSED.reason]);
 });
 
+test('a batch is full with so many bytes, however few spans have them', (t) => {
+  stopTime(t);
+  const batches: { count: number; bytes: number }[] = [];
+  const queue = new SpanQueue(
+    () => new EncodedSpans(),
+    async ({ count, bytes }) => {
+      batches.push({ count, bytes });
+      return ACCEPTED;
+    },
+    { ...LIMITS, maxExportBatchSize: 100 },
+  );
+  const [span] = makeSpans(1);
+  const large = Object.create(span as ReadableSpan, {
+    attributes: { value: { text: 'x'.repeat(FULL_BATCH_BYTES / 4) } },
+  });
+  for (let made = 0; made < 3; made++) queue.onEnd(large);
+  assert.equal(batches.length, 0);
+  queue.onEnd(large);
+  assert.equal(batches.length, 1);
+  assert.equal(batches[0]?.count, 4);
+});
+
+test('a batch that is too large comes in two, those in two again, and only what is refused is lost', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(15);
+  end(spans);
+  await attempt().answer(TOO_LARGE);
+  assert.equal(attempts.length, 1, 'one after the other');
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [15, 0, undefined]);
+  const first = attempt();
+  assert.deepEqual(first.spans, spans.slice(0, 5));
+  await first.answer(ACCEPTED);
+  const second = attempt();
+  assert.deepEqual(second.spans, spans.slice(5, 10));
+  await second.answer(TOO_LARGE);
+  await attempt().answer(REFUSED);
+  await attempt().answer(LATER);
+  assert.deepEqual([queue.unsent, queue.lost], [3 + 5, 2]);
+  assert.equal(attempts.length, 0);
+  await pass(1_000);
+  const again = attempt();
+  assert.deepEqual(again.spans, spans.slice(7, 10));
+  await again.answer(ACCEPTED);
+  await pass(5_000);
+  const rest = attempt();
+  assert.deepEqual(rest.spans, spans.slice(10));
+  await rest.answer(ACCEPTED);
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 2, LATER.reason]);
+});
+
+test('a flush waits for the halves of a batch that is too large', async (t) => {
+  stopTime(t);
+  const { queue, end, attempt } = makeQueue();
+  end(makeSpans(4));
+  const flushed = queue.forceFlush();
+  await attempt().answer(TOO_LARGE);
+  await attempt().answer(ACCEPTED);
+  assert.ok(!(await isSettled(flushed)));
+  await attempt().answer(ACCEPTED);
+  assert.ok(await isSettled(flushed));
+  assert.equal(queue.unsent, 0);
+});
+
+test('halves that are on the way are taken with the rest, once', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(12);
+  end(spans);
+  await attempt().answer(TOO_LARGE);
+  const half = attempt();
+  assert.deepEqual(
+    spansOf(queue.takeUnsent()).sort((one, other) => spans.indexOf(one) - spans.indexOf(other)),
+    spans,
+  );
+  await half.answer(ACCEPTED);
+  assert.equal(attempts.length, 0, 'what was taken before its turn came is not sent here');
+});
+
+test('a flush of very many batches sends some at a time, and all in the end', async (t) => {
+  stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
+  const spans = makeSpans(51);
+  end(spans);
+  const sent = [...attempts];
+  const flushed = queue.forceFlush();
+  let most = 0;
+  while (attempts.length > 0) {
+    most = Math.max(most, attempts.length);
+    const next = attempt();
+    sent.push(next);
+    await next.answer(ACCEPTED);
+  }
+  assert.ok(await isSettled(flushed));
+  assert.ok(most < 30, `${most}`);
+  assert.deepEqual(new Set(sent.flatMap(({ spans: [span] }) => span)), new Set(spans));
+  assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
+});
+
 test('what is taken is everything whose arrival is not known: on the way, waiting to be tried again, and new', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
@@ -458,8 +559,9 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
   const spans = makeSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
-  // 9 full batches of 512 go one after the other, long before the delay; the rest is what a flush is for.
-  while (queue.unsent >= DEFAULTS.maxExportBatchSize) await new Promise((resolve) => setTimeout(resolve, 1));
+  // Spans as objects count as 1 KiB each. 9 full batches go one after the other, long before the delay; the rest is what a
+  // flush is for.
+  while (queue.unsent >= 512) await new Promise((resolve) => setTimeout(resolve, 1));
   await queue.forceFlush();
   assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 0, undefined]);
   assert.deepEqual(arrived, spans);
