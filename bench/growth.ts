@@ -13,6 +13,8 @@ interface Point {
 interface Series {
   what: string;
   points: Point[];
+  /** The place of the point that the others are held against: the smallest, unless that is too unsteady for it. */
+  basis: number;
   size(point: Point): number;
 }
 
@@ -26,16 +28,20 @@ const SERIES: Series[] = [
       collections,
       inFlight: 8,
     })),
+    basis: 0,
     size: ({ collections }) => collections,
   },
   {
     what: 'calls in flight',
-    points: [1, 16, 256].map((inFlight) => ({ operation: 'search', clients: 1, collections: 1, inFlight })),
+    points: [1, 8, 256].map((inFlight) => ({ operation: 'search', clients: 1, collections: 1, inFlight })),
+    // Between calls that are made one at a time the process sleeps and is woken, which costs more or less than all that is added.
+    basis: 1,
     size: ({ inFlight }) => inFlight,
   },
   {
     what: 'clients',
     points: [1, 10, 100].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
+    basis: 0,
     size: ({ clients }) => clients,
   },
 ];
@@ -46,16 +52,17 @@ export interface Growth {
   by: string;
   operation: Point['operation'];
   size: number;
-  isFirst: boolean;
+  /** Whether the others of its series are held against it. */
+  isBasis: boolean;
   none: Spread;
   ours: Spread;
   stock: Spread;
-  /** The added cost as a multiple of that at the first size of the same series; undefined where that drowned in noise. */
-  oursToFirst: number | undefined;
-  stockToFirst: number | undefined;
+  /** The added cost as a multiple of that at the basis; undefined where that drowned in noise. */
+  oursToBasis: number | undefined;
+  stockToBasis: number | undefined;
 }
 
-/** As far as a cost that is said not to grow may be off from the first of its series. */
+/** As far as a cost that is said not to grow may be above that at the basis. */
 export const FLAT = 1.5;
 
 /**
@@ -110,56 +117,57 @@ export async function growth(bench: Bench, variants: Variant[]): Promise<Growth[
 }
 
 function rowsOf(
-  { what, points, size }: Series,
+  { what, points, basis, size }: Series,
   none: number[][][],
   ours: number[][][],
   stock: number[][][],
 ): Growth[] {
-  const oursAdded = addedAtPoints(ours, none);
-  const stockAdded = addedAtPoints(stock, none);
-  const toFirst = (all: Spread[], at: number) => {
-    const first = (all[0] as Spread).median;
-    return first > 0 ? (all[at] as Spread).median / first : undefined;
+  const oursAdded = addedAtPoints(ours, none, basis);
+  const stockAdded = addedAtPoints(stock, none, basis);
+  const toBasis = (all: Spread[], at: number) => {
+    const atBasis = (all[basis] as Spread).median;
+    return atBasis > 0 ? (all[at] as Spread).median / atBasis : undefined;
   };
   return points.map((point, at) => ({
     by: what,
     operation: point.operation,
     size: size(point),
-    isFirst: at === 0,
+    isBasis: at === basis,
     none: spread(none.map((round) => median(round[at] as number[]))) as Spread,
     ours: oursAdded[at] as Spread,
     stock: stockAdded[at] as Spread,
-    oursToFirst: toFirst(oursAdded, at),
-    stockToFirst: toFirst(stockAdded, at),
+    oursToBasis: toBasis(oursAdded, at),
+    stockToBasis: toBasis(stockAdded, at),
   }));
 }
 
 const median = (values: number[]): number => (spread(values) as Spread).median;
 
 /**
- * What a preload adds at each point: at the first one, against the app without it in the same turn; at the others, that and by how
- * much more a call costs there than at the first point in the same turn of the same process, beyond what it is without a
+ * What a preload adds at each point: at the basis, against the app without it in the same turn; at the others, that and by how
+ * much more a call costs there than at the basis in the same turn of the same process, beyond what it is without a
  * preload. Processes of the same app differ by tens of µs a call, whatever they do; their points do not.
  *
  * @param withPreload and `without`: µs of a call, by round, point and turn
+ * @param basis the place of a point
  * @returns by point; the range is that of the rounds
  */
-export function addedAtPoints(withPreload: number[][][], without: number[][][]): Spread[] {
-  const rises = (round: number[][]) => round.map((turns) => median(added(turns, round[0] as number[])));
+export function addedAtPoints(withPreload: number[][][], without: number[][][], basis: number): Spread[] {
+  const rises = (round: number[][]) => round.map((turns) => median(added(turns, round[basis] as number[])));
   const byRound = withPreload.map((round, at) => {
     const other = without[at] as number[][];
     const [rise, riseWithout] = [rises(round), rises(other)];
     return {
-      first: median(added(round[0] as number[], other[0] as number[])),
+      atBasis: median(added(round[basis] as number[], other[basis] as number[])),
       more: rise.map((value, point) => value - (riseWithout[point] as number)),
     };
   });
-  const first = median(byRound.map((round) => round.first));
+  const atBasis = median(byRound.map((round) => round.atBasis));
   return (byRound[0]?.more ?? []).map((_, point) => {
     const more = byRound.map((round) => round.more[point] as number);
     return {
-      ...(spread(more.map((value, round) => value + (byRound[round]?.first as number))) as Spread),
-      median: first + median(more),
+      ...(spread(more.map((value, round) => value + (byRound[round]?.atBasis as number))) as Spread),
+      median: atBasis + median(more),
     };
   });
 }

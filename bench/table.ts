@@ -44,19 +44,19 @@ export function mainTable(rows: Row[]): Table {
   };
 }
 
-/** Whether the cost of a call stays the same; undefined for the first of a series, which the others are held against. */
+/** Whether the cost of a call stays the same; undefined for what the others of the series are held against. */
 export function isFlat(growth: Growth): boolean | undefined {
+  const { isBasis, oursToBasis } = growth;
   // Below zero the noise was larger than the cost: nothing was shown.
-  const { isFirst, oursToFirst } = growth;
-  return isFirst ? undefined : oursToFirst !== undefined && oursToFirst >= 0 && oursToFirst <= FLAT;
+  return isBasis ? undefined : oursToBasis !== undefined && oursToBasis >= 0 && oursToBasis <= FLAT;
 }
 
 export function growthTable(growth: Growth[]): Table {
   const multiple = (row: Growth, value = 0) =>
-    row.isFirst ? '' : value > 0 ? `× ${value.toFixed(2)}` : 'noise';
+    row.isBasis ? 'basis' : value > 0 ? `× ${value.toFixed(2)}` : 'noise';
   return {
     title: 'CPU added per call as the work grows',
-    head: ['', 'no preload', 'ours adds', 'to the first', 'stock adds', 'to the first', 'target', ''],
+    head: ['', 'no preload', 'ours adds', 'to the basis', 'stock adds', 'to the basis', 'target', ''],
     lines: growth.map((row) => {
       const met = isFlat(row);
       return {
@@ -65,9 +65,9 @@ export function growthTable(growth: Growth[]): Table {
           `${row.operation}, ${row.by}: ${row.size.toLocaleString('en')}`,
           withUnit(row.none, 'µs'),
           withUnit(row.ours, 'µs'),
-          multiple(row, row.oursToFirst),
+          multiple(row, row.oursToBasis),
           withUnit(row.stock, 'µs'),
-          multiple(row, row.stockToFirst),
+          multiple(row, row.stockToBasis),
           met === undefined ? '' : `<= ${FLAT}`,
           judged(met),
         ],

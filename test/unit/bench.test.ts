@@ -59,16 +59,16 @@ const startUpRow: Row = {
   ratio: one(0.1),
   target: 0.2,
 };
-const growthRow = (size: number, oursToFirst: number | undefined): Growth => ({
+const growthRow = (size: number, oursToBasis: number | undefined): Growth => ({
   by: 'clients',
   operation: 'search',
   size,
-  isFirst: size === 1,
+  isBasis: size === 1,
   none: one(300),
   ours: one(40),
   stock: one(100),
-  oursToFirst,
-  stockToFirst: 1,
+  oursToBasis,
+  stockToBasis: 1,
 });
 const results: Results = {
   rows: [startUpRow, { ...startUpRow, measure: 'cpu', what: 'CPU added per search', unit: 'µs' }],
@@ -99,12 +99,13 @@ test('a table has a line for each row, in Markdown and for a terminal', () => {
   assert.ok(coloured?.startsWith('\x1b[32mstart-up added, wall') && coloured.endsWith('met\x1b[0m'));
 });
 
-test('a cost that grows by more than half from the first of its series is not flat', () => {
+test('a cost that grows by more than half from the basis of its series is not flat', () => {
   assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
   for (const drowned of [-0.5, undefined]) {
     const unknown = growthRow(10, drowned);
     assert.equal(isFlat(unknown), false, 'noise that is larger than the cost shows nothing');
     assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| × 1\.00 \|.*\| not met \|/);
+    assert.match(markdown(growthTable([growthRow(1, 1)])), /\| basis \|.*\| basis \| {2}\| {2}\|/);
   }
 });
 
@@ -130,10 +131,11 @@ test('what is added as the work grows is told by the processes themselves, turn 
       [375, 385, 395],
     ],
   ];
-  assert.deepEqual(addedAtPoints(withPreload, without), [
+  const atPoints = [
     { median: 65, min: 50, max: 80, count: 2 },
     { median: 70, min: 55, max: 85, count: 2 },
-  ]);
+  ];
+  for (const basis of [0, 1]) assert.deepEqual(addedAtPoints(withPreload, without, basis), atPoints);
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import {
   type Attributes,
   type Context,
@@ -324,6 +326,39 @@ test('only the last RPC counts for what a TypeError hides', () => {
   });
   assert.equal(span.status.message, 'own');
   assert.equal(span.attributes[ATTR.errorType], 'TypeError');
+});
+
+test('an operation that has ended keeps no answer alive, however long it is itself', async () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  const kept: OperationSpan[] = [];
+  const answered = (end: (operation: OperationSpan, answer: object) => void): WeakRef<object> => {
+    const operation = start({});
+    const answer = { status: { code: 0 }, results: [] };
+    operation.rpcAnswered(answer);
+    end(operation, answer);
+    kept.push(operation);
+    return new WeakRef(answer);
+  };
+  const answers = [SamplingDecision.RECORD_AND_SAMPLED, SamplingDecision.NOT_RECORD].flatMap((sampled) => {
+    decision = sampled;
+    return [
+      answered((operation, answer) => operation.end(answer)),
+      answered((operation) => operation.endThrown(new TypeError('own'))),
+      answered((operation, answer) => {
+        operation.end(answer);
+        operation.rpcAnswered(answer);
+      }),
+    ];
+  });
+  // A weak reference holds until the present job is over.
+  await new Promise((resolve) => setImmediate(resolve));
+  gc();
+  assert.deepEqual(
+    answers.map((answer) => answer.deref()),
+    answers.map(() => undefined),
+  );
+  assert.equal(kept.length, 6);
 });
 
 test('an operation of one RPC that the server does not have is UNIMPLEMENTED, though the SDK answers {}', () => {
