@@ -38,8 +38,8 @@ export const { deserializeResponse } = ProtobufTraceSerializer;`,
   'otlp-over-http': `import { convertLegacyHttpOptions } from '@opentelemetry/otlp-exporter-base/node-http';
 import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
 export { createOtlpHttpExportDelegate as createDelegate } from '@opentelemetry/otlp-exporter-base/node-http';
-const headers = { 'Content-Type': 'application/x-protobuf' };
-export const optionsOf = (config) => convertLegacyHttpOptions(config, 'TRACES', 'v1/traces', headers);
+export const optionsOf = (config, contentType) =>
+  convertLegacyHttpOptions(config, 'TRACES', 'v1/traces', { 'Content-Type': contentType });
 export const { deserializeResponse } = ProtobufTraceSerializer;`,
   'detector-container': detectors('container', 'containerDetector'),
   'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),

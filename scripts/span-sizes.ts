@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ACCEPTED, type ExportServer, startExportServer } from '../src/doctor/export-server.ts';
-import { messages, text } from '../src/doctor/protobuf.ts';
+import { messages, text } from '../src/protobuf.ts';
 import { ensureBuilt } from './build.ts';
 import { startMilvus } from './milvus.ts';
 

@@ -121,6 +121,10 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     return out.subarray(0, at);
   }
 
+  close(): void {
+    this.#writeAllPending();
+  }
+
   halves(): [EncodedSpans, EncodedSpans] {
     this.#writeAllPending();
     const halves: [EncodedSpans, EncodedSpans] = [new EncodedSpans(), new EncodedSpans()];

@@ -7,6 +7,7 @@ import { loadChunk } from './chunks.ts';
 import { oneLine } from './diagnostics.ts';
 import { EncodedSpans } from './encoded-spans.ts';
 import { signalUrl, tracesProtocol } from './otlp-target.ts';
+import { type Rejection, rejectionIn } from './partial-success.ts';
 import { type Settings, withoutCredentials } from './settings.ts';
 import type { SpanBatch, SpanList } from './span-batch.ts';
 import type { Outcome, Send } from './span-queue.ts';
@@ -15,7 +16,7 @@ export type ExporterName = 'otlp' | 'zipkin';
 
 /** One of OpenTelemetry's exporters, or what they are made of. */
 interface Exporter {
-  export(batch: SpanBatch, done: (result: ExportResult) => void): void;
+  export(batch: SpanBatch, done: (result: ExportResult, rejected?: Rejection) => void): void;
 }
 
 /** Whether the queue of this exporter keeps spans as bytes, not as objects. */
@@ -42,7 +43,7 @@ export function createSender(name: ExporterName, settings: Settings): Send<SpanB
         // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
         context.with(suppressTracing(context.active()), () => {
           exporter ??= createExporter(name, settings);
-          exporter.export(batch, (result) => settle(outcomeOf(result, batch)));
+          exporter.export(batch, (...answer) => settle(outcomeOf(batch, ...answer)));
         });
       } catch (error) {
         settle({ kind: 'refused', reason: shortReason(error) });
@@ -84,32 +85,38 @@ function createExporter(name: ExporterName, settings: Settings): Exporter {
     const { ZipkinExporter } = loadChunk<{ ZipkinExporter: New<{ url: string }> }>('exporter-zipkin');
     return exporterOfSpans(new ZipkinExporter({ url: zipkinUrl(settings) }));
   }
-  const config = signalUrl(settings, 'traces');
   const protocol = tracesProtocol(settings);
-  if (protocol === 'http/json') {
-    const { OTLPTraceExporter } = loadChunk<{ OTLPTraceExporter: New<{ url?: string }> }>(
-      'exporter-trace-otlp-http',
-    );
-    return exporterOfSpans(new OTLPTraceExporter(config));
-  }
-  type Parts = {
-    optionsOf(config: { url?: string }): unknown;
+  const [isGrpc, isJson] = [protocol === 'grpc', protocol === 'http/json'];
+  const { optionsOf, createDelegate, deserializeResponse } = loadChunk<{
+    optionsOf(config: { url?: string }, contentType: string): unknown;
     createDelegate: CreateDelegate;
     deserializeResponse(data: Uint8Array): unknown;
-  };
-  const isGrpc = protocol === 'grpc';
-  const { optionsOf, createDelegate, deserializeResponse } = loadChunk<Parts>(
-    isGrpc ? 'otlp-over-grpc' : 'otlp-over-http',
-  );
-  const serializeRequest = (batch: SpanBatch) => (batch as EncodedSpans).request();
-  return createDelegate(
-    optionsOf(config),
-    { serializeRequest, deserializeResponse },
-    isGrpc ? 'otlp_grpc_span_exporter' : 'otlp_http_span_exporter',
+  }>(isGrpc ? 'otlp-over-grpc' : 'otlp-over-http');
+  let rejected: Rejection | undefined;
+  const delegate = createDelegate(
+    optionsOf(signalUrl(settings, 'traces'), isJson ? 'application/json' : 'application/x-protobuf'),
+    {
+      serializeRequest: requestBody,
+      // Asked for right before the outcome of the same batch is told.
+      deserializeResponse(data) {
+        rejected = rejectionIn(data, isJson);
+        return isJson ? jsonSerializer().deserializeResponse(data) : deserializeResponse(data);
+      },
+    },
+    `otlp_${isGrpc ? 'grpc' : isJson ? 'http_json' : 'http'}_span_exporter`,
     { name: 'span', countItems: ({ count }) => count },
     undefined,
     ...(isGrpc ? ['TraceExportService', '/opentelemetry.proto.collector.trace.v1.TraceService/Export'] : []),
   );
+  return {
+    export(batch, done) {
+      delegate.export(batch, (result) => {
+        const ofBatch = rejected;
+        rejected = undefined;
+        done(result, ofBatch);
+      });
+    },
+  };
 }
 
 export const zipkinUrl = (settings: Settings): string =>
@@ -123,8 +130,12 @@ const RETRYABLE_HTTP = new Set([429, 502, 503, 504]);
 const TOO_LARGE = /larger than max|exceeds maximum size|message length too large|status code 413/i;
 const TOO_LARGE_HTTP = 413;
 
-function outcomeOf({ code, error }: ExportResult, { count }: SpanBatch): Outcome {
-  if (code === ExportResultCode.SUCCESS) return { kind: 'accepted' };
+function outcomeOf({ count }: SpanBatch, { code, error }: ExportResult, rejected?: Rejection): Outcome {
+  if (code === ExportResultCode.SUCCESS) {
+    if (rejected === undefined) return { kind: 'accepted' };
+    const reason = shortReason({ message: rejected.reason });
+    return { kind: 'accepted', rejected: { count: Math.min(rejected.count, count), reason } };
+  }
   const reason = shortReason(error);
   if (isTooLarge(error, reason)) return count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
   const status = (error as { code?: unknown } | undefined)?.code;
@@ -155,12 +166,17 @@ export const connectionHint = (reason: string): string =>
     : '';
 
 /** Batches as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
-export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] =>
-  batches.map((batch) => (batch instanceof EncodedSpans ? batch.request() : jsonRequest(batch as SpanList)));
+export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => batches.map(requestBody);
 
-function jsonRequest({ spans }: SpanList): Uint8Array {
-  const { JsonTraceSerializer } = loadChunk<{
-    JsonTraceSerializer: { serializeRequest(spans: readonly ReadableSpan[]): Uint8Array };
-  }>('otlp-json');
-  return JsonTraceSerializer.serializeRequest(spans);
-}
+const requestBody = (batch: SpanBatch): Uint8Array =>
+  batch instanceof EncodedSpans
+    ? batch.request()
+    : jsonSerializer().serializeRequest((batch as SpanList).spans);
+
+const jsonSerializer = () =>
+  loadChunk<{
+    JsonTraceSerializer: {
+      serializeRequest(spans: readonly ReadableSpan[]): Uint8Array;
+      deserializeResponse(data: Uint8Array): unknown;
+    };
+  }>('otlp-json').JsonTraceSerializer;

@@ -3,7 +3,7 @@
  * uncaught exception or an unhandled rejection. A helper process does the sending, and is waited for, bounded.
  */
 import { join } from 'node:path';
-import type { LastAnswer, LastRequest } from './last-sender.ts';
+import type { Failure, LastAnswer, LastRequest } from './last-sender.ts';
 import type { OtlpTarget } from './otlp-target.ts';
 
 declare const __dirname: string;
@@ -17,7 +17,7 @@ export function sendNow(
   target: OtlpTarget,
   bodies: readonly Uint8Array[],
   timeoutMs: number,
-): (string | null)[] {
+): (Failure | null)[] {
   const request: LastRequest = { target, lengths: bodies.map(({ length }) => length) };
   // Loaded here: it takes milliseconds, and most processes never need it.
   const { spawnSync } = process.getBuiltinModule('node:child_process');
@@ -41,7 +41,7 @@ export function sendNow(
     // Ended before it could answer: the reason above says why.
   }
   return bodies.map((_, index) =>
-    index in answer.failures ? (answer.failures[index] ?? null) : (answer.failures[0] ?? reason),
+    index in answer.failures ? (answer.failures[index] ?? null) : (answer.failures[0] ?? { reason }),
   );
 }
 

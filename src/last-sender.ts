@@ -12,6 +12,7 @@ import { request as httpsRequest } from 'node:https';
 import { connect as connectSocket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { OtlpTarget } from './otlp-target.ts';
+import { rejectionIn } from './partial-success.ts';
 
 export interface LastRequest {
   target: OtlpTarget;
@@ -20,9 +21,18 @@ export interface LastRequest {
 }
 
 export interface LastAnswer {
-  /** For each body: undefined when it was accepted, else why not. */
-  failures: (string | null)[];
+  /** For each body: null when it was accepted. One for all of them when none could be sent. */
+  failures: (Failure | null)[];
 }
+
+export interface Failure {
+  reason: string;
+  /** Spans, where the others were accepted. */
+  count?: number;
+}
+
+/** Before a message of gRPC. */
+const FRAME_BYTES = 5;
 
 const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
@@ -46,18 +56,17 @@ const tls = ({ certificate, clientKey, clientCertificate }: OtlpTarget) => ({
   ...(clientCertificate === undefined ? {} : { cert: readFileSync(clientCertificate) }),
 });
 
-const settled = (promises: Promise<void>[]): Promise<(string | null)[]> =>
+const settled = (promises: Promise<Failure | null>[]): Promise<(Failure | null)[]> =>
   Promise.all(
     promises.map((promise) =>
-      promise.then(
-        () => null,
-        // A stream says only that it was cancelled; why, its cause says.
-        (error: Error) => (error.cause instanceof Error ? error.cause : error).message,
-      ),
+      // A stream says only that it was cancelled; why, its cause says.
+      promise.catch((error: Error) => ({
+        reason: (error.cause instanceof Error ? error.cause : error).message,
+      })),
     ),
   );
 
-async function postGrpc(target: OtlpTarget, bodies: Buffer[]): Promise<(string | null)[]> {
+async function postGrpc(target: OtlpTarget, bodies: Buffer[]): Promise<(Failure | null)[]> {
   const session = target.url.startsWith('unix:')
     ? connect('http://localhost', {
         createConnection: () => connectSocket(target.url.replace(/^unix:(\/\/)?/, '')),
@@ -71,12 +80,12 @@ async function postGrpc(target: OtlpTarget, bodies: Buffer[]): Promise<(string |
   return failures;
 }
 
-function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buffer): Promise<void> {
+function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buffer): Promise<Failure | null> {
   return new Promise((resolve, reject) => {
     const compressed = target.compression === 'gzip';
     const message = compressed ? gzipSync(body) : body;
     // gRPC's frame: a flag for compression, then the length, 32 bits.
-    const frame = Buffer.alloc(5);
+    const frame = Buffer.alloc(FRAME_BYTES);
     frame[0] = compressed ? 1 : 0;
     frame.writeUInt32BE(message.length, 1);
     const stream = session.request({
@@ -87,16 +96,17 @@ function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buff
       te: 'trailers',
       ...(compressed ? { 'grpc-encoding': 'gzip' } : {}),
     });
+    const answer: Buffer[] = [];
     const onStatus = (headers: Record<string, unknown>) => {
       const status = headers['grpc-status'];
       if (status === undefined) return;
-      if (status === '0') resolve();
+      if (status === '0') resolve(rejectionIn(Buffer.concat(answer).subarray(FRAME_BYTES), false) ?? null);
       else reject(new Error(decoded(headers['grpc-message']) ?? `gRPC status ${status}`));
     };
     // A refusal without a body carries its status in the first headers.
     stream.on('response', onStatus).on('trailers', onStatus);
     stream.on('error', reject).on('close', () => reject(new Error('the connection was closed')));
-    stream.resume();
+    stream.on('data', (chunk: Buffer) => answer.push(chunk));
     stream.write(frame);
     stream.end(message);
   });
@@ -112,11 +122,11 @@ function decoded(message: unknown): string | undefined {
   }
 }
 
-function postHttp(target: OtlpTarget, bodies: Buffer[]): Promise<(string | null)[]> {
+function postHttp(target: OtlpTarget, bodies: Buffer[]): Promise<(Failure | null)[]> {
   return settled(bodies.map((body) => postOneHttp(target, body)));
 }
 
-function postOneHttp(target: OtlpTarget, body: Buffer): Promise<void> {
+function postOneHttp(target: OtlpTarget, body: Buffer): Promise<Failure | null> {
   return new Promise((resolve, reject) => {
     const compressed = target.compression === 'gzip';
     const message = compressed ? gzipSync(body) : body;
@@ -133,11 +143,16 @@ function postOneHttp(target: OtlpTarget, body: Buffer): Promise<void> {
         },
         ...tls(target),
       },
-      (response) => {
-        response.resume();
+      async (response) => {
         const status = response.statusCode ?? 0;
-        if (status >= 200 && status < 300) resolve();
-        else reject(new Error(`HTTP status ${status}`));
+        if (status < 200 || status > 299) {
+          response.resume();
+          reject(new Error(`HTTP status ${status}`));
+          return;
+        }
+        // An answer that ends in the middle has said yes by its status.
+        const answer: Buffer[] = await response.toArray().catch(() => []);
+        resolve(rejectionIn(Buffer.concat(answer), target.protocol === 'http/json') ?? null);
       },
     );
     request.on('error', reject);
@@ -146,5 +161,5 @@ function postOneHttp(target: OtlpTarget, body: Buffer): Promise<void> {
 }
 
 main().catch((error: Error) => {
-  process.stdout.write(`${JSON.stringify({ failures: [error.message] } satisfies LastAnswer)}\n`);
+  process.stdout.write(`${JSON.stringify({ failures: [{ reason: error.message }] } satisfies LastAnswer)}\n`);
 });

@@ -508,7 +508,7 @@ export const SETTINGS = {
     env: 'OTEL_BSP_MAX_QUEUE_SIZE',
     parse: positiveInteger,
     fallback: 8_192,
-    doc: 'Spans that may wait to be sent; what comes beyond is dropped and counted.',
+    doc: 'Spans that may wait to be sent, with 8 KiB each on average; what comes beyond is dropped and counted.',
     expected: 'a whole number, 1 or more',
     group: 'Batching and ends',
     ownDefault: true,

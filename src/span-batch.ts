@@ -6,11 +6,13 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 export interface SpanBatch<Self = unknown> {
   /** Spans in it. */
   readonly count: number;
-  /** About as many as its request will have. */
+  /** About as many as its request will have; final once it is closed. */
   readonly bytes: number;
   /** Of its first span; its attributes may still be on their way when a batch is to be sent. */
   readonly resource: Partial<Resource> | undefined;
   add(span: ReadableSpan): void;
+  /** Nothing is added after it. */
+  close(): void;
   /** Two batches that have its spans; for one of at least two. */
   halves(): [Self, Self];
 }
@@ -41,6 +43,8 @@ export class SpanList implements SpanBatch<SpanList> {
   add(span: ReadableSpan): void {
     this.spans.push(span);
   }
+
+  close(): void {}
 
   halves(): [SpanList, SpanList] {
     const middle = this.count >>> 1;

@@ -4,11 +4,13 @@
  * left; docs/decisions/span-queue.md has the reasons.
  */
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
+import type { Rejection } from './partial-success.ts';
 import type { SpanBatch } from './span-batch.ts';
 
 /** What became of one batch. */
 export type Outcome =
-  | { kind: 'accepted' }
+  /** But for what of it was rejected, never to be taken. */
+  | { kind: 'accepted'; rejected?: Rejection }
   /** Not now: the collector is away or busy. The spans stay in the queue. */
   | { kind: 'later'; reason: string }
   /** Not that many at once: only for a batch of several spans. */
@@ -20,7 +22,7 @@ export type Outcome =
 export type Send<Batch extends SpanBatch> = (batch: Batch) => Promise<Outcome>;
 
 export interface QueueLimits {
-  /** Spans that may be kept, waiting or on their way. */
+  /** Spans that may be kept, waiting or on their way, and SPAN_BYTES for each. */
   maxQueueSize: number;
   maxExportBatchSize: number;
   /** Longest a span waits before its batch is sent, in ms. */
@@ -32,6 +34,9 @@ export interface QueueLimits {
  * web servers before them 1 MiB over HTTP (nginx); one span more may be large itself.
  */
 export const FULL_BATCH_BYTES = 512 * 1_024;
+
+/** A span may have as many on average. With the default queue, that is 64 MiB. */
+export const SPAN_BYTES = 8 * 1_024;
 
 /** How many batches a flush sends at a time. OpenTelemetry's exporters take 30, and fail for the next. */
 const SIDE_BY_SIDE = 16;
@@ -51,6 +56,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   readonly #limits: QueueLimits;
   /** Full ones, and some that came back, the oldest first. */
   #waiting: Batch[] = [];
+  /** Of all batches but the open one. */
+  #bytes = 0;
   /** What spans are added to; the youngest. */
   #open: Batch | undefined;
   /** Batch → when its fate is known. */
@@ -97,15 +104,19 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#seal();
     const batches = this.#waiting;
     this.#waiting = [];
-    for (const { count } of batches) this.unsent -= count;
+    for (const batch of batches) this.#leaves(batch);
     return batches;
   }
 
   #hasRoom(count: number): boolean {
     if (this.#closed) return false;
-    if (this.unsent + count <= this.#limits.maxQueueSize) return true;
+    const { maxQueueSize } = this.#limits;
+    const maxBytes = maxQueueSize * SPAN_BYTES;
+    const isFull = this.unsent + count > maxQueueSize;
+    if (!isFull && this.#bytes <= maxBytes) return true;
     this.lost += count;
-    this.trouble ??= `the queue was full (OTEL_BSP_MAX_QUEUE_SIZE=${this.#limits.maxQueueSize})`;
+    const size = isFull ? '' : `${Math.ceil(maxBytes / 2 ** 20)} MiB, `;
+    this.trouble ??= `the queue was full (${size}OTEL_BSP_MAX_QUEUE_SIZE=${maxQueueSize})`;
     return false;
   }
 
@@ -151,13 +162,21 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#onTheWay.clear();
     this.#waiting = [];
     this.unsent = 0;
+    this.#bytes = 0;
     return batches;
   }
 
   #seal(): void {
     if (this.#open === undefined) return;
+    this.#open.close();
+    this.#bytes += this.#open.bytes;
     this.#waiting.push(this.#open);
     this.#open = undefined;
+  }
+
+  #leaves({ count, bytes }: Batch): void {
+    this.unsent -= count;
+    this.#bytes -= bytes;
   }
 
   #schedule(): void {
@@ -211,13 +230,17 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       return;
     }
     if (outcome.kind === 'accepted') {
-      this.unsent -= batch.count;
+      this.#leaves(batch);
       this.#retryDelayMs = 0;
+      if (outcome.rejected !== undefined) {
+        this.lost += outcome.rejected.count;
+        this.trouble = outcome.rejected.reason;
+      }
       if (this.lost === 0) this.trouble = undefined;
     } else {
       this.trouble = outcome.reason;
       if (outcome.kind === 'refused') {
-        this.unsent -= batch.count;
+        this.#leaves(batch);
         this.lost += batch.count;
       } else {
         this.#waiting.unshift(batch);

@@ -55,7 +55,8 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       } else {
         const report = (outcome: Outcome) => {
           // At the end, close() says in one line what came of everything.
-          if (!ending || outcome.kind === 'accepted') announce(outcome, target(name, settings), diagnostics);
+          if (!ending || (outcome.kind === 'accepted' && outcome.rejected === undefined))
+            announce(outcome, target(name, settings), diagnostics);
         };
         const exporter = name as ExporterName;
         const send = reporting(createSender(exporter, settings), report);
@@ -174,8 +175,8 @@ function sendLeftovers(
     batches.map(({ count }, index) => {
       const failure = failures[index];
       if (failure === null) return 0;
-      queue.trouble = failure === undefined ? queue.trouble : shortReason({ message: failure });
-      return count;
+      queue.trouble = failure === undefined ? queue.trouble : shortReason({ message: failure.reason });
+      return Math.min(failure?.count ?? count, count);
     }),
   );
 }
@@ -190,7 +191,9 @@ const reporting =
 
 /** While the app runs: once that the collector cannot be reached, and for who asked, that it has accepted spans. */
 function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
-  if (outcome.kind === 'accepted') {
+  if (outcome.kind === 'accepted' && outcome.rejected !== undefined) {
+    diagnostics.warn(`spans are refused by ${target}: ${outcome.rejected.reason}.`);
+  } else if (outcome.kind === 'accepted') {
     diagnostics.info(`the first spans were accepted by ${target}.`);
   } else if (outcome.kind === 'later') {
     diagnostics.warn(

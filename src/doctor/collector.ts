@@ -13,12 +13,12 @@ import {
 } from '@grpc/grpc-js';
 import { oneLine } from '../diagnostics.ts';
 import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp-target.ts';
+import { rejectionIn } from '../partial-success.ts';
 import { type Settings, withoutCredentials } from '../settings.ts';
 import { asIs, EXPORT } from './export-server.ts';
 import type { CheckId, Finding } from './finding.ts';
 import { markedRequest } from './marked-span.ts';
 import { type Failure, failed, reachAny, resolveName, shakeHands, spokenAt } from './network.ts';
-import { integer, messages, text } from './protobuf.ts';
 
 export const STEP_MS = 2_000;
 
@@ -249,7 +249,7 @@ function exportByGrpc(target: OtlpTarget, body: Buffer, timeoutMs: number): Prom
       const answer = (error: ServiceError | null, response?: Buffer) => {
         client.close();
         if (error) resolve({ accepted: false, status: error.code, message: error.details || error.message });
-        else resolve(partialSuccess(response ?? Buffer.alloc(0)));
+        else resolve(answerIn(response ?? Buffer.alloc(0)));
       };
       client.makeUnaryRequest(EXPORT, asIs, asIs, body, metadata, options, answer);
     } catch (error) {
@@ -258,20 +258,16 @@ function exportByGrpc(target: OtlpTarget, body: Buffer, timeoutMs: number): Prom
   });
 }
 
-/** ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }. */
-export function partialSuccess(response: Uint8Array): ExportAnswer {
-  try {
-    const [partial] = messages(response, 1);
-    if (partial !== undefined && integer(partial, 1) > 0n)
-      return {
+/** Of an answer whose status is good. */
+export function answerIn(response: Uint8Array, isJson = false): ExportAnswer {
+  const rejection = rejectionIn(response, isJson);
+  return rejection === undefined
+    ? { accepted: true, status: 0, message: '' }
+    : {
         accepted: false,
         status: undefined,
-        message: `a partial success that rejects it: ${text(partial, 2)}`,
+        message: `a partial success that rejects it: ${rejection.reason}`,
       };
-  } catch {
-    // Not protobuf: whoever answers so has said yes by its status.
-  }
-  return { accepted: true, status: 0, message: '' };
 }
 
 function exportByHttp(target: OtlpTarget, body: Buffer, timeoutMs: number): Promise<ExportAnswer> {
@@ -306,9 +302,7 @@ function exportByHttp(target: OtlpTarget, body: Buffer, timeoutMs: number): Prom
             const status = response.statusCode ?? 0;
             if (status < 200 || status > 299)
               refuse(`HTTP status ${status} ${answer.toString('utf8').slice(0, 160)}`, status);
-            else if (/json/.test(response.headers['content-type'] ?? ''))
-              resolve(partialSuccessOfJson(answer));
-            else resolve(partialSuccess(answer));
+            else resolve(answerIn(answer, /json/.test(response.headers['content-type'] ?? '')));
           });
         },
       );
@@ -325,19 +319,4 @@ function exportByHttp(target: OtlpTarget, body: Buffer, timeoutMs: number): Prom
       refuse((error as Error).message);
     }
   });
-}
-
-function partialSuccessOfJson(answer: Buffer): ExportAnswer {
-  try {
-    const { partialSuccess: partial } = JSON.parse(answer.toString('utf8')) ?? {};
-    if (Number(partial?.rejectedSpans ?? 0) > 0)
-      return {
-        accepted: false,
-        status: undefined,
-        message: `a partial success that rejects it: ${partial.errorMessage}`,
-      };
-  } catch {
-    // Not JSON after all: whoever answers so has said yes by its status.
-  }
-  return { accepted: true, status: 0, message: '' };
 }

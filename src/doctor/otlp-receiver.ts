@@ -1,6 +1,7 @@
 /** A collector of our own for an app that the doctor runs. */
+
+import { type FieldValue, fields, messages, text } from '../protobuf.ts';
 import { ACCEPTED, type ExportServer, startExportServer } from './export-server.ts';
-import { type FieldValue, fields, messages, text } from './protobuf.ts';
 
 export interface ExportedSpan {
   traceId: string;

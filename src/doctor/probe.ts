@@ -7,11 +7,11 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { messages, text } from '../protobuf.ts';
 import { MARK } from './marked-span.ts';
 import { milvusPlace } from './milvus-place.ts';
 import { sdkVersionAt } from './packages.ts';
 import { ANSWER, type ProbeAnswer, type ProbeOrder } from './probe-run.ts';
-import { messages, text } from './protobuf.ts';
 
 declare const __filename: string;
 const require = createRequire(__filename);

@@ -11,6 +11,7 @@ import {
   startGrpcWithLimit,
   startHttpRefusing,
   startHttpWithLimit,
+  startRejecting,
   startSilent,
 } from './collectors.ts';
 import { environmentOf, FAULTS, type Fault, type FaultProtocol, type Keys, makeKeys } from './faults.ts';
@@ -167,6 +168,49 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
         await gate.stop();
       }
     });
+  }
+});
+
+describe('a collector that accepts all spans but three', { concurrency: 4 }, () => {
+  for (const protocol of ['grpc', 'http/protobuf', 'http/json'] as const) {
+    // Sent while the app runs, at its end, and by the helper of a sudden end.
+    for (const [way, delayMs] of [
+      ['drain', '0'],
+      ['drain', '60000'],
+      ['exit', '60000'],
+    ] as const) {
+      test(`${protocol}, ${way}, OTEL_BSP_SCHEDULE_DELAY=${delayMs}: how many are lost and why is said`, async () => {
+        const collector = await startRejecting(protocol, 3, 'over quota');
+        try {
+          const { stderr, code } = await runs.run({
+            file,
+            args: [way],
+            env: {
+              OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}`,
+              OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+              OTEL_BSP_SCHEDULE_DELAY: delayMs,
+              OTEL_NODE_FLUSH_TIMEOUT: '10000',
+            },
+          });
+          assert.equal(code, way === 'exit' ? 9 : 0);
+          const lines = stderr.trimEnd().split('\n');
+          const [, count = ''] =
+            /^milvus-otel: (\d+) spans were lost on the way to http:[^ ]+: over quota\.$/.exec(
+              lines.at(-1) ?? '',
+            ) ?? [];
+          if (delayMs === '0') {
+            // Up to three of each request, and nobody knows how many those are.
+            assert.ok(Number(count) >= 3, stderr);
+            assert.match(lines[0] ?? '', /^milvus-otel: spans are refused by http:[^ ]+: over quota\.$/);
+          } else {
+            assert.equal(count, '3', stderr);
+          }
+          assert.equal(lines.length, delayMs === '0' ? 2 : 1, stderr);
+        } finally {
+          await collector.stop();
+        }
+      });
+    }
   }
 });
 

@@ -128,6 +128,37 @@ export async function startGrpcRefusing(
   };
 }
 
+/** ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }. */
+const partialSuccess = (rejected: number, reason: string): Buffer =>
+  Buffer.concat([
+    Buffer.from([0x0a, 4 + reason.length, 0x08, rejected, 0x12, reason.length]),
+    Buffer.from(reason, 'latin1'),
+  ]);
+
+/** Accepts each request but for `rejected` of its spans, at most 127, and says why in a few words. */
+export async function startRejecting(
+  protocol: 'grpc' | 'http/protobuf' | 'http/json',
+  rejected: number,
+  reason: string,
+): Promise<Collector> {
+  const protobuf = partialSuccess(rejected, reason);
+  if (protocol === 'grpc') {
+    const server = await startExportServer((_, respond) => respond(null, protobuf));
+    return { port: server.port, stop: async () => server.stop() };
+  }
+  // 64 bits are text in OTLP's JSON.
+  const json = JSON.stringify({ partialSuccess: { rejectedSpans: String(rejected), errorMessage: reason } });
+  const isJson = protocol === 'http/json';
+  return listen(
+    createHttpServer((request, response) => {
+      request.resume().on('end', () => {
+        response.writeHead(200, { 'content-type': isJson ? 'application/json' : 'application/x-protobuf' });
+        response.end(isJson ? json : protobuf);
+      });
+    }),
+  );
+}
+
 /** HTTP: takes no request of more than `maxBytes`; hands on the others. */
 export const startHttpWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
   startHttpRefusing(receiverPort, (_, bytes) => (bytes > maxBytes ? 413 : undefined));

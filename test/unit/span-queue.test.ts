@@ -5,7 +5,13 @@ import { type ReadableSpan, SamplingDecision, TracerProvider } from '@openteleme
 import { EncodedSpans } from '../../src/encoded-spans.ts';
 import { readSettings } from '../../src/settings.ts';
 import { SpanList } from '../../src/span-batch.ts';
-import { FULL_BATCH_BYTES, type Outcome, type QueueLimits, SpanQueue } from '../../src/span-queue.ts';
+import {
+  FULL_BATCH_BYTES,
+  type Outcome,
+  type QueueLimits,
+  SPAN_BYTES,
+  SpanQueue,
+} from '../../src/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER: Outcome = { kind: 'later', reason: 'connect ECONNREFUSED' };
@@ -272,6 +278,58 @@ test('a batch is full with so many bytes, however few spans have them', (t) => {
   queue.onEnd(large);
   assert.equal(batches.length, 1);
   assert.equal(batches[0]?.count, 4);
+});
+
+test('large spans fill the queue sooner, so that it has a bound in bytes as well', async (t) => {
+  stopTime(t);
+  const waiting: ((outcome: Outcome) => void)[] = [];
+  const queue = new SpanQueue(
+    () => new EncodedSpans(),
+    () => new Promise<Outcome>((resolve) => waiting.push(resolve)),
+    { ...LIMITS, maxQueueSize: 256, maxExportBatchSize: 100 },
+  );
+  const answer = async (outcome: Outcome) => {
+    waiting.shift()?.(outcome);
+    await settle();
+  };
+  const [span] = makeSpans(1);
+  const large = Object.create(span as ReadableSpan, {
+    attributes: { value: { text: 'x'.repeat(FULL_BATCH_BYTES / 2) } },
+  });
+  // Two make a batch, a little larger than a full one.
+  const fits = ((256 * SPAN_BYTES) / FULL_BATCH_BYTES) * 2;
+  const fill = () => {
+    for (let made = queue.unsent; made < fits; made++) queue.onEnd(large);
+  };
+  fill();
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [fits, 0, undefined]);
+  queue.onEnd(large);
+  assert.deepEqual([queue.unsent, queue.lost], [fits, 1]);
+  assert.equal(queue.trouble, 'the queue was full (2 MiB, OTEL_BSP_MAX_QUEUE_SIZE=256)');
+  // Halves hold what the whole held, and what has arrived gives room.
+  await answer(TOO_LARGE);
+  await answer(ACCEPTED);
+  fill();
+  assert.deepEqual([queue.unsent, queue.lost], [fits, 1]);
+  for (const outcome of [ACCEPTED, REFUSED]) {
+    while (waiting.length > 0) await answer(outcome);
+    fill();
+    assert.equal(queue.unsent, fits, 'there is as much room as in the beginning');
+  }
+  queue.release();
+  assert.equal(queue.unsent, 2, 'on the way');
+  fill();
+  assert.deepEqual([queue.unsent, queue.lost], [fits, 1 + fits]);
+});
+
+test('what a collector rejects of a batch that it accepts is lost, and why is said', async (t) => {
+  stopTime(t);
+  const { queue, end, attempt } = makeQueue();
+  end(makeSpans(20));
+  await attempt().answer({ kind: 'accepted', rejected: { count: 3, reason: 'quota' } });
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [10, 3, 'quota']);
+  await attempt().answer(ACCEPTED);
+  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 3, 'quota']);
 });
 
 test('a batch that is too large comes in two, those in two again, and only what is refused is lost', async (t) => {

@@ -1,0 +1,32 @@
+/** What a collector says of spans that it did not take, in an answer that accepts the others. */
+import { integer, messages, text } from './protobuf.ts';
+
+export interface Rejection {
+  /** Spans, at least one. */
+  count: number;
+  reason: string;
+}
+
+/**
+ * ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }.
+ *
+ * @returns undefined when all were taken, also for what is no such answer: by its status it has said yes
+ */
+export function rejectionIn(response: Uint8Array, isJson: boolean): Rejection | undefined {
+  try {
+    const [count, reason] = isJson ? inJson(response) : inProtobuf(response);
+    return count > 0 ? { count, reason } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function inProtobuf(response: Uint8Array): [count: number, reason: string] {
+  const partial = messages(response, 1).at(-1);
+  return partial === undefined ? [0, ''] : [Number(integer(partial, 1)), text(partial, 2)];
+}
+
+function inJson(response: Uint8Array): [count: number, reason: string] {
+  const { partialSuccess } = JSON.parse(Buffer.from(response).toString('utf8'));
+  return [Number(partialSuccess?.rejectedSpans ?? 0), String(partialSuccess?.errorMessage ?? '')];
+}

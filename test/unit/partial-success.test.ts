@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { rejectionIn } from '../../src/partial-success.ts';
+
+const PARTIAL = Buffer.concat([Buffer.from([0x0a, 9, 0x08, 0xac, 2, 0x12, 4]), Buffer.from('nope')]);
+const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+test('rejected spans and the reason are read from protobuf and from JSON', () => {
+  const expected = { count: 300, reason: 'nope' };
+  assert.deepEqual(rejectionIn(PARTIAL, false), expected);
+  for (const rejectedSpans of [300, '300'])
+    assert.deepEqual(
+      rejectionIn(json({ partialSuccess: { rejectedSpans, errorMessage: 'nope' } }), true),
+      expected,
+    );
+  assert.deepEqual(rejectionIn(json({ partialSuccess: { rejectedSpans: 1 } }), true), {
+    count: 1,
+    reason: '',
+  });
+});
+
+test('an answer that rejects nothing is none, a warning beside it included', () => {
+  for (const bytes of [[], [0x0a, 0], [0x0a, 6, 0x12, 4, 0x6e, 0x6f, 0x70, 0x65]])
+    assert.equal(rejectionIn(Buffer.from(bytes), false), undefined);
+  for (const value of [{}, null, { partialSuccess: {} }, { partialSuccess: { errorMessage: 'slow' } }, 'ok'])
+    assert.equal(rejectionIn(json(value), true), undefined);
+});
+
+test('whatever a collector answers can be read', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), fc.boolean(), (bytes, isJson) => {
+      const found = rejectionIn(bytes, isJson);
+      assert.ok(found === undefined || (found.count > 0 && typeof found.reason === 'string'));
+    }),
+  );
+});
