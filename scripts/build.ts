@@ -171,7 +171,7 @@ const bundledRequires: Plugin = {
 };
 
 /** Lines of one of upstream's files, each with what stands in the bundle for it. */
-interface LeanerFile {
+interface ReplacedLines {
   file: RegExp;
   lines: [upstream: string, ours: string][];
 }
@@ -180,7 +180,7 @@ interface LeanerFile {
  * What a span costs in OpenTelemetry's SDK, and need not: the same results in fewer steps. docs/decisions/cost-per-call.md
  * says what each brings.
  */
-const LEANER_LINES: LeanerFile[] = [
+const LEANER_LINES: ReplacedLines[] = [
   {
     file: /\/@opentelemetry\/core\/.*\/attributes\.mjs$/,
     lines: [
@@ -229,13 +229,40 @@ const LEANER_LINES: LeanerFile[] = [
   },
 ];
 
-const leanerSpans: Plugin = {
-  name: 'leaner-spans',
+/**
+ * A connection that went dead without a word (a host that is gone, a load balancer that forgot it) takes every request, and
+ * answers none, until the kernel gives it up after a quarter of an hour. docs/decisions/span-queue.md says more.
+ */
+const CONNECTION_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/otlp-grpc-exporter-base\/.*\/grpc-exporter-transport\.mjs$/,
+    lines: [
+      // A new client after the first request that is not answered in time.
+      ['const MAX_DEADLINE_EXCEEDED_COUNT = 5;', 'const MAX_DEADLINE_EXCEEDED_COUNT = 0;'],
+      [
+        '"grpc.default_compression_algorithm": toGrpcCompression(this._parameters.compression),',
+        '"grpc.default_compression_algorithm": toGrpcCompression(this._parameters.compression), ' +
+          // Not the connection of the client before it.
+          '"grpc.use_local_subchannel_pool": 1, ' +
+          // Load balancers forget connections after minutes.
+          '"grpc.client_idle_timeout_ms": 60_000,',
+      ],
+      // Bytes that nobody writes to any more need no copy.
+      [
+        'const buffer = Buffer.from(data);',
+        'const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);',
+      ],
+    ],
+  },
+];
+
+const replacedLines: Plugin = {
+  name: 'replaced-lines',
   transform(code, id) {
-    const leaner = LEANER_LINES.find(({ file }) => file.test(id));
-    if (leaner === undefined) return undefined;
+    const replaced = [...LEANER_LINES, ...CONNECTION_LINES].find(({ file }) => file.test(id));
+    if (replaced === undefined) return undefined;
     let changed = code;
-    for (const [upstream, ours] of leaner.lines) {
+    for (const [upstream, ours] of replaced.lines) {
       if (changed.split(upstream).length !== 2)
         throw new Error(`${id} is another one than this was written for: ${upstream}`);
       changed = changed.replace(upstream, ours);
@@ -248,7 +275,7 @@ const common = {
   cwd: root,
   platform: 'node',
   external: EXTERNAL,
-  plugins: [parts, lazyImports, withoutDebug, hooks, lateChildProcess, bundledRequires, leanerSpans],
+  plugins: [parts, lazyImports, withoutDebug, hooks, lateChildProcess, bundledRequires, replacedLines],
   resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
   transform: { target: 'node22.15' },
   logLevel: 'warn',

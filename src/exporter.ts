@@ -148,6 +148,9 @@ function outcomeOf({ count }: SpanBatch, { code, error }: ExportResult, rejected
 const isTooLarge = (error: unknown, reason: string): boolean =>
   (error as { code?: unknown } | undefined)?.code === TOO_LARGE_HTTP || TOO_LARGE.test(reason);
 
+/** grpc-js goes on with how the time was spent, another way each time, so that the same line would be written again and again. */
+const DEADLINE = /^Deadline exceeded after .*/;
+
 /** One line without a stack: gRPC's details, or the error's message. */
 export function shortReason(error: unknown): string {
   const { details, message, code } = (error ?? {}) as {
@@ -156,7 +159,11 @@ export function shortReason(error: unknown): string {
     code?: unknown;
   };
   const text = [details, message, code].find((part) => typeof part === 'string' && part !== '');
-  return withoutCredentials(oneLine(String(text ?? 'no reason given'))).slice(0, 200);
+  const line = oneLine(String(text ?? 'no reason given')).replace(
+    DEADLINE,
+    'no answer in time (OTEL_EXPORTER_OTLP_TIMEOUT)',
+  );
+  return withoutCredentials(line).slice(0, 200);
 }
 
 /** A question that helps when nobody answered, and nowhere else. */

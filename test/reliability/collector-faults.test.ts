@@ -153,6 +153,25 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
       }
     });
 
+    test(`${protocol}: when the connection goes dead without a word, and a new one is well`, async () => {
+      const gate = await startGate(portOf());
+      try {
+        const app = startSearching(8_000, {
+          ...environmentOf(protocol, gate),
+          ...soon,
+          OTEL_EXPORTER_OTLP_TIMEOUT: '2000',
+        });
+        await app.waitForStdout(/started/);
+        await sleep(1_500);
+        gate.forget();
+        const { searches, stderr } = await app.searched();
+        assert.match(stderr, /^milvus-otel: spans cannot be sent [^\n]+(in time|timed out)[^\n]+\n$/);
+        await assertAllArrived(app.service, searches);
+      } finally {
+        await gate.stop();
+      }
+    });
+
     test(`${protocol}: when the collector comes up 10 s after the app`, async () => {
       const gate = await startGate(portOf());
       await gate.stop();

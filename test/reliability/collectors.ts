@@ -50,14 +50,19 @@ export const startSlow = (receiverPort: number, delayMs: number): Promise<Collec
     }),
   );
 
-/** What listens at `targetPort`, behind a port of its own, which can go away with all its connections, and come back. */
+/**
+ * What listens at `targetPort`, behind a port of its own, which can go away with all its connections, and come back; or stay, and
+ * forget its connections without a word.
+ */
 export async function startGate(targetPort: number) {
   let behindPort = targetPort;
+  const pairs = new Set<[net.Socket, net.Socket]>();
   const open = (port: number) =>
     listen(
       net.createServer((socket) => {
         const behind = net.connect(behindPort, '127.0.0.1').on('error', () => socket.destroy());
         socket.pipe(behind).pipe(socket);
+        pairs.add([socket, behind]);
         socket.on('close', () => behind.destroy());
         behind.on('close', () => socket.destroy());
       }),
@@ -67,6 +72,13 @@ export async function startGate(targetPort: number) {
   return {
     port: collector.port,
     stop: () => collector.stop(),
+    forget() {
+      for (const [socket, behind] of pairs) {
+        socket.unpipe(behind);
+        behind.unpipe(socket);
+      }
+      pairs.clear();
+    },
     async reopen(newTargetPort = behindPort) {
       behindPort = newTargetPort;
       collector = await open(collector.port);
