@@ -53,6 +53,9 @@ export interface EncodedPart {
   count: number;
 }
 
+/** A little more than the last: one that is just too small would be twice as large in the end. */
+const ROOM = 9 / 8;
+
 /** How much the last group of each scope held: the next one will probably hold about as much. */
 const usualBytes = new WeakMap<InstrumentationScope, number>();
 
@@ -123,6 +126,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
 
   close(): void {
     this.#writeAllPending();
+    for (const { scope, length } of this.#groups) usualBytes.set(scope, length);
   }
 
   halves(): [EncodedSpans, EncodedSpans] {
@@ -173,7 +177,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     if (current !== undefined && current.scope === scope && current.resource === resource) return current;
     let group = this.#groups.find((each) => each.scope === scope && each.resource === resource);
     if (group === undefined) {
-      const bytes = Buffer.allocUnsafe(usualBytes.get(scope) ?? FIRST_CAPACITY_BYTES);
+      const bytes = Buffer.allocUnsafe(Math.ceil((usualBytes.get(scope) ?? FIRST_CAPACITY_BYTES) * ROOM));
       group = { resource, scope, bytes, length: 0, count: 0, pending: [] };
       this.#groups.push(group);
     }
@@ -216,7 +220,6 @@ function endOfSpans(bytes: Uint8Array, count: number): number {
 }
 
 function writeGroup({ scope, bytes, length }: Group): void {
-  usualBytes.set(scope, length);
   delimited(tag(1, BYTES), () => {
     writeText(tag(1, BYTES), scope.name);
     if (scope.version) writeText(tag(2, BYTES), scope.version);
