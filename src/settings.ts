@@ -516,11 +516,10 @@ export const SETTINGS = {
   maxExportBatchSize: row({
     env: 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE',
     parse: positiveInteger,
-    fallback: 2_048,
-    doc: 'Spans in one request; one of 512 KiB is full with fewer. Unset, it is at most a quarter of the queue.',
+    fallback: 512,
+    doc: 'Spans in one request; one of 512 KiB is full with fewer.',
     expected: 'a whole number, 1 or more',
     group: 'Batching and ends',
-    ownDefault: true,
   }),
   batchTimeoutMs: row({
     env: 'OTEL_BSP_EXPORT_TIMEOUT',

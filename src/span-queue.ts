@@ -209,12 +209,22 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
 
   /** @param before what its turn comes after */
   #sendOff(batch: Batch, before?: Promise<void>): Promise<void> {
-    const followed =
-      before === undefined
-        ? this.#follow(batch)
-        : before.then(() => (this.#onTheWay.has(batch) ? this.#follow(batch) : undefined));
+    const followed = before === undefined ? this.#follow(batch) : before.then(() => this.#takeTurn(batch));
     this.#onTheWay.set(batch, followed);
     return followed;
+  }
+
+  async #takeTurn(batch: Batch): Promise<void> {
+    // Taken meanwhile by takeUnsent.
+    if (!this.#onTheWay.has(batch)) return;
+    if (this.#retryDelayMs === 0) {
+      await this.#follow(batch);
+      return;
+    }
+    // What came before it found nobody there: that was the attempt.
+    this.#onTheWay.delete(batch);
+    this.#waiting.push(batch);
+    if (!this.#closed) this.#schedule();
   }
 
   async #follow(batch: Batch): Promise<void> {

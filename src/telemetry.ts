@@ -24,7 +24,7 @@ import { resourceDetectors } from './resource.ts';
 import type { Settings } from './settings.ts';
 import { isOff, logProcessors, metricReaders } from './signals.ts';
 import { type SpanBatch, SpanList } from './span-batch.ts';
-import { type Outcome, type QueueLimits, type Send, SpanQueue } from './span-queue.ts';
+import { type Outcome, type Send, SpanQueue } from './span-queue.ts';
 import { SCOPE } from './version.ts';
 import { withinMs } from './within.ts';
 import { inWorker, SpansToMain, WorkersSpans } from './worker-relay.ts';
@@ -61,12 +61,12 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         const exporter = name as ExporterName;
         const send = reporting(createSender(exporter, settings), report);
         if (keepsBytes(exporter, settings)) {
-          const queue = new SpanQueue(() => new EncodedSpans(), send, queueLimits(settings));
+          const queue = new SpanQueue(() => new EncodedSpans(), send, settings);
           queues.set(exporter, queue);
           if (!inWorker()) workers = new WorkersSpans(queue, () => tracesTarget(settings));
           processors.push(inWorker() ? new SpansToMain(queue, tracesTarget(settings)) : queue);
         } else {
-          const queue = new SpanQueue(() => new SpanList(), send, queueLimits(settings));
+          const queue = new SpanQueue(() => new SpanList(), send, settings);
           queues.set(exporter, queue);
           processors.push(queue);
         }
@@ -140,18 +140,6 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       }
     },
     adopt: (instrumentation) => adopt(instrumentation, leanProvider),
-  };
-}
-
-/** Unless it was asked for, a batch is at most a quarter of the queue: what ends while it is on its way needs room. */
-function queueLimits(settings: Settings): QueueLimits {
-  const { maxQueueSize, maxExportBatchSize, scheduleDelayMs, given } = settings;
-  return {
-    maxQueueSize,
-    maxExportBatchSize: given.has('maxExportBatchSize')
-      ? maxExportBatchSize
-      : Math.min(maxExportBatchSize, Math.ceil(maxQueueSize / 4)),
-    scheduleDelayMs,
   };
 }
 

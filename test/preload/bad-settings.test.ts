@@ -98,7 +98,7 @@ const together: BadSetting[] = [
   {
     kind: 'a batch of no spans',
     env: { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0' },
-    says: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0', '2048 is used'],
+    says: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0', '512 is used'],
   },
   {
     kind: 'a time for one request that is no number',

@@ -126,7 +126,7 @@ export function problemsOf(run: Soak): string[] {
     ...fell(operations >= planned * 0.99, `${operations} operations instead of ${planned}`),
     ...fell(failed === 0, `${failed} operations failed`),
     ...fell(received === operations, `${received} spans of ${operations} operations arrived`),
-    // One batch more or less is in the queue at the moment of a sample: up to 2,048 spans, of which 64 are objects, 2 KiB each.
+    // One batch more or less is in the queue at the moment of a sample: up to 512 spans, of which 64 are objects, 2 KiB each.
     ...fell(
       heapMiB.end <= heapMiB.middle * 1.05 + 1,
       `the heap grew from ${heapMiB.middle.toFixed(1)} to ${heapMiB.end.toFixed(1)} MiB`,

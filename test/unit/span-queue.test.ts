@@ -390,6 +390,48 @@ test('halves that are on the way are taken with the rest, once', async (t) => {
   assert.equal(attempts.length, 0, 'what was taken before its turn came is not sent here');
 });
 
+test('a flush of very many batches ends soon when nobody is there, and all of them are tried again', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
+  const spans = makeSpans(60);
+  end(spans);
+  const flushed = queue.forceFlush();
+  let made = 0;
+  while (attempts.length > 0) {
+    made++;
+    await attempt().answer(LATER);
+  }
+  assert.ok(await isSettled(flushed));
+  assert.ok(made < 30, `${made} attempts`);
+  assert.deepEqual([queue.unsent, queue.lost], [60, 0]);
+  await pass(1_000);
+  const sent = new Set<ReadableSpan | undefined>();
+  while (attempts.length > 0) {
+    const next = attempt();
+    sent.add(next.spans[0]);
+    await next.answer(ACCEPTED);
+  }
+  assert.deepEqual(sent, new Set(spans));
+});
+
+test('of a batch that is too large, the second half needs no attempt when nobody was there for the first', async (t) => {
+  const pass = stopTime(t);
+  const { attempts, end, attempt } = makeQueue();
+  const spans = makeSpans(10);
+  end(spans);
+  await attempt().answer(TOO_LARGE);
+  await attempt().answer(LATER);
+  assert.equal(attempts.length, 0);
+  await pass(1_000);
+  const halves = [attempt()];
+  await halves[0]?.answer(ACCEPTED);
+  halves.push(attempt());
+  assert.deepEqual(
+    halves.flatMap((half) => half.spans),
+    spans,
+  );
+});
+
 test('a flush of very many batches sends some at a time, and all in the end', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
