@@ -126,7 +126,10 @@ export const zipkinUrl = (settings: Settings): string =>
 const RETRYABLE_GRPC = new Set([1, 4, 8, 10, 11, 14, 15]);
 const RETRYABLE_HTTP = new Set([429, 502, 503, 504]);
 
-/** What servers say of a message beyond their limit: gRPC for Go and JavaScript, Java, Rust, a web server before them; all by codes that mean other things too. */
+/**
+ * What servers say of a message beyond their limit: gRPC for Go and JavaScript, Java, Rust, a web server before them. The codes
+ * that they say it by mean other things too.
+ */
 const TOO_LARGE = /larger than max|exceeds maximum size|message length too large|status code 413/i;
 const TOO_LARGE_HTTP = 413;
 
@@ -148,7 +151,7 @@ function outcomeOf({ count }: SpanBatch, { code, error }: ExportResult, rejected
 const isTooLarge = (error: unknown, reason: string): boolean =>
   (error as { code?: unknown } | undefined)?.code === TOO_LARGE_HTTP || TOO_LARGE.test(reason);
 
-/** grpc-js goes on with how the time was spent, another way each time, so that the same line would be written again and again. */
+/** grpc-js goes on with how the time was spent: another line each time, and each would be written. */
 const DEADLINE = /^Deadline exceeded after .*/;
 
 /** One line without a stack: gRPC's details, or the error's message. */
