@@ -10,6 +10,7 @@ import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { LeanSpan, type SpanShape } from './lean-span.ts';
+import { messages } from './protobuf.ts';
 import { PAIR_BYTES, TRACE_ID_BYTES } from './random-ids.ts';
 import type { SpanBatch } from './span-batch.ts';
 
@@ -19,6 +20,9 @@ const VARINT = 0;
 const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
+
+/** In the ScopeSpans that a group becomes. */
+const SPANS = 2;
 
 const HAS_IS_REMOTE = 0x100;
 const IS_REMOTE = 0x200;
@@ -136,15 +140,14 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     for (const { resource, scope, bytes, length, count } of this.#groups) {
       const first = Math.min(count, room);
       room -= first;
-      const middle = endOfSpans(bytes, first);
-      if (first > 0)
-        halves[0].addPart(resource, scope, { scope, bytes: bytes.subarray(0, middle), count: first });
-      if (first < count)
-        halves[1].addPart(resource, scope, {
-          scope,
-          bytes: bytes.subarray(middle, length),
-          count: count - first,
-        });
+      const last = messages(bytes.subarray(0, length), SPANS)[first - 1];
+      const middle = last === undefined ? 0 : last.byteOffset + last.length - bytes.byteOffset;
+      const parts = [
+        { scope, bytes: bytes.subarray(0, middle), count: first },
+        { scope, bytes: bytes.subarray(middle, length), count: count - first },
+      ];
+      for (const [at, part] of parts.entries())
+        if (part.count > 0) halves[at]?.addPart(resource, scope, part);
     }
     return halves;
   }
@@ -200,24 +203,6 @@ const mayBeLarge = (value: unknown): boolean =>
   typeof value === 'string' ? value.length > LONGEST_TO_WAIT : typeof value === 'object';
 
 const LONGEST_TO_WAIT = 1_024;
-
-/** Where the first `count` spans of a group's bytes end. */
-function endOfSpans(bytes: Uint8Array, count: number): number {
-  let end = 0;
-  for (let left = count; left > 0; left--) {
-    // The tag is one byte; then the length, seven bits in each byte.
-    let length = 0;
-    let shift = 0;
-    let byte: number;
-    do {
-      byte = bytes[++end] as number;
-      length |= (byte & 0x7f) << shift;
-      shift += 7;
-    } while (byte > 0x7f);
-    end += 1 + length;
-  }
-  return end;
-}
 
 function writeGroup({ scope, bytes, length }: Group): void {
   delimited(tag(1, BYTES), () => {
@@ -430,7 +415,7 @@ function writeTraceState(fieldTag: number, { traceState }: SpanContext): void {
 }
 
 function writeSpan(span: ReadableSpan): void {
-  const spanAt = begin(tag(2, BYTES));
+  const spanAt = begin(tag(SPANS, BYTES));
   const lean = span instanceof LeanSpan ? span : undefined;
   const own = span.spanContext();
   const parent = span.parentSpanContext;

@@ -61,12 +61,6 @@ interface SpanExporter {
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void;
 }
 
-type New<Config> = new (config: Config) => SpanExporter;
-
-const exporterOfSpans = (exporter: SpanExporter): Exporter => ({
-  export: (batch, done) => exporter.export((batch as SpanList).spans, done),
-});
-
 /** The function behind OpenTelemetry's OTLP exporters: a transport below, a serializer above it. */
 type CreateDelegate = (
   options: unknown,
@@ -82,8 +76,11 @@ type CreateDelegate = (
 
 function createExporter(name: ExporterName, settings: Settings): Exporter {
   if (name === 'zipkin') {
-    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: New<{ url: string }> }>('exporter-zipkin');
-    return exporterOfSpans(new ZipkinExporter({ url: zipkinUrl(settings) }));
+    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: { url: string }) => SpanExporter }>(
+      'exporter-zipkin',
+    );
+    const exporter = new ZipkinExporter({ url: zipkinUrl(settings) });
+    return { export: (batch, done) => exporter.export((batch as SpanList).spans, done) };
   }
   const protocol = tracesProtocol(settings);
   const [isGrpc, isJson] = [protocol === 'grpc', protocol === 'http/json'];

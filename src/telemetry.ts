@@ -55,7 +55,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       } else {
         const report = (outcome: Outcome) => {
           // At the end, close() says in one line what came of everything.
-          if (!ending || (outcome.kind === 'accepted' && outcome.rejected === undefined))
+          if (!ending || (outcome.kind === 'accepted' && refusalIn(outcome) === undefined))
             announce(outcome, target(name, settings), diagnostics);
         };
         const exporter = name as ExporterName;
@@ -179,17 +179,22 @@ const reporting =
 
 /** While the app runs: once that the collector cannot be reached, and for who asked, that it has accepted spans. */
 function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
-  if (outcome.kind === 'accepted' && outcome.rejected !== undefined) {
-    diagnostics.warn(`spans are refused by ${target}: ${outcome.rejected.reason}.`);
+  const refusal = refusalIn(outcome);
+  if (refusal !== undefined) {
+    diagnostics.warn(`spans are refused by ${target}: ${refusal}.`);
   } else if (outcome.kind === 'accepted') {
     diagnostics.info(`the first spans were accepted by ${target}.`);
   } else if (outcome.kind === 'later') {
     diagnostics.warn(
       `spans cannot be sent to ${target} now; they are kept and tried again: ${outcome.reason}.${connectionHint(outcome.reason)}`,
     );
-  } else if (outcome.kind === 'refused') {
-    diagnostics.warn(`spans are refused by ${target}: ${outcome.reason}.`);
   }
+}
+
+/** Why some or all spans of a batch will never be taken. */
+function refusalIn(outcome: Outcome): string | undefined {
+  if (outcome.kind === 'accepted') return outcome.rejected?.reason;
+  return outcome.kind === 'refused' ? outcome.reason : undefined;
 }
 
 const target = (name: string, settings: Settings): string =>

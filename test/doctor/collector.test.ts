@@ -10,6 +10,7 @@ import { gunzipSync } from 'node:zlib';
 import { ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
 import { freePort } from '../../scripts/free-ports.ts';
 import { ACCEPTED, startExportServer } from '../../src/doctor/export-server.ts';
+import { partialSuccess } from '../reliability/collectors.ts';
 import { type Certificate, selfSigned } from '../support/certificates.ts';
 import { assertBroken, findingOf, runDoctor, startSilent, useSurroundings } from './runs.ts';
 
@@ -167,7 +168,7 @@ describe('a collector', { concurrency: 2 }, () => {
   });
 
   // 1 { 1: 1 rejected span, 2: its reason }
-  const partial = Buffer.concat([Buffer.from([0x0a, 10, 0x08, 1, 0x12, 6]), Buffer.from('quota!')]);
+  const partial = partialSuccess(1, 'quota!');
   const refusals: [what: string, answer: Answer, seen: RegExp, cure: RegExp][] = [
     [
       'that asks for a token',

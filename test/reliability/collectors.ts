@@ -141,7 +141,7 @@ export async function startGrpcRefusing(
 }
 
 /** ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }. */
-const partialSuccess = (rejected: number, reason: string): Buffer =>
+export const partialSuccess = (rejected: number, reason: string): Buffer =>
   Buffer.concat([
     Buffer.from([0x0a, 4 + reason.length, 0x08, rejected, 0x12, reason.length]),
     Buffer.from(reason, 'latin1'),

@@ -660,9 +660,8 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
   const spans = makeSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
-  // Spans as objects count as 1 KiB each, and these have no texts. 9 full batches go one after the other, long before the delay; the rest is what a
-  // flush is for.
-  while (queue.unsent >= 512) await new Promise((resolve) => setTimeout(resolve, 1));
+  // 9 full batches of 512 go one after the other, long before the delay; the rest is what a flush is for.
+  while (queue.unsent >= DEFAULTS.maxExportBatchSize) await new Promise((resolve) => setTimeout(resolve, 1));
   await queue.forceFlush();
   assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 0, undefined]);
   assert.deepEqual(arrived, spans);
