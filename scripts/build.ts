@@ -256,10 +256,26 @@ const CONNECTION_LINES: ReplacedLines[] = [
   },
 ];
 
+/**
+ * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it for nothing else.
+ * The file is in memory of the kernel.
+ */
+const THREADLESS_LINES: ReplacedLines[] = [
+  {
+    file: /\/machine-id\/getMachineId-linux\.mjs$/,
+    lines: [
+      ['import { promises } from "fs";', 'import { readFileSync } from "node:fs";'],
+      ['await promises.readFile(path, { encoding: "utf8" })', 'readFileSync(path, "utf8")'],
+    ],
+  },
+];
+
 const replacedLines: Plugin = {
   name: 'replaced-lines',
   transform(code, id) {
-    const replaced = [...LEANER_LINES, ...CONNECTION_LINES].find(({ file }) => file.test(id));
+    const replaced = [...LEANER_LINES, ...CONNECTION_LINES, ...THREADLESS_LINES].find(({ file }) =>
+      file.test(id),
+    );
     if (replaced === undefined) return undefined;
     let changed = code;
     for (const [upstream, ours] of replaced.lines) {

@@ -11,6 +11,8 @@ export interface Jaeger {
   readonly otlpGrpcPort: number;
   /** OTLP over HTTP, on 127.0.0.1. */
   readonly otlpHttpPort: number;
+  /** Takes Zipkin's spans, `http://127.0.0.1:port/api/v2/spans`. */
+  readonly zipkinUrl: string;
   /** `http://127.0.0.1:port`; answers /api/services and /api/traces. Its web pages are not in the Go module. */
   readonly queryUrl: string;
   /** As its Go module is tagged, such as `v1.76.0`. */
@@ -37,12 +39,14 @@ export async function startJaeger(options: GoBuildOptions = {}): Promise<Jaeger>
 }
 
 async function launch(program: string, log: (line: string) => void = () => {}): Promise<Jaeger> {
-  const [otlpGrpc, otlpHttp, queryHttp, queryGrpc, admin, collectorGrpc, collectorHttp] = await freePorts(7);
+  const [otlpGrpc, otlpHttp, zipkin, queryHttp, queryGrpc, admin, collectorGrpc, collectorHttp] =
+    await freePorts(8);
   const { stop } = await startTelemetryProgram(
     program,
     [
       `--collector.otlp.grpc.host-port=127.0.0.1:${otlpGrpc}`,
       `--collector.otlp.http.host-port=127.0.0.1:${otlpHttp}`,
+      `--collector.zipkin.host-port=127.0.0.1:${zipkin}`,
       `--query.http-server.host-port=127.0.0.1:${queryHttp}`,
       `--query.grpc-server.host-port=127.0.0.1:${queryGrpc}`,
       `--admin.http.host-port=127.0.0.1:${admin}`,
@@ -58,6 +62,7 @@ async function launch(program: string, log: (line: string) => void = () => {}): 
   return {
     otlpGrpcPort: otlpGrpc as number,
     otlpHttpPort: otlpHttp as number,
+    zipkinUrl: `http://127.0.0.1:${zipkin}/api/v2/spans`,
     queryUrl,
     version: jaegerVersion,
     stop,

@@ -147,14 +147,14 @@ const protocolRow = <T extends Protocol | undefined>(
     ownDefault: fallback !== undefined,
   });
 
-const endpointRow = (env: string, doc: string, shownFallback: string) =>
+const endpointRow = (env: string, doc: string, shownFallback: string, example = 'http://localhost:4317') =>
   row<string | undefined>({
     env,
     parse: endpoint,
     fallback: undefined,
     shownFallback,
     doc,
-    expected: 'a URL such as http://localhost:4317',
+    expected: `a URL such as ${example}`,
     group: 'Export',
   });
 
@@ -416,7 +416,8 @@ export const SETTINGS = {
   }),
   zipkinEndpoint: endpointRow(
     'OTEL_EXPORTER_ZIPKIN_ENDPOINT',
-    'The Zipkin collector.',
+    'The Zipkin collector; used as it is, with its path.',
+    'http://localhost:9411/api/v2/spans',
     'http://localhost:9411/api/v2/spans',
   ),
   prometheusHost: passThrough<string>({

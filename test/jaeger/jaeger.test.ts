@@ -37,8 +37,11 @@ before(
     // Jaeger before Milvus, whose core can stop when its exporter finds no collector.
     jaeger = await startJaeger({ log });
     milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${jaeger.otlpGrpcPort}`, log });
-    await runQuickstart();
-    traces = await clientTraces();
+    await runQuickstart({
+      OTEL_SERVICE_NAME: 'milvus-client',
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.otlpGrpcPort}`,
+    });
+    traces = await joinedTraces('milvus-client');
   },
   { timeout: startWithinMs },
 );
@@ -53,22 +56,25 @@ test('Jaeger lists the client and the Milvus server as its two services', async 
   assert.deepEqual(services.toSorted(), ['milvus-client', 'standalone']);
 });
 
+/** Of the quickstart, on its collection. */
+const OPERATIONS = [
+  'hasCollection quick_setup',
+  'dropCollection quick_setup',
+  'createCollection quick_setup',
+  'getLoadState quick_setup',
+  'insert quick_setup',
+  'search quick_setup',
+  'query quick_setup',
+  'dropCollection quick_setup',
+];
+
 test('each operation of the quickstart is a client span in Jaeger', () => {
   const names = traces
     .flatMap((trace) => clientSpans(trace))
     .toSorted((a, b) => a.startTime - b.startTime)
     .map((span) => span.operationName)
     .filter((name) => name.endsWith(' quick_setup'));
-  assert.deepEqual(names, [
-    'hasCollection quick_setup',
-    'dropCollection quick_setup',
-    'createCollection quick_setup',
-    'getLoadState quick_setup',
-    'insert quick_setup',
-    'search quick_setup',
-    'query quick_setup',
-    'dropCollection quick_setup',
-  ]);
+  assert.deepEqual(names, OPERATIONS);
 });
 
 test('each client span has a span of the Milvus server as its child', () => {
@@ -122,16 +128,33 @@ test('the same trace is found from the side of the Milvus server', async () => {
   assert.equal(fromClient.length, 1);
 });
 
+// The last one: a second client is in Jaeger from here on.
+test('in the format of Zipkin the same spans arrive, joined with those of the server', async () => {
+  await runQuickstart({
+    OTEL_SERVICE_NAME: 'zipkin-client',
+    OTEL_TRACES_EXPORTER: 'zipkin',
+    OTEL_EXPORTER_ZIPKIN_ENDPOINT: jaeger.zipkinUrl,
+  });
+  const found = await joinedTraces('zipkin-client');
+  const spans = found.flatMap((trace) =>
+    clientSpans(trace, 'zipkin-client').map((span) => ({ trace, span })),
+  );
+  const names = spans
+    .toSorted((a, b) => a.span.startTime - b.span.startTime)
+    .map(({ span }) => span.operationName)
+    .filter((name) => name.endsWith(' quick_setup'));
+  assert.deepEqual(names, OPERATIONS);
+  for (const { trace, span } of spans) {
+    assert.notEqual(serverChildren(trace, span).length, 0, outline(trace));
+    assert.equal(tag(span, 'db.system.name'), 'milvus');
+  }
+});
+
 /** The program itself knows nothing of tracing; it runs to its end under the preload. Rejects with its output. */
-async function runQuickstart(): Promise<void> {
+async function runQuickstart(telemetry: Record<string, string>): Promise<void> {
   const args = ['--import', 'milvus-otel/register', 'samples/quickstart/quickstart.mjs'];
   // Only what is said here: an OTEL_ variable of the caller would change what is sent.
-  const env = {
-    PATH: process.env.PATH,
-    MILVUS_ADDRESS: milvus.address,
-    OTEL_SERVICE_NAME: 'milvus-client',
-    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.otlpGrpcPort}`,
-  };
+  const env = { PATH: process.env.PATH, MILVUS_ADDRESS: milvus.address, ...telemetry };
   try {
     await promisify(execFile)(process.execPath, args, { cwd: root, env, timeout: 120_000 });
   } catch (error) {
@@ -142,15 +165,15 @@ async function runQuickstart(): Promise<void> {
 }
 
 /**
- * The client's traces once the server's part is in all of them: the server exports every few seconds. After
+ * A client's traces once the server's part is in all of them: the server exports every few seconds. After
  * `tracesWithinMs` whatever is there, for the tests to name what is missing.
  */
-async function clientTraces(): Promise<JaegerTrace[]> {
+async function joinedTraces(service: string): Promise<JaegerTrace[]> {
   const deadline = Date.now() + tracesWithinMs;
   for (;;) {
-    const found = await tracesOf({ service: 'milvus-client' });
+    const found = await tracesOf({ service });
     const joined = found.every((trace) =>
-      clientSpans(trace).every((span) => serverChildren(trace, span).length > 0),
+      clientSpans(trace, service).every((span) => serverChildren(trace, span).length > 0),
     );
     if ((found.length > 0 && joined) || Date.now() > deadline) return found;
     await sleep(250);
@@ -169,9 +192,9 @@ async function ask<T extends unknown[]>(path: string): Promise<T> {
   return JSON.parse(body).data ?? [];
 }
 
-function clientSpans(trace: JaegerTrace): JaegerSpan[] {
+function clientSpans(trace: JaegerTrace, service = 'milvus-client'): JaegerSpan[] {
   return trace.spans.filter(
-    (span) => serviceOf(trace, span) === 'milvus-client' && tag(span, 'span.kind') === 'client',
+    (span) => serviceOf(trace, span) === service && tag(span, 'span.kind') === 'client',
   );
 }
 

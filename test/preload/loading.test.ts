@@ -66,6 +66,17 @@ describe('loaded twice', { concurrency: 2 }, () => {
 });
 
 describe('threads', { concurrency: 2 }, () => {
+  const { platform } = process;
+  test('an app has no more of them than without the preload', { skip: platform !== 'linux' }, async () => {
+    const file = 'test/fixtures/thread-count.mjs';
+    const env = { OTEL_BSP_SCHEDULE_DELAY: '1' };
+    const traced = await runs.run({ file, env });
+    const untraced = await runs.run({ file, env, preload: false });
+    assert.match(traced.stdout, /^\d+\n$/);
+    assert.deepEqual({ ...traced, service: '' }, { ...untraced, service: '' });
+    assert.equal((await runs.spans(traced.service, 2)).length, 2);
+  });
+
   for (const preload of ['--import', '--require'] as const) {
     test(`searches in a worker thread are traced by ${preload}`, async () => {
       const { service, ...result } = await runs.run({ file: 'test/fixtures/worker.mjs', preload });
