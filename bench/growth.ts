@@ -1,16 +1,16 @@
-import { type Bench, rotated, rounds, together } from './rounds.ts';
-import { added, type Spread, spread } from './statistics.ts';
+import { type Bench, oneByOne, receivedSpans, rounds } from './rounds.ts';
+import { type Spread, spread } from './statistics.ts';
 import type { Variant } from './variants.ts';
 
 /** A way to call. */
-interface Point {
+export interface Point {
   operation: 'search' | 'query';
   clients: number;
   collections: number;
   inFlight: number;
 }
 
-interface Series {
+export interface Series {
   what: string;
   points: Point[];
   /** The place of the point that the others are held against: the smallest, unless that is too unsteady for it. */
@@ -54,12 +54,12 @@ export interface Growth {
   size: number;
   /** Whether the others of its series are held against it. */
   isBasis: boolean;
-  none: Spread;
+  /** Without a span, in the same processes. */
+  untraced: Spread;
+  /** How much more it is with one. */
   ours: Spread;
-  stock: Spread;
-  /** The added cost as a multiple of that at the basis; undefined where that drowned in noise. */
+  /** That as a multiple of what it is at the basis; undefined where that drowned in noise. */
   oursToBasis: number | undefined;
-  stockToBasis: number | undefined;
 }
 
 /** As far as a cost that is said not to grow may be above that at the basis. */
@@ -79,8 +79,8 @@ const FEWEST_CALLS = 64;
 
 const sliceCalls = ({ inFlight }: Point): number => Math.max(FEWEST_CALLS, inFlight);
 
-/** The cost of a call as the work around it grows, in the order of the series. */
-export async function growth(bench: Bench, variants: Variant[]): Promise<Growth[]> {
+/** The cost of a call as the work around it grows, in the order of the series. Throws when spans of it did not come in. */
+export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
   const { growthRounds, growthTurns, growthWarmUp } = bench.plan;
   const env = {
     BENCH_WARM_UP: String(growthWarmUp),
@@ -89,85 +89,55 @@ export async function growth(bench: Bench, variants: Variant[]): Promise<Growth[
       SERIES.map(({ points }) => points.map((point) => ({ ...point, calls: sliceCalls(point) }))),
     ),
   };
-  const places = variants.map((_, at) => at);
-  // A turn more for each series, in which the apps get ready for it.
-  const turns = SERIES.flatMap(() =>
-    Array.from({ length: 1 + growthTurns }, (_, turn) => rotated(places, turn)),
-  ).flat();
   const options = { env, flags: SMALL_COLLECTIONS };
   const costs = await rounds(
     bench,
     'growing work',
-    // The apps warm up by themselves.
+    // The app warms up by itself.
     { count: growthRounds, warmUp: false },
-    variants,
-    (order) => together(bench, order, 'growth.mjs', options, turns),
+    [ours],
+    async (variants) => {
+      await bench.collector.ask('forget what came before');
+      const results = await oneByOne(bench, variants, 'growth.mjs', options);
+      const received = (await receivedSpans(bench, variants, /^(search|query) /)).get(ours.name);
+      if (received !== results[0]?.traced)
+        throw new Error(`${results[0]?.traced} calls had a span, and ${received} spans came in`);
+      return results;
+    },
   );
   return SERIES.flatMap((series, at) => {
-    /** µs of a call, by round, point and turn. */
-    const of = (name: string): number[][][] =>
-      (costs.get(name) ?? []).map((cost) => {
-        const slicesMs = (cost.pointCpuMs as number[][][])[at] as number[][];
-        return series.points.map((point, index) =>
-          (slicesMs[index] as number[]).map((ms) => (ms * 1000) / sliceCalls(point)),
-        );
-      });
-    return rowsOf(series, of('none'), of('ours'), of('stock'));
+    const slices = (costs.get(ours.name) ?? []).map(
+      (cost) => (cost.sliceCpuMs as Slice[][][])[at] as Slice[][],
+    );
+    return rowsOf(series, slices);
   });
 }
 
-function rowsOf(
-  { what, points, basis, size }: Series,
-  none: number[][][],
-  ours: number[][][],
-  stock: number[][][],
-): Growth[] {
-  const oursAdded = addedAtPoints(ours, none, basis);
-  const stockAdded = addedAtPoints(stock, none, basis);
-  const toBasis = (all: Spread[], at: number) => {
-    const atBasis = (all[basis] as Spread).median;
-    return atBasis > 0 ? (all[at] as Spread).median / atBasis : undefined;
-  };
-  return points.map((point, at) => ({
-    by: what,
-    operation: point.operation,
-    size: size(point),
-    isBasis: at === basis,
-    none: spread(none.map((round) => median(round[at] as number[]))) as Spread,
-    ours: oursAdded[at] as Spread,
-    stock: stockAdded[at] as Spread,
-    oursToBasis: toBasis(oursAdded, at),
-    stockToBasis: toBasis(stockAdded, at),
-  }));
+/** The CPU time in ms of the calls of one turn at one point, with spans and without. */
+export interface Slice {
+  traced: number;
+  untraced: number;
+}
+
+/** @param slices by round, point and turn */
+export function rowsOf({ what, points, basis, size }: Series, slices: Slice[][][]): Growth[] {
+  const rows = points.map((point, at) => {
+    /** µs of a call, by round. */
+    const ofRounds = (of: (slice: Slice) => number) =>
+      spread(
+        slices.map((round) => (median((round[at] as Slice[]).map(of)) * 1000) / sliceCalls(point)),
+      ) as Spread;
+    return {
+      by: what,
+      operation: point.operation,
+      size: size(point),
+      isBasis: at === basis,
+      untraced: ofRounds(({ untraced }) => untraced),
+      ours: ofRounds(({ traced, untraced }) => traced - untraced),
+    };
+  });
+  const atBasis = (rows[basis] as (typeof rows)[number]).ours.median;
+  return rows.map((row) => ({ ...row, oursToBasis: atBasis > 0 ? row.ours.median / atBasis : undefined }));
 }
 
 const median = (values: number[]): number => (spread(values) as Spread).median;
-
-/**
- * What a preload adds at each point: at the basis, against the app without it in the same turn; at the others, that and by how
- * much more a call costs there than at the basis in the same turn of the same process, beyond what it is without a
- * preload. Processes of the same app differ by tens of µs a call, whatever they do; their points do not.
- *
- * @param withPreload and `without`: µs of a call, by round, point and turn
- * @param basis the place of a point
- * @returns by point; the range is that of the rounds
- */
-export function addedAtPoints(withPreload: number[][][], without: number[][][], basis: number): Spread[] {
-  const rises = (round: number[][]) => round.map((turns) => median(added(turns, round[basis] as number[])));
-  const byRound = withPreload.map((round, at) => {
-    const other = without[at] as number[][];
-    const [rise, riseWithout] = [rises(round), rises(other)];
-    return {
-      atBasis: median(added(round[basis] as number[], other[basis] as number[])),
-      more: rise.map((value, point) => value - (riseWithout[point] as number)),
-    };
-  });
-  const atBasis = median(byRound.map((round) => round.atBasis));
-  return (byRound[0]?.more ?? []).map((_, point) => {
-    const more = byRound.map((round) => round.more[point] as number);
-    return {
-      ...(spread(more.map((value, round) => value + (byRound[round]?.atBasis as number))) as Spread),
-      median: atBasis + median(more),
-    };
-  });
-}

@@ -61,7 +61,7 @@ export async function measure(
   if (wanted.has('memory')) figures.rows.push(...(await memory(bench, pick('none', 'ours', 'stock'))));
   if (wanted.has('size')) figures.rows.push(await size(installed));
   if (wanted.has('burst')) figures.rows.push(await burst(bench, pick('ours', 'stock')));
-  if (wanted.has('growth')) figures.growth = await growth(bench, pick('none', 'ours', 'stock'));
+  if (wanted.has('growth')) figures.growth = await growth(bench, installed.variants.ours);
   if (wanted.has('floor'))
     figures.floors.push(
       ...(await searchFloors(
@@ -149,45 +149,104 @@ function startUpRows(
     : { cheaper: defaults, dearer: { ...local, what: `${what}, stock without cloud detectors` } };
 }
 
-/** CPU time of one search in µs, of all that the process did from the first counted search to its end. */
+/** The searches that one process made in a row, and were counted. */
+export interface Stretch {
+  /** Of all that the process did until the next stretch, or to its end. */
+  cpuMs: number;
+  /** Of the process until then. */
+  peakMiB: number;
+}
+
+/** By the variant's name. */
+export type Stretches = Map<string, Stretch[]>;
+
+/** CPU time of one search in µs. */
 export const cpuOfSearch =
   (calls: number) =>
-  (cost: Cost): number =>
-    ((cost.searchCpuMs as number) * 1000) / calls;
+  ({ cpuMs }: Stretch): number =>
+    (cpuMs * 1000) / calls;
+
+export interface SearchLoad {
+  /** Sets of processes. */
+  count: number;
+  /** Of each process. */
+  stretches: number;
+  /** Of each stretch. */
+  calls: number;
+  warmUp: number;
+  first?: number;
+}
 
 /** Throws when nothing of a preload came in at the collector. */
 export async function searchCosts(
   bench: Bench,
   what: string,
-  { count, ...searches }: { count: number; calls: number; warmUp: number; first?: number },
+  { count, stretches, calls, ...searches }: SearchLoad,
   variants: Variant[],
-): Promise<Costs> {
-  const load = { ...searches, slices: bench.plan.searchSlices, inFlight: 8 };
+): Promise<{ costs: Costs; stretches: Stretches }> {
+  const slices = bench.plan.searchSlices * stretches;
+  const load = { ...searches, calls: calls * stretches, slices, inFlight: 8 };
   // The apps warm up by themselves.
-  return rounds(bench, what, { count, warmUp: false }, variants, async (order) => {
+  const costs = await rounds(bench, what, { count, warmUp: false }, variants, async (order) => {
     const { costs, received } = await search(bench, order, load);
     for (const { preload, name, sends } of order)
       if (preload && sends !== 'nothing' && received.get(name) === 0)
         throw new Error(`No search span of ${name} (${preload}) came in, so its cost would mean nothing`);
     return costs;
   });
+  const parts = [...costs].map(
+    ([name, all]) => [name, all.flatMap((cost) => stretchesOf(cost, stretches))] as const,
+  );
+  return { costs, stretches: new Map(parts) };
+}
+
+/** What `count` stretches cost, of which each had as many slices. */
+export function stretchesOf({ slicesBegan = [], ...end }: Cost, count: number): Stretch[] {
+  const slices = slicesBegan.length / count;
+  return Array.from({ length: count }, (_, at) => {
+    const begin = slicesBegan[at * slices] as Stretch;
+    const { cpuMs, peakMiB } = slicesBegan[(at + 1) * slices] ?? end;
+    return { cpuMs: cpuMs - begin.cpuMs, peakMiB };
+  });
 }
 
 async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
-  const { searchRounds, searchCalls, warmUpCalls, firstCalls } = bench.plan;
-  const load = { count: searchRounds, calls: searchCalls, warmUp: warmUpCalls, first: firstCalls };
-  const costs = await searchCosts(bench, 'searches', load, variants);
-  const row = (what: string, unit: Unit, of: (cost: Cost) => number) =>
-    addedRow({ measure: 'cpu', what, unit, costs, of, against: 'stock' });
+  const { searchRounds, searchStretches, searchCalls, warmUpCalls, firstCalls } = bench.plan;
+  const load = {
+    count: searchRounds,
+    stretches: searchStretches,
+    calls: searchCalls,
+    warmUp: warmUpCalls,
+    first: firstCalls,
+  };
+  const { costs, stretches } = await searchCosts(bench, 'searches', load, variants);
+  const common = { measure: 'cpu', against: 'stock' } as const;
   return [
-    { ...row('CPU added per search', 'µs', cpuOfSearch(searchCalls)), target: 0.4 },
-    row(
-      `CPU added per search, the first ${firstCalls.toLocaleString('en')} of a process`,
-      'µs',
-      ({ firstCpuMs }) => ((firstCpuMs as number) * 1000) / firstCalls,
-    ),
     {
-      ...row('peak resident memory added, searching, as it comes', 'MiB', ({ peakMiB }) => peakMiB),
+      ...addedRow({
+        ...common,
+        what: 'CPU added per search',
+        unit: 'µs',
+        costs: stretches,
+        of: cpuOfSearch(searchCalls),
+      }),
+      target: 0.4,
+    },
+    addedRow({
+      ...common,
+      what: `CPU added per search, the first ${firstCalls.toLocaleString('en')} of a process`,
+      unit: 'µs',
+      costs,
+      of: ({ firstCpuMs }) => ((firstCpuMs as number) * 1000) / firstCalls,
+    }),
+    {
+      ...addedRow({
+        ...common,
+        what: 'peak resident memory added, searching, as it comes',
+        unit: 'MiB',
+        costs: stretches,
+        of: ({ peakMiB }) => peakMiB,
+      }),
       target: 0.4,
     },
   ];
@@ -213,15 +272,15 @@ async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
 
 async function searchFloors(bench: Bench, variants: Variant[]): Promise<Floor[]> {
   const { floorRounds, floorCalls, floorWarmUpCalls } = bench.plan;
-  const load = { count: floorRounds, calls: floorCalls, warmUp: floorWarmUpCalls };
-  const costs = await searchCosts(bench, 'floor of a search', load, variants);
+  const load = { count: floorRounds, stretches: 1, calls: floorCalls, warmUp: floorWarmUpCalls };
+  const { stretches } = await searchCosts(bench, 'floor of a search', load, variants);
   return variants
     .filter(({ name }) => name !== 'none')
     .map(({ name }) => ({
       to: 'a search, CPU',
       what: name,
       unit: 'µs',
-      added: addedSpread(costs, name, cpuOfSearch(floorCalls)),
+      added: addedSpread(stretches, name, cpuOfSearch(floorCalls)),
     }));
 }
 
@@ -274,17 +333,21 @@ async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
 }
 
 /** What a variant added to the app without a preload, round by round. */
-export function addedSpread(costs: Costs, name: string, of: (cost: Cost) => number): Spread {
+export function addedSpread<Measured>(
+  costs: Map<string, Measured[]>,
+  name: string,
+  of: (cost: Measured) => number,
+): Spread {
   const values = (variant: string) => (costs.get(variant) ?? []).map(of);
   return spread(added(values(name), values('none'))) as Spread;
 }
 
-function addedRow(options: {
+function addedRow<Measured>(options: {
   measure: MeasureName;
   what: string;
   unit: Row['unit'];
-  costs: Costs;
-  of: (cost: Cost) => number;
+  costs: Map<string, Measured[]>;
+  of: (cost: Measured) => number;
   against: VariantName;
 }): Row {
   const values = (name: VariantName) => (options.costs.get(name) ?? []).map(options.of);

@@ -124,14 +124,19 @@ export async function measurePeers(
 
     const order = [none, ...variants.values()];
     const startUps = await startUpCosts(bench, 'start-up of peers', 'start-up.mjs', order);
-    const { peerSearchRounds, searchCalls, warmUpCalls } = bench.plan;
-    const load = { count: peerSearchRounds, calls: searchCalls, warmUp: warmUpCalls };
-    const searches = await searchCosts(bench, 'searches of peers', load, order);
+    const { peerSearchRounds, searchStretches, searchCalls, warmUpCalls } = bench.plan;
+    const load = {
+      count: peerSearchRounds,
+      stretches: searchStretches,
+      calls: searchCalls,
+      warmUp: warmUpCalls,
+    };
+    const { stretches } = await searchCosts(bench, 'searches of peers', load, order);
     const sizeOfNone = await installedBytes(none.folder);
     for (const [peer, { name, folder }] of variants) {
       peer.startUpWallMs = addedSpread(startUps, name, wallMs);
       peer.startUpCpuMs = addedSpread(startUps, name, cpuMs);
-      peer.searchCpuUs = addedSpread(searches, name, cpuOfSearch(searchCalls));
+      peer.searchCpuUs = addedSpread(stretches, name, cpuOfSearch(searchCalls));
       peer.peakMiB = addedSpread(startUps, name, ({ peakMiB }) => peakMiB);
       peer.sizeMiB = ((await installedBytes(folder)) - sizeOfNone) / 2 ** 20;
     }

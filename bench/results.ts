@@ -30,18 +30,19 @@ export function setup(installed: Installed): string[] {
 
 export function roundsOf(plan: Plan): string {
   return (
-    `${plan.startUpRounds} for start-up, ${plan.searchRounds} of ${searchesOf(plan)} ` +
+    `${plan.startUpRounds} for start-up, ${plan.searchRounds} ${searchesOf(plan)} ` +
     `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} after ` +
     `${plan.floorWarmUpCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
     `${plan.growthRounds} of ${plan.growthTurns} turns for each size of what grows, ${plan.burstRounds} bursts`
   );
 }
 
-const searchesOf = ({ searchCalls, warmUpCalls }: Plan): string =>
-  `${searchCalls.toLocaleString('en')} searches after ${warmUpCalls.toLocaleString('en')}`;
+const searchesOf = ({ searchStretches, searchCalls, warmUpCalls }: Plan): string =>
+  `sets of processes that make ${searchStretches} times ${searchCalls.toLocaleString('en')} searches after ` +
+  `${warmUpCalls.toLocaleString('en')}`;
 
 export function roundsOfPeers(plan: Plan): string {
-  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} of ${searchesOf(plan)}`;
+  return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} ${searchesOf(plan)}`;
 }
 
 /** The tables of a run that have lines. */

@@ -8,8 +8,11 @@ import type { Variant } from './variants.ts';
 export interface Plan {
   startUpRounds: number;
   searchRounds: number;
+  /** Of each process, one after the other. */
+  searchStretches: number;
+  /** Of each stretch. */
   searchCalls: number;
-  /** Parts of a round's calls, made in turn by the variants; divides searchCalls evenly. */
+  /** Parts of a stretch's calls, made in turn by the variants; divides searchCalls evenly. */
   searchSlices: number;
   /** Of each process, before those that count: by then V8 has compiled most of what it will compile. */
   warmUpCalls: number;
@@ -33,7 +36,8 @@ export interface Plan {
 
 export const fullPlan: Plan = {
   startUpRounds: 15,
-  searchRounds: 15,
+  searchRounds: 5,
+  searchStretches: 3,
   searchCalls: 6000,
   searchSlices: 12,
   warmUpCalls: 12_000,
@@ -44,10 +48,10 @@ export const fullPlan: Plan = {
   memoryRounds: 15,
   memoryCalls: 1000,
   growthRounds: 3,
-  growthTurns: 24,
-  // Two thirds of them are searches: as many as warmUpCalls.
-  growthWarmUp: 18_000,
-  peerSearchRounds: 7,
+  growthTurns: 48,
+  // Two thirds of them are searches.
+  growthWarmUp: 12_000,
+  peerSearchRounds: 3,
   burstRounds: 3,
   burstCalls: 5000,
 };
@@ -56,6 +60,7 @@ export const fullPlan: Plan = {
 export const quickPlan: Plan = {
   startUpRounds: 2,
   searchRounds: 1,
+  searchStretches: 2,
   searchCalls: 600,
   searchSlices: 2,
   warmUpCalls: 600,
@@ -161,7 +166,8 @@ export async function search(
   };
   const order = Array.from({ length: load.slices }, () => variants.map((_, at) => at)).flat();
   const costs = await together(bench, variants, 'searches.mjs', { env }, order);
-  return { costs, received: await receivedSearches(bench, variants) };
+  // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
+  return { costs, received: await receivedSpans(bench, variants, /search/i) };
 }
 
 /**
@@ -199,15 +205,18 @@ export async function together(
   }
 }
 
-/** Client spans of searches that the collector has, once nothing more comes in. */
-async function receivedSearches(bench: Bench, variants: Variant[]): Promise<Map<string, number>> {
-  const received = new Map(variants.map(({ name }) => [name, 0]));
+/** Client spans with such a name that the collector has, once nothing more comes in, by the variant's name. */
+export async function receivedSpans(
+  bench: Bench,
+  variants: Variant[],
+  name: RegExp,
+): Promise<Map<string, number>> {
+  const received = new Map(variants.map((variant) => [variant.name, 0]));
   for (let quietPolls = 0; quietPolls < 3; ) {
     const spans = (await bench.collector.ask('what came?')) as ReceivedSpans;
-    // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
-    for (const { name } of variants)
-      for (const [spanName, count] of Object.entries(spans[name] ?? {}))
-        if (/search/i.test(spanName)) received.set(name, (received.get(name) ?? 0) + count);
+    for (const [variant, before] of received)
+      for (const [spanName, count] of Object.entries(spans[variant] ?? {}))
+        if (name.test(spanName)) received.set(variant, (received.get(variant) ?? before) + count);
     // What an app's last export left in the sockets may come in after its end.
     quietPolls = Object.keys(spans).length > 0 ? 0 : quietPolls + 1;
     await sleep(50);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { measuredEnvironment } from './environment.ts';
+import type { Slice } from './growth.ts';
 import { telemetryEnvironment, type Variant } from './variants.ts';
 
 /** What one run of an app cost, its preload and its last flush included. */
@@ -23,11 +24,12 @@ export interface Cost {
   /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
   heapPeakMiB?: number;
   keptMiB?: number;
-  /** Of the program whose work grows: CPU time of each slice of calls, by series, point and turn. */
-  pointCpuMs?: number[][][];
-  /** Of the program that searches: CPU time of the first searches of the process, and from the first counted one to the end. */
+  /** Of the program whose work grows: its slices of calls by series, point and turn, and how many calls of all had a span. */
+  sliceCpuMs?: Slice[][][];
+  traced?: number;
+  /** Of the program that searches: CPU time of the first searches of the process, and what it had cost when each slice began. */
   firstCpuMs?: number;
-  searchCpuMs?: number;
+  slicesBegan?: Pick<Cost, 'cpuMs' | 'peakMiB'>[];
 }
 
 export interface RunningApp {

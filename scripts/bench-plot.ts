@@ -206,17 +206,12 @@ function drawGroup({ title, unit, bars }: Group, top: number): string[] {
 function drawGrowth(growth: Growth[], top: number): string[] {
   const series = [...new Set(growth.map(({ by }) => by))];
   const chartWidth = (width - 2 * margin - (series.length - 1) * chartGap) / series.length;
-  const largest =
-    Math.max(...growth.map(({ ours, stock }) => Math.max(ours.median, stock.median)), 1e-9) * 1.1;
+  const largest = Math.max(...growth.map(({ ours }) => ours.median), 1e-9) * 1.1;
   const chartTop = top + groupHeadHeight;
   const bottom = chartTop + chartHeight;
   const y = (value: number) => px(bottom - (Math.max(value, 0) / largest) * chartHeight);
   const parts = [
-    `<text class="group" x="${margin}" y="${top + 20}">The same as the work grows, in µs</text>`,
-    `<path class="line ours" d="M${width - margin - 240} ${top + 16}h18"/>`,
-    `<text x="${width - margin - 214}" y="${top + 20}">milvus-otel</text>`,
-    `<path class="line stock" d="M${width - margin - 110} ${top + 16}h18"/>`,
-    `<text x="${width - margin - 84}" y="${top + 20}">stock</text>`,
+    `<text class="group" x="${margin}" y="${top + 20}">A span of milvus-otel as the work grows, in µs</text>`,
   ];
   for (const [at, by] of series.entries()) {
     const rows = growth.filter((row) => row.by === by);
@@ -227,16 +222,11 @@ function drawGrowth(growth: Growth[], top: number): string[] {
         `<path class="grid" d="M${px(left + 26)} ${y(tick)}H${px(left + chartWidth)}"/>`,
         `<text class="quiet end" x="${px(left + 20)}" y="${px(y(tick) + 4)}">${tick}</text>`,
       );
-    for (const kind of ['stock', 'ours'] as const) {
-      const points = rows.map((row, index) => `${x(index)} ${y(row[kind].median)}`);
-      parts.push(
-        `<path class="line ${kind}" d="M${points.join('L')}"/>`,
-        ...points.map(
-          (point) =>
-            `<circle class="${kind}" cx="${point.split(' ')[0]}" cy="${point.split(' ')[1]}" r="3.5"/>`,
-        ),
-      );
-    }
+    const points = rows.map(({ ours }, index) => ({ cx: x(index), cy: y(ours.median) }));
+    parts.push(
+      `<path class="line ours" d="M${points.map(({ cx, cy }) => `${cx} ${cy}`).join('L')}"/>`,
+      ...points.map(({ cx, cy }) => `<circle class="ours" cx="${cx}" cy="${cy}" r="3.5"/>`),
+    );
     for (const [index, { size }] of rows.entries())
       parts.push(
         `<text class="quiet middle" x="${x(index)}" y="${bottom + 18}">${size.toLocaleString('en')}</text>`,

@@ -1,23 +1,21 @@
 // An app whose work grows in the ways of BENCH_SERIES, [[{ operation, clients, collections, inFlight, calls }]], one series of points
-// after the other. When it is told to, it gets ready for the next series; then it takes BENCH_TURNS turns, each when it is told
-// to, and in each makes the calls of each point. It reports the CPU time of these in ms, by series, point and turn, from the
-// first call to the last answer. Before all of them it makes BENCH_WARM_UP calls at the first points.
-import { once } from 'node:events';
-import { writeSync } from 'node:fs';
+// after the other. In each it takes BENCH_TURNS turns, and in each turn makes the calls of each point twice: with spans, and
+// without. It reports the CPU time of both in ms, by series, point and turn, from the first call to the last answer; and
+// how many calls had a span in all. Before all of them it makes BENCH_WARM_UP calls at the first points.
+import { context, createContextKey } from '@opentelemetry/api';
 import { newClient, run, search, withoutHeartbeats } from './load.mjs';
 import { cpuMs, reportAtExit } from './report.mjs';
 
 const [warmUp, turns] = ['BENCH_WARM_UP', 'BENCH_TURNS'].map((name) => Number(process.env[name]));
 const allSeries = JSON.parse(process.env.BENCH_SERIES);
+// As suppressTracing of @opentelemetry/core has it, which is not installed in an app.
+const withoutTracing = context
+  .active()
+  .setValue(createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING'), true);
 const clients = [];
-const pointCpuMs = allSeries.map((points) => points.map(() => []));
-reportAtExit(() => ({ pointCpuMs }));
-process.stdin.once('end', () => process.exit(1));
-
-async function told() {
-  writeSync(3, 'ready\n');
-  await once(process.stdin, 'data');
-}
+const sliceCpuMs = allSeries.map((points) => points.map(() => []));
+let traced = 0;
+reportAtExit(() => ({ sliceCpuMs, traced }));
 
 /** Clients that are not needed before a series do not exist before it. */
 async function connect(count) {
@@ -25,7 +23,7 @@ async function connect(count) {
     // A hundred clients that send their heartbeats at once take longer than all calls of a turn.
     const client = newClient(withoutHeartbeats);
     clients.push(client);
-    await search(client);
+    await context.with(withoutTracing, search, undefined, client);
   }
 }
 
@@ -43,7 +41,8 @@ async function callOnce({ operation, clients: among, collections }) {
   });
   return data.length === 5;
 }
-async function make(point, total = point.calls) {
+
+async function make(point, total) {
   let answered = 0;
   await run(total, point.inFlight, async () => {
     if (await callOnce(point)) answered += 1;
@@ -51,25 +50,40 @@ async function make(point, total = point.calls) {
   if (answered !== total) throw new Error(`${answered} of ${total} calls were answered`);
 }
 
-await connect(1);
-// In turn, so that V8 has seen both operations when it compiles what they share.
-const WARM_UP_SLICE = 100;
-for (let done = 0, at = 0; done < warmUp; done += WARM_UP_SLICE, at += 1)
-  await make(allSeries[at % allSeries.length][0], WARM_UP_SLICE);
-for (const [at, points] of allSeries.entries()) {
-  await told();
-  await connect(Math.max(...points.map((point) => point.clients)));
-  for (const point of points) await make(point);
-  for (let turn = 0; turn < turns; turn += 1) {
-    await told();
-    for (let step = 0; step < points.length; step += 1) {
-      // Beginning with another one each time: what a turn begins with finds the processor's caches cold.
-      const point = (turn + step) % points.length;
-      const beforeMs = cpuMs();
-      await make(points[point]);
-      pointCpuMs[at][point].push(cpuMs() - beforeMs);
-    }
-  }
+/** Gives the CPU time that it took, in ms. */
+async function makeTraced(point, total = point.calls) {
+  traced += total;
+  const beforeMs = cpuMs();
+  await make(point, total);
+  return cpuMs() - beforeMs;
 }
-process.stdin.destroy();
+
+async function makeUntraced(point, total = point.calls) {
+  const beforeMs = cpuMs();
+  await context.with(withoutTracing, make, undefined, point, total);
+  return cpuMs() - beforeMs;
+}
+
+await connect(1);
+// In turn, so that V8 has seen both operations, with spans and without, when it compiles what they share.
+const WARM_UP_SLICE = 100;
+for (let done = 0, at = 0; done < warmUp; done += WARM_UP_SLICE, at += 1) {
+  const [point] = allSeries[(at >> 1) % allSeries.length];
+  await (at % 2 === 0 ? makeTraced : makeUntraced)(point, WARM_UP_SLICE);
+}
+for (const [at, points] of allSeries.entries()) {
+  await connect(Math.max(...points.map((point) => point.clients)));
+  for (const point of points) await makeTraced(point);
+  for (let turn = 0; turn < turns; turn += 1)
+    for (let step = 0; step < points.length; step += 1) {
+      // Beginning with another one each time, so that what follows on what is the same for all in the end.
+      const place = (turn + step) % points.length;
+      const point = points[place];
+      const slice = {};
+      if (turn % 2 === 0) slice.traced = await makeTraced(point);
+      slice.untraced = await makeUntraced(point);
+      slice.traced ??= await makeTraced(point);
+      sliceCpuMs[at][place].push(slice);
+    }
+}
 await Promise.all(clients.map((client) => client.closeConnection()));

@@ -6,13 +6,15 @@ export function cpuMs() {
   return (user + system) / 1000;
 }
 
+export const costSoFar = () => ({ cpuMs: cpuMs(), peakMiB: peakKiB() / 1024 });
+
 /**
  * At the end of the process writes { cpuMs, peakMiB, ...more() } as JSON to file descriptor 3, which the bench reads. To be called
  * from the app, so that the handler runs after those of a preload: their last work counts too.
  */
 export function reportAtExit(more = () => ({})) {
   process.on('exit', () => {
-    writeSync(3, JSON.stringify({ cpuMs: cpuMs(), peakMiB: peakKiB() / 1024, ...more() }));
+    writeSync(3, JSON.stringify({ ...costSoFar(), ...more() }));
   });
 }
 

@@ -1,11 +1,11 @@
 // An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each when it is told to; before
-// them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled. It reports, in ms, the CPU time
-// from the first part to its end, and that of the first BENCH_FIRST searches of all. BENCH_SLOWLY=1: it runs so much more
-// slowly than usual that there are no heartbeats, and that an answer may take minutes.
+// them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled. It reports the CPU time and the peak
+// memory of the process when each part began, and the CPU time in ms of the first BENCH_FIRST searches of all.
+// BENCH_SLOWLY=1: it runs so much more slowly than usual that there are no heartbeats, and that an answer may take minutes.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { newClient, run, search, withoutHeartbeats } from './load.mjs';
-import { cpuMs, reportAtExit } from './report.mjs';
+import { costSoFar, cpuMs, reportAtExit } from './report.mjs';
 
 const [calls, inFlight, slices, warmUp, first] = [
   'BENCH_CALLS',
@@ -17,8 +17,8 @@ const [calls, inFlight, slices, warmUp, first] = [
 const client = newClient(process.env.BENCH_SLOWLY === '1' ? { ...withoutHeartbeats, timeout: 600_000 } : {});
 let answered = 0;
 let firstCpuMs = 0;
-let cpuBeforeMs = 0;
-reportAtExit(() => ({ answered, firstCpuMs, searchCpuMs: cpuMs() - cpuBeforeMs }));
+const slicesBegan = [];
+reportAtExit(() => ({ answered, firstCpuMs, slicesBegan }));
 // The bench is gone: so are we.
 process.stdin.once('end', () => process.exit(1));
 
@@ -36,7 +36,7 @@ answered = 0;
 for (let slice = 0; slice < slices; slice += 1) {
   writeSync(3, 'ready\n');
   await once(process.stdin, 'data');
-  if (slice === 0) cpuBeforeMs = cpuMs();
+  slicesBegan.push(costSoFar());
   await run(calls / slices, inFlight, count);
 }
 process.stdin.destroy();

@@ -5,10 +5,10 @@ import { SpanKind, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { attributeBytes, attributeTime, type CallFrame, differences } from '../../bench/cpu-profile.ts';
-import { addedAtPoints, type Growth } from '../../bench/growth.ts';
+import { type Growth, rowsOf, type Series } from '../../bench/growth.ts';
 import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
 import { selfCosts, spoilt } from '../../bench/instructions.ts';
-import type { Row } from '../../bench/measures.ts';
+import { type Row, stretchesOf } from '../../bench/measures.ts';
 import { type Results, writtenInto } from '../../bench/results.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
 import { added, ratios, spread } from '../../bench/statistics.ts';
@@ -64,11 +64,9 @@ const growthRow = (size: number, oursToBasis: number | undefined): Growth => ({
   operation: 'search',
   size,
   isBasis: size === 1,
-  none: one(300),
+  untraced: one(300),
   ours: one(40),
-  stock: one(100),
   oursToBasis,
-  stockToBasis: 1,
 });
 const results: Results = {
   rows: [startUpRow, { ...startUpRow, measure: 'cpu', what: 'CPU added per search', unit: 'µs' }],
@@ -104,38 +102,55 @@ test('a cost that grows by more than half from the basis of its series is not fl
   for (const drowned of [-0.5, undefined]) {
     const unknown = growthRow(10, drowned);
     assert.equal(isFlat(unknown), false, 'noise that is larger than the cost shows nothing');
-    assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| × 1\.00 \|.*\| not met \|/);
-    assert.match(markdown(growthTable([growthRow(1, 1)])), /\| basis \|.*\| basis \| {2}\| {2}\|/);
+    assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| not met \|/);
+    assert.match(markdown(growthTable([growthRow(1, 1)])), /\| basis \| {2}\| {2}\|/);
   }
 });
 
-test('what is added as the work grows is told by the processes themselves, turn by turn', () => {
-  // By round, point and turn. All of the second turn is slow, and the second process without a preload is quicker than the first.
-  const without = [
+test('a stretch of searches ends where the next one begins, and the last one with the process', () => {
+  const at = (cpuMs: number, peakMiB: number) => ({ cpuMs, peakMiB });
+  const slicesBegan = [at(100, 50), at(110, 51), at(125, 52), at(130, 53)];
+  assert.deepEqual(stretchesOf({ wallMs: 1000, ...at(150, 60), slicesBegan }, 2), [at(25, 52), at(25, 60)]);
+  assert.deepEqual(stretchesOf({ wallMs: 1000, ...at(150, 60), slicesBegan }, 1), [at(50, 60)]);
+});
+
+test('what a span costs as the work grows is told by the turns of each process', () => {
+  const series: Series = {
+    what: 'clients',
+    points: [1, 10].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
+    basis: 0,
+    size: ({ clients }) => clients,
+  };
+  /** A slice is 64 calls. */
+  const slice = (untracedUs: number, addedUs: number) => ({
+    untraced: (untracedUs * 64) / 1000,
+    traced: ((untracedUs + addedUs) * 64) / 1000,
+  });
+  // By round, point and turn. The second turn is slow, the second process quicker than the first.
+  const rows = rowsOf(series, [
     [
-      [300, 400, 310],
-      [320, 420, 330],
+      [slice(300, 40), slice(600, 41), slice(310, 39)],
+      [slice(320, 50), slice(640, 51), slice(330, 49)],
     ],
     [
-      [270, 280, 290],
-      [290, 300, 310],
+      [slice(250, 60), slice(400, 59), slice(260, 61)],
+      [slice(270, 70), slice(440, 71), slice(280, 69)],
     ],
-  ];
-  const withPreload = [
-    [
-      [350, 450, 360],
-      [375, 475, 385],
-    ],
-    [
-      [350, 360, 370],
-      [375, 385, 395],
-    ],
-  ];
-  const atPoints = [
-    { median: 65, min: 50, max: 80, count: 2 },
-    { median: 70, min: 55, max: 85, count: 2 },
-  ];
-  for (const basis of [0, 1]) assert.deepEqual(addedAtPoints(withPreload, without, basis), atPoints);
+  ]);
+  const rounded = rows.map(({ untraced, ours, oursToBasis, isBasis, size }) =>
+    [untraced.median, ours.median, ours.min, ours.max, (oursToBasis ?? 0) * 100]
+      .map(Math.round)
+      .concat(Number(isBasis), size),
+  );
+  assert.deepEqual(rounded, [
+    [285, 50, 40, 60, 100, 1, 1],
+    [305, 60, 50, 70, 120, 0, 10],
+  ]);
+  const drowned = rowsOf(series, [[[slice(300, -1)], [slice(300, 5)]]]);
+  assert.deepEqual(
+    drowned.map(({ oursToBasis }) => oursToBasis),
+    [undefined, undefined],
+  );
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {
