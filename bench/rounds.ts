@@ -7,6 +7,7 @@ import type { Variant } from './variants.ts';
 /** How much is run. */
 export interface Plan {
   startUpRounds: number;
+  /** Sets of processes. */
   searchRounds: number;
   /** Of each process, one after the other. */
   searchStretches: number;
@@ -112,7 +113,7 @@ export async function rounds(
   return costs;
 }
 
-export function rotated<T>(values: T[], by: number): T[] {
+function rotated<T>(values: T[], by: number): T[] {
   return values.map((_, at) => values[(at + by) % values.length] as T);
 }
 
@@ -214,9 +215,9 @@ export async function receivedSpans(
   const received = new Map(variants.map((variant) => [variant.name, 0]));
   for (let quietPolls = 0; quietPolls < 3; ) {
     const spans = (await bench.collector.ask('what came?')) as ReceivedSpans;
-    for (const [variant, before] of received)
+    for (const variant of received.keys())
       for (const [spanName, count] of Object.entries(spans[variant] ?? {}))
-        if (name.test(spanName)) received.set(variant, (received.get(variant) ?? before) + count);
+        if (name.test(spanName)) received.set(variant, (received.get(variant) as number) + count);
     // What an app's last export left in the sockets may come in after its end.
     quietPolls = Object.keys(spans).length > 0 ? 0 : quietPolls + 1;
     await sleep(50);
