@@ -3,7 +3,7 @@ import { type Spread, spread } from './statistics.ts';
 import type { Variant } from './variants.ts';
 
 /** A way to call. */
-export interface Point {
+interface Point {
   operation: 'search' | 'query';
   clients: number;
   collections: number;

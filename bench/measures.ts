@@ -158,7 +158,7 @@ export interface Stretch {
 }
 
 /** By the variant's name. */
-export type Stretches = Map<string, Stretch[]>;
+type Stretches = Map<string, Stretch[]>;
 
 /** CPU time of one search in µs. */
 export const cpuOfSearch =
@@ -166,7 +166,7 @@ export const cpuOfSearch =
   ({ cpuMs }: Stretch): number =>
     (cpuMs * 1000) / calls;
 
-export interface SearchLoad {
+interface SearchLoad {
   /** Sets of processes. */
   count: number;
   /** Of each process. */
@@ -204,9 +204,9 @@ export async function searchCosts(
 export function stretchesOf({ slicesBegan = [], ...end }: Cost, count: number): Stretch[] {
   const slices = slicesBegan.length / count;
   return Array.from({ length: count }, (_, at) => {
-    const begin = slicesBegan[at * slices] as Stretch;
+    const { cpuMs: beganMs } = slicesBegan[at * slices] as Pick<Cost, 'cpuMs'>;
     const { cpuMs, peakMiB } = slicesBegan[(at + 1) * slices] ?? end;
-    return { cpuMs: cpuMs - begin.cpuMs, peakMiB };
+    return { cpuMs: cpuMs - beganMs, peakMiB };
   });
 }
 

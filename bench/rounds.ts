@@ -26,7 +26,7 @@ export interface Plan {
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
-  /** Of each process, in each series: a slice of calls at each point. */
+  /** Of each process, in each series: at each point a slice of calls with spans, and one without. */
   growthTurns: number;
   /** Of each process, at the first points. */
   growthWarmUp: number;

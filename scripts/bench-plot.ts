@@ -46,7 +46,6 @@ const style = `
   .floor { fill: #d5d9e2; }
   .line { fill: none; stroke-width: 2.5; }
   .line.ours { fill: none; stroke: #3b5bdb; }
-  .line.stock { fill: none; stroke: #98a2b3; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6e9ef; }
     .quiet { fill: #98a2b3; }
@@ -57,7 +56,6 @@ const style = `
     .stock { fill: #667085; }
     .floor { fill: #3d4757; }
     .line.ours { stroke: #7c9bff; }
-    .line.stock { stroke: #667085; }
   }`;
 
 type Kind = 'ours' | 'stock' | 'floor';

@@ -16,6 +16,8 @@ const clients = [];
 const sliceCpuMs = allSeries.map((points) => points.map(() => []));
 let traced = 0;
 reportAtExit(() => ({ sliceCpuMs, traced }));
+// The bench is gone: so are we.
+process.stdin.resume().once('end', () => process.exit(1));
 
 /** Clients that are not needed before a series do not exist before it. */
 async function connect(count) {
@@ -50,17 +52,16 @@ async function make(point, total) {
   if (answered !== total) throw new Error(`${answered} of ${total} calls were answered`);
 }
 
-/** Gives the CPU time that it took, in ms. */
-async function makeTraced(point, total = point.calls) {
-  traced += total;
-  const beforeMs = cpuMs();
-  await make(point, total);
-  return cpuMs() - beforeMs;
-}
+const ways = {
+  traced: make,
+  untraced: (point, total) => context.with(withoutTracing, make, undefined, point, total),
+};
 
-async function makeUntraced(point, total = point.calls) {
+/** CPU time in ms of making calls in one of the ways. */
+async function cost(way, point, total = point.calls) {
+  if (way === 'traced') traced += total;
   const beforeMs = cpuMs();
-  await context.with(withoutTracing, make, undefined, point, total);
+  await ways[way](point, total);
   return cpuMs() - beforeMs;
 }
 
@@ -69,21 +70,20 @@ await connect(1);
 const WARM_UP_SLICE = 100;
 for (let done = 0, at = 0; done < warmUp; done += WARM_UP_SLICE, at += 1) {
   const [point] = allSeries[(at >> 1) % allSeries.length];
-  await (at % 2 === 0 ? makeTraced : makeUntraced)(point, WARM_UP_SLICE);
+  await cost(at % 2 === 0 ? 'traced' : 'untraced', point, WARM_UP_SLICE);
 }
 for (const [at, points] of allSeries.entries()) {
   await connect(Math.max(...points.map((point) => point.clients)));
-  for (const point of points) await makeTraced(point);
+  for (const point of points) await cost('traced', point);
   for (let turn = 0; turn < turns; turn += 1)
     for (let step = 0; step < points.length; step += 1) {
       // Beginning with another one each time, so that what follows on what is the same for all in the end.
       const place = (turn + step) % points.length;
-      const point = points[place];
       const slice = {};
-      if (turn % 2 === 0) slice.traced = await makeTraced(point);
-      slice.untraced = await makeUntraced(point);
-      slice.traced ??= await makeTraced(point);
+      for (const way of turn % 2 === 0 ? ['traced', 'untraced'] : ['untraced', 'traced'])
+        slice[way] = await cost(way, points[place]);
       sliceCpuMs[at][place].push(slice);
     }
 }
+process.stdin.destroy();
 await Promise.all(clients.map((client) => client.closeConnection()));
