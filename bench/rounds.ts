@@ -37,8 +37,8 @@ export interface Plan {
 
 export const fullPlan: Plan = {
   startUpRounds: 15,
-  searchRounds: 5,
-  searchStretches: 3,
+  searchRounds: 3,
+  searchStretches: 5,
   searchCalls: 6000,
   searchSlices: 12,
   warmUpCalls: 12_000,
@@ -47,12 +47,12 @@ export const fullPlan: Plan = {
   floorCalls: 3000,
   floorWarmUpCalls: 12_000,
   memoryRounds: 15,
-  memoryCalls: 1000,
+  memoryCalls: 600,
   growthRounds: 3,
-  growthTurns: 48,
+  growthTurns: 32,
   // Two thirds of them are searches.
   growthWarmUp: 12_000,
-  peerSearchRounds: 3,
+  peerSearchRounds: 2,
   burstRounds: 3,
   burstCalls: 5000,
 };

@@ -1,13 +1,13 @@
-import { parseArgs } from 'node:util';
+import { once } from 'node:events';
 import {
-  type handleUnaryCall,
-  type Metadata,
-  type MethodDefinition,
-  Server,
-  ServerCredentials,
-  status,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+  createServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { parseArgs } from 'node:util';
+import { type MethodDefinition, status } from '@grpc/grpc-js';
 import { DataType, getGRPCService } from '@zilliz/milvus2-sdk-node';
 import { announce } from './side-process.ts';
 
@@ -104,71 +104,118 @@ export interface StubMilvus {
   stop(): Promise<void>;
 }
 
+/** Before a message of gRPC: whether it is compressed, and its length in 32 bits. */
+const FRAME_BYTES = 5;
+
+function framed(message: Buffer): Buffer {
+  const frame = Buffer.alloc(FRAME_BYTES + message.length);
+  frame.writeUInt32BE(message.length, 1);
+  message.copy(frame, FRAME_BYTES);
+  return frame;
+}
+
+/** The frame of the answer to a request; a fixed one is made once. Undefined: there is no such method here. */
+type Answer = Buffer | ((body: Buffer) => Buffer);
+
+/** By path, such as `/milvus.proto.milvus.MilvusService/Search`. */
+function answers(): Map<string, Answer> {
+  const byPath = new Map<string, Answer>();
+  const { service } = getGRPCService(
+    { serviceName: 'milvus.proto.milvus.MilvusService' },
+    { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true },
+  ) as unknown as { service: Record<string, MethodDefinition<any, any>> };
+  for (const [method, answer] of Object.entries(ANSWERS)) {
+    const { path, requestDeserialize, responseSerialize } = service[method] as MethodDefinition<any, any>;
+    byPath.set(
+      path,
+      typeof answer === 'function'
+        ? (body) => framed(responseSerialize(answer(requestDeserialize(body.subarray(FRAME_BYTES)))))
+        : framed(responseSerialize(answer)),
+    );
+  }
+  return byPath;
+}
+
 /**
  * A gRPC server that speaks Milvus' protocol as the installed SDK defines it, and answers Connect, GetVersion,
  * CheckHealth, DescribeCollection, Search, Query and Insert with fixed values, any other call with UNIMPLEMENTED.
- * Fixed answers are encoded once and their requests are not decoded, so that it is never what a measurement waits for.
+ * Fixed answers are encoded once and their requests are not decoded; and it does no more of gRPC than an answer takes, with
+ * HTTP/2 as Node has it: so that it is never what a measurement waits for.
  * `port` 0 (the default) takes a free one; a busy port rejects, naming it.
  */
 export async function startStubMilvus(
   options: { port?: number; record?: boolean } = {},
 ): Promise<StubMilvus> {
   const calls: StubCall[] = [];
-  const server = new Server({
-    'grpc.max_receive_message_length': -1,
-    'grpc.max_concurrent_streams': 100_000,
+  const known = answers();
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer({ settings: { maxConcurrentStreams: 100_000 } });
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+    // A client that goes without a word is no matter of ours.
+    session.on('error', () => {});
   });
-  for (const serviceName of ['MilvusService', 'ClientTelemetryService']) {
-    const { service } = getGRPCService(
-      { serviceName: `milvus.proto.milvus.${serviceName}` },
-      { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true },
-    ) as unknown as { service: Record<string, MethodDefinition<any, any>> };
-    const definitions: Record<string, MethodDefinition<any, any>> = {};
-    const handlers: UntypedServiceImplementation = {};
-    for (const [method, definition] of Object.entries(service)) {
-      if (definition.requestStream || definition.responseStream) continue;
-      const answer = ANSWERS[method];
-      const fixed =
-        answer === undefined || typeof answer === 'function'
-          ? undefined
-          : definition.responseSerialize(answer as any);
-      definitions[method] = fixed
-        ? { ...definition, requestDeserialize: asIs, responseSerialize: asIs }
-        : definition;
-      const handle: handleUnaryCall<any, any> = (call, respond) => {
-        if (options.record) calls.push({ method, metadata: headersOf(call.metadata) });
-        if (fixed) respond(null, fixed);
-        else if (typeof answer === 'function') respond(null, answer(call.request));
-        else respond({ code: status.UNIMPLEMENTED, details: `unknown method ${method}` });
-      };
-      handlers[method] = handle;
+  server.on('stream', (stream, headers) => {
+    const path = String(headers[':path']);
+    const method = path.slice(path.lastIndexOf('/') + 1);
+    if (options.record) calls.push({ method, metadata: metadataOf(headers) });
+    const answer = known.get(path);
+    stream.on('error', () => {});
+    if (typeof answer === 'function') {
+      void stream.toArray().then(
+        (chunks) => respond(stream, answer(Buffer.concat(chunks))),
+        () => {},
+      );
+      return;
     }
-    server.addService(definitions, handlers);
-  }
-  const asked = `127.0.0.1:${options.port ?? 0}`;
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(asked, ServerCredentials.createInsecure(), (error, bound) =>
-      error
-        ? reject(new Error(`The stub Milvus cannot listen on ${asked}: ${error.message}`))
-        : resolve(bound),
-    );
+    stream.resume();
+    stream.once('end', () => {
+      if (answer === undefined) refuse(stream, method);
+      else respond(stream, answer);
+    });
   });
+  const port = options.port ?? 0;
+  try {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+  } catch (error) {
+    throw new Error(`The stub Milvus cannot listen on 127.0.0.1:${port}: ${(error as Error).message}`);
+  }
   return {
-    address: `127.0.0.1:${port}`,
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     calls: () => [...calls],
-    // Not the graceful tryShutdown: it waits for clients that keep their connection open.
-    stop: async () => server.forceShutdown(),
+    // Clients keep their connections open: these end with the server.
+    stop: async () => {
+      server.close();
+      for (const session of sessions) session.destroy();
+    },
   };
 }
 
-function asIs(message: Buffer): Buffer {
-  return message;
+const HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' };
+const OK = { 'grpc-status': String(status.OK) };
+
+function respond(stream: ServerHttp2Stream, frame: Buffer): void {
+  stream.respond(HEADERS, { waitForTrailers: true });
+  stream.once('wantTrailers', () => stream.sendTrailers(OK));
+  stream.end(frame);
+}
+
+function refuse(stream: ServerHttp2Stream, method: string): void {
+  const refusal = { 'grpc-status': String(status.UNIMPLEMENTED), 'grpc-message': `unknown method ${method}` };
+  stream.respond({ ...HEADERS, ...refusal }, { endStream: true });
+}
+
+function metadataOf(headers: IncomingHttpHeaders): Record<string, string[]> {
+  const own = Object.entries(headers).filter(([name]) => !name.startsWith(':'));
+  return headersOf(Object.fromEntries(own.map(([name, value]) => [name, [value].flat()])));
 }
 
 /** Every header as it came, by lower-case name. */
-export function headersOf(metadata: Metadata): Record<string, string[]> {
+export function headersOf(received: Record<string, unknown[]>): Record<string, string[]> {
   const headers: Record<string, string[]> = {};
-  for (const [name, values] of Object.entries(metadata.toJSON())) {
+  for (const [name, values] of Object.entries(received)) {
     const texts = values.map(String);
     // Node's HTTP/2 joins repeated headers with a comma, and a traceparent itself never holds one.
     headers[name] = name === 'traceparent' ? texts.flatMap((text) => text.split(/\s*,\s*/)) : texts;

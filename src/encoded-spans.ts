@@ -12,7 +12,7 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { LeanSpan, type SpanShape } from './lean-span.ts';
 import { messages } from './protobuf.ts';
 import { PAIR_BYTES, TRACE_ID_BYTES } from './random-ids.ts';
-import type { SpanBatch } from './span-batch.ts';
+import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
 
 /** A field's number and wire type, as they stand before each value. */
 const tag = (field: number, wireType: 0 | 1 | 2 | 5): number => (field << 3) | wireType;
@@ -63,12 +63,38 @@ const ROOM = 9 / 8;
 /** How much the last group of each scope held: the next one will probably hold about as much. */
 const usualBytes = new WeakMap<InstrumentationScope, number>();
 
+/**
+ * A buffer for each use that is free again. V8 counts the buffers of a batch among what is old before it is done with; from then
+ * on they are freed with the next full collection only, and until then the process grows by them.
+ */
+const spares = new WeakMap<object, Buffer>();
+/** What an unusual batch took is not kept. */
+const LARGEST_SPARE = FULL_BATCH_BYTES;
+
+/** A buffer that is nobody else's. @param least bytes that it has room for */
+function takeBuffer(use: object, least: number): Buffer {
+  const spare = spares.get(use);
+  if (spare === undefined || spare.length < least) return Buffer.allocUnsafe(Math.ceil(least * ROOM));
+  spares.delete(use);
+  return spare;
+}
+
+function giveBack(use: object, buffer: Buffer): void {
+  const kept = spares.get(use)?.length ?? 0;
+  if (buffer.length > kept && buffer.length <= LARGEST_SPARE) spares.set(use, buffer);
+}
+
+/** What the buffers of requests are kept by; those of spans, by their scope. */
+const REQUESTS = {};
+
 export class EncodedSpans implements SpanBatch<EncodedSpans> {
   count = 0;
   bytes = 0;
   /** In the order in which they were begun. */
   readonly #groups: Group[] = [];
   #current: Group | undefined;
+  /** That of the last request that was made. */
+  #request: Buffer | undefined;
 
   get resource(): SettledResource | undefined {
     return this.#groups[0]?.resource;
@@ -106,11 +132,13 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     });
   }
 
-  /** The body of an ExportTraceServiceRequest. */
+  /** The body of an ExportTraceServiceRequest; good until discard(). */
   request(): Uint8Array {
     this.#writeAllPending();
-    out = Buffer.allocUnsafe(
-      this.#groups.reduce((total, { length }) => total + length + FIRST_CAPACITY_BYTES, 0),
+    const heads = this.#groups.length * FIRST_CAPACITY_BYTES;
+    out = takeBuffer(
+      REQUESTS,
+      this.#groups.reduce((total, { length }) => total + length, heads),
     );
     at = 0;
     for (const resource of new Set(this.#groups.map((group) => group.resource))) {
@@ -125,12 +153,20 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
         if (resource.schemaUrl) writeText(tag(3, BYTES), resource.schemaUrl);
       });
     }
+    this.#request = out;
     return out.subarray(0, at);
   }
 
   close(): void {
     this.#writeAllPending();
     for (const { scope, length } of this.#groups) usualBytes.set(scope, length);
+  }
+
+  discard(): void {
+    for (const { scope, bytes } of this.#groups.splice(0)) giveBack(scope, bytes);
+    this.#current = undefined;
+    if (this.#request !== undefined) giveBack(REQUESTS, this.#request);
+    this.#request = undefined;
   }
 
   halves(): [EncodedSpans, EncodedSpans] {
@@ -180,7 +216,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     if (current !== undefined && current.scope === scope && current.resource === resource) return current;
     let group = this.#groups.find((each) => each.scope === scope && each.resource === resource);
     if (group === undefined) {
-      const bytes = Buffer.allocUnsafe(Math.ceil((usualBytes.get(scope) ?? FIRST_CAPACITY_BYTES) * ROOM));
+      const bytes = takeBuffer(scope, usualBytes.get(scope) ?? FIRST_CAPACITY_BYTES);
       group = { resource, scope, bytes, length: 0, count: 0, pending: [] };
       this.#groups.push(group);
     }

@@ -2,6 +2,12 @@
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 
+/**
+ * A batch is full with so many bytes, however few its spans are. Collectors take 4 MiB over gRPC unless they are told otherwise,
+ * web servers before them 1 MiB over HTTP (nginx); one span more may be large itself.
+ */
+export const FULL_BATCH_BYTES = 512 * 1_024;
+
 /** @typeParam Self what it is cut into */
 export interface SpanBatch<Self = unknown> {
   /** Spans in it. */
@@ -15,6 +21,8 @@ export interface SpanBatch<Self = unknown> {
   close(): void;
   /** Two batches that have its spans; for one of at least two. */
   halves(): [Self, Self];
+  /** Nobody will ask for its spans again. */
+  discard(): void;
 }
 
 /** Of a span without its texts: names, ids and times are longer than what they say. */
@@ -43,6 +51,8 @@ export class SpanList implements SpanBatch<SpanList> {
   }
 
   close(): void {}
+
+  discard(): void {}
 
   halves(): [SpanList, SpanList] {
     const middle = this.count >>> 1;

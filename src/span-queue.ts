@@ -5,7 +5,7 @@
  */
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Rejection } from './partial-success.ts';
-import type { SpanBatch } from './span-batch.ts';
+import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
 
 /** What became of one batch. */
 export type Outcome =
@@ -28,12 +28,6 @@ export interface QueueLimits {
   /** Longest a span waits before its batch is sent, in ms. */
   scheduleDelayMs: number;
 }
-
-/**
- * A batch is full with so many bytes, however few its spans are. Collectors take 4 MiB over gRPC unless they are told otherwise,
- * web servers before them 1 MiB over HTTP (nginx); one span more may be large itself.
- */
-export const FULL_BATCH_BYTES = 512 * 1_024;
 
 /** A span may have as many on average. With the default queue, that is 64 MiB. */
 export const SPAN_BYTES = 8 * 1_024;
@@ -179,6 +173,12 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#bytes -= bytes;
   }
 
+  /** Its fate is known, and it is nobody's any more. */
+  #forget(batch: Batch): void {
+    this.#leaves(batch);
+    batch.discard();
+  }
+
   #schedule(): void {
     if (this.#onTheWay.size > 0) return;
     // While the collector is away, a full batch waits for the next attempt like any other.
@@ -240,7 +240,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       return;
     }
     if (outcome.kind === 'accepted') {
-      this.#leaves(batch);
+      this.#forget(batch);
       this.#retryDelayMs = 0;
       if (outcome.rejected !== undefined) {
         this.lost += outcome.rejected.count;
@@ -250,8 +250,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     } else {
       this.trouble = outcome.reason;
       if (outcome.kind === 'refused') {
-        this.#leaves(batch);
         this.lost += batch.count;
+        this.#forget(batch);
       } else {
         this.#waiting.unshift(batch);
         this.#retryDelayMs = Math.min(delayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);

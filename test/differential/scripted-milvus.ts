@@ -232,7 +232,7 @@ function scripted(
 ): handleUnaryCall<any, any> {
   return (call: ServerUnaryCall<any, any>, respond: sendUnaryData<any>) => {
     const { request } = call;
-    record({ behaviour, rpc, headers: headersOf(call.metadata), request });
+    record({ behaviour, rpc, headers: headersOf(call.metadata.toJSON()), request });
     const succeed = () => respond(null, answer(definition, SUCCESS, CONTENT[rpc]?.(request)));
     // flushed: or else the SDK would ask again for ever.
     const refuse = () => respond(null, answer(definition, NOT_EXISTS, { flushed: true }));

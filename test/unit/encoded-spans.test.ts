@@ -8,6 +8,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { type ReadableSpan, TracerProvider } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
 import { EncodedSpans } from '../../src/encoded-spans.ts';
+import { FULL_BATCH_BYTES } from '../../src/span-batch.ts';
 
 function encode(spans: readonly ReadableSpan[]): Uint8Array {
   const batch = new EncodedSpans();
@@ -287,6 +288,57 @@ test('a part shares no memory with the batch that it comes from', () => {
   const [part] = batch.parts();
   assert.ok(part !== undefined);
   assert.equal(part.bytes.byteLength, part.bytes.buffer.byteLength);
+});
+
+test('buffers of a batch that is done with are used again, and nothing of it is sent once more', (t) => {
+  const { provider, spans } = makeProvider({ 'service.name': 'again' });
+  const tracer = provider.getTracer('again');
+  for (const length of [90_000, 10, 80_000])
+    tracer.startSpan(`of ${length}`, { attributes: { text: 'x'.repeat(length) } }).end();
+  const expected = spans.map((span) =>
+    Buffer.from(ProtobufTraceSerializer.serializeRequest([span]) ?? []).toString('hex'),
+  );
+  const [long, short, shorter] = spans as [ReadableSpan, ReadableSpan, ReadableSpan];
+  const fill = (span: ReadableSpan) => {
+    const batch = new EncodedSpans();
+    batch.add(span);
+    batch.close();
+    return batch;
+  };
+  const hex = (body: Uint8Array) => Buffer.from(body).toString('hex');
+
+  const done = fill(long);
+  assert.equal(hex(done.request()), expected[0]);
+  done.discard();
+  const allocate = t.mock.method(Buffer, 'allocUnsafe');
+  const first = fill(short);
+  const firstBody = first.request();
+  assert.equal(allocate.mock.callCount(), 0);
+  // Of two at a time, each has its own.
+  const second = fill(shorter);
+  const secondBody = second.request();
+  assert.notEqual(allocate.mock.callCount(), 0);
+  allocate.mock.restore();
+  assert.equal(hex(firstBody), expected[1]);
+  assert.equal(hex(secondBody), expected[2]);
+  first.discard();
+  assert.equal(hex(fill(long).request()), expected[0]);
+  assert.equal(hex(secondBody), expected[2], 'what is on its way is not written over');
+  assert.equal(first.request().length, 0, 'what is done with has no spans');
+});
+
+test('a buffer that one large span has made large is not kept', (t) => {
+  const { provider, spans } = makeProvider();
+  const tracer = provider.getTracer('large');
+  tracer.startSpan('large', { attributes: { text: 'x'.repeat(FULL_BATCH_BYTES) } }).end();
+  tracer.startSpan('small').end();
+  const [large, small] = spans as [ReadableSpan, ReadableSpan];
+  const batch = new EncodedSpans();
+  batch.add(large);
+  batch.discard();
+  const allocate = t.mock.method(Buffer, 'allocUnsafe');
+  new EncodedSpans().add(small);
+  assert.equal(allocate.mock.callCount(), 1);
 });
 
 test('what changes after a span has ended does not change what is sent', () => {

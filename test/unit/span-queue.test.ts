@@ -4,14 +4,8 @@ import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
 import { EncodedSpans } from '../../src/encoded-spans.ts';
 import { readSettings } from '../../src/settings.ts';
-import { SpanList } from '../../src/span-batch.ts';
-import {
-  FULL_BATCH_BYTES,
-  type Outcome,
-  type QueueLimits,
-  SPAN_BYTES,
-  SpanQueue,
-} from '../../src/span-queue.ts';
+import { FULL_BATCH_BYTES, SpanList } from '../../src/span-batch.ts';
+import { type Outcome, type QueueLimits, SPAN_BYTES, SpanQueue } from '../../src/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER: Outcome = { kind: 'later', reason: 'connect ECONNREFUSED' };
