@@ -105,12 +105,32 @@ export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
       return results;
     },
   );
-  return SERIES.flatMap((series, at) => {
-    const slices = (costs.get(ours.name) ?? []).map(
-      (cost) => (cost.sliceCpuMs as Slice[][][])[at] as Slice[][],
-    );
-    return rowsOf(series, slices);
-  });
+  const processes = (costs.get(ours.name) ?? []).map((cost) =>
+    pooled(SERIES, cost.sliceCpuMs as Slice[][][]),
+  );
+  return SERIES.flatMap((series, at) =>
+    rowsOf(
+      series,
+      processes.map((slices) => slices[at] as Slice[][]),
+    ),
+  );
+}
+
+/**
+ * What one process measured, where a point that several series have gets the turns of all of them.
+ *
+ * @param slices by series, point and turn; the result as well
+ */
+export function pooled(allSeries: readonly Pick<Series, 'points'>[], slices: Slice[][][]): Slice[][][] {
+  const keyOf = ({ operation, clients, collections, inFlight }: Point) =>
+    [operation, clients, collections, inFlight].join();
+  const all = new Map<string, Slice[]>();
+  for (const [at, { points }] of allSeries.entries())
+    for (const [place, point] of points.entries()) {
+      const key = keyOf(point);
+      all.set(key, [...(all.get(key) ?? []), ...((slices[at] as Slice[][])[place] as Slice[])]);
+    }
+  return allSeries.map(({ points }) => points.map((point) => all.get(keyOf(point)) as Slice[]));
 }
 
 /** The CPU time in ms of the calls of one turn at one point, with spans and without. */

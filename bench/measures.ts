@@ -310,15 +310,15 @@ async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
   const lost = new Map<string, number[]>(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < burstRounds; round += 1) {
     bench.progress('burst', round + 1, burstRounds);
-    for (const variant of variants) {
-      const load = { calls: burstCalls, slices: 1, inFlight: burstCalls, warmUp: 1 };
-      const { costs, received } = await search(bench, [variant], load);
-      const answered = costs[0]?.answered;
+    const load = { calls: burstCalls, slices: 1, inFlight: burstCalls, warmUp: 1 };
+    const { costs, received } = await search(bench, variants, load);
+    for (const [at, { name }] of variants.entries()) {
+      const answered = costs[at]?.answered;
       if (answered !== burstCalls)
         throw new Error(
           `The stub answered ${answered} of ${burstCalls} searches: nothing can be said of spans`,
         );
-      lost.get(variant.name)?.push(burstCalls + 1 - (received.get(variant.name) ?? 0));
+      lost.get(name)?.push(burstCalls + 1 - (received.get(name) ?? 0));
     }
   }
   const lostOf = (name: VariantName) => spread(lost.get(name) as number[]) as Spread;

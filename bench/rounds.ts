@@ -49,7 +49,7 @@ export const fullPlan: Plan = {
   memoryRounds: 15,
   memoryCalls: 600,
   growthRounds: 3,
-  growthTurns: 32,
+  growthTurns: 28,
   // Two thirds of them are searches.
   growthWarmUp: 12_000,
   peerSearchRounds: 2,

@@ -5,7 +5,7 @@ import { SpanKind, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { attributeBytes, attributeTime, type CallFrame, differences } from '../../bench/cpu-profile.ts';
-import { type Growth, rowsOf, type Series } from '../../bench/growth.ts';
+import { type Growth, pooled, rowsOf, type Series } from '../../bench/growth.ts';
 import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
 import { selfCosts, spoilt } from '../../bench/instructions.ts';
 import { type Row, stretchesOf } from '../../bench/measures.ts';
@@ -150,6 +150,25 @@ test('what a span costs as the work grows is told by the turns of each process',
   assert.deepEqual(
     drowned.map(({ oursToBasis }) => oursToBasis),
     [undefined, undefined],
+  );
+});
+
+test('a point that two series have gets the turns of both', () => {
+  const point = { operation: 'search', clients: 1, collections: 1, inFlight: 8 } as const;
+  const slice = (traced: number) => ({ traced, untraced: 0 });
+  const both = [
+    { points: [{ ...point, inFlight: 1 }, point] },
+    { points: [point, { ...point, clients: 10 }] },
+  ];
+  assert.deepEqual(
+    pooled(both, [
+      [[slice(1)], [slice(2), slice(3)]],
+      [[slice(4)], [slice(5)]],
+    ]),
+    [
+      [[slice(1)], [slice(2), slice(3), slice(4)]],
+      [[slice(2), slice(3), slice(4)], [slice(5)]],
+    ],
   );
 });
 
