@@ -79,9 +79,8 @@ function takeBuffer(use: object, least: number): Buffer {
   return spare;
 }
 
-function giveBack(use: object, buffer: Buffer): void {
-  const kept = spares.get(use)?.length ?? 0;
-  if (buffer.length > kept && buffer.length <= LARGEST_SPARE) spares.set(use, buffer);
+function giveBack(use: object, buffer: Buffer | undefined): void {
+  if (buffer !== undefined && buffer.length <= LARGEST_SPARE) spares.set(use, buffer);
 }
 
 /** What the buffers of requests are kept by; those of spans, by their scope. */
@@ -123,22 +122,22 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     this.count += count;
   }
 
-  /** What is in it, in bytes that share no memory with it. */
+  /** What is in it, in bytes that share no memory with it. It is closed by it. */
   parts(): EncodedPart[] {
-    this.#writeAllPending();
-    return this.#groups.map(({ scope, bytes, length, count }) => {
-      usualBytes.set(scope, length);
-      return { scope, bytes: Uint8Array.prototype.slice.call(bytes, 0, length), count };
-    });
+    this.close();
+    return this.#groups.map(({ scope, bytes, length, count }) => ({
+      scope,
+      bytes: Uint8Array.prototype.slice.call(bytes, 0, length),
+      count,
+    }));
   }
 
   /** The body of an ExportTraceServiceRequest; good until discard(). */
   request(): Uint8Array {
     this.#writeAllPending();
-    const heads = this.#groups.length * FIRST_CAPACITY_BYTES;
     out = takeBuffer(
       REQUESTS,
-      this.#groups.reduce((total, { length }) => total + length, heads),
+      this.#groups.reduce((total, { length }) => total + length + FIRST_CAPACITY_BYTES, 0),
     );
     at = 0;
     for (const resource of new Set(this.#groups.map((group) => group.resource))) {
@@ -164,8 +163,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
 
   discard(): void {
     for (const { scope, bytes } of this.#groups.splice(0)) giveBack(scope, bytes);
-    this.#current = undefined;
-    if (this.#request !== undefined) giveBack(REQUESTS, this.#request);
+    giveBack(REQUESTS, this.#request);
     this.#request = undefined;
   }
 

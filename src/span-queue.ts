@@ -173,12 +173,6 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#bytes -= bytes;
   }
 
-  /** Its fate is known, and it is nobody's any more. */
-  #forget(batch: Batch): void {
-    this.#leaves(batch);
-    batch.discard();
-  }
-
   #schedule(): void {
     if (this.#onTheWay.size > 0) return;
     // While the collector is away, a full batch waits for the next attempt like any other.
@@ -239,22 +233,23 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       await this.#sendOff(second, this.#sendOff(first));
       return;
     }
-    if (outcome.kind === 'accepted') {
-      this.#forget(batch);
-      this.#retryDelayMs = 0;
-      if (outcome.rejected !== undefined) {
-        this.lost += outcome.rejected.count;
-        this.trouble = outcome.rejected.reason;
-      }
-      if (this.lost === 0) this.trouble = undefined;
-    } else {
+    if (outcome.kind === 'later') {
       this.trouble = outcome.reason;
+      this.#waiting.unshift(batch);
+      this.#retryDelayMs = Math.min(delayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);
+    } else {
+      this.#leaves(batch);
+      batch.discard();
       if (outcome.kind === 'refused') {
+        this.trouble = outcome.reason;
         this.lost += batch.count;
-        this.#forget(batch);
       } else {
-        this.#waiting.unshift(batch);
-        this.#retryDelayMs = Math.min(delayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);
+        this.#retryDelayMs = 0;
+        if (outcome.rejected !== undefined) {
+          this.lost += outcome.rejected.count;
+          this.trouble = outcome.rejected.reason;
+        }
+        if (this.lost === 0) this.trouble = undefined;
       }
     }
     if (this.unsent > 0 && !this.#closed) this.#schedule();
