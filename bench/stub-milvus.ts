@@ -114,7 +114,7 @@ function framed(message: Buffer): Buffer {
   return frame;
 }
 
-/** The frame of the answer to a request; a fixed one is made once. Undefined: there is no such method here. */
+/** The frame of the answer to a request; a fixed one is made once. */
 type Answer = Buffer | ((body: Buffer) => Buffer);
 
 /** By path, such as `/milvus.proto.milvus.MilvusService/Search`. */
