@@ -162,17 +162,12 @@ export async function startStubMilvus(
     if (options.record) calls.push({ method, metadata: metadataOf(headers) });
     const answer = known.get(path);
     stream.on('error', () => {});
-    if (typeof answer === 'function') {
-      void stream.toArray().then(
-        (chunks) => respond(stream, answer(Buffer.concat(chunks))),
-        () => {},
-      );
-      return;
-    }
-    stream.resume();
+    const chunks: Buffer[] = [];
+    if (typeof answer === 'function') stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    else stream.resume();
     stream.once('end', () => {
       if (answer === undefined) refuse(stream, method);
-      else respond(stream, answer);
+      else respond(stream, typeof answer === 'function' ? answer(Buffer.concat(chunks)) : answer);
     });
   });
   const port = options.port ?? 0;
