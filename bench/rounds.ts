@@ -40,7 +40,7 @@ export const fullPlan: Plan = {
   searchRounds: 3,
   searchStretches: 5,
   searchCalls: 6000,
-  searchSlices: 12,
+  searchSlices: 30,
   warmUpCalls: 12_000,
   firstCalls: 6000,
   floorRounds: 3,
@@ -149,8 +149,8 @@ export interface Load {
 
 /**
  * One run of the searching app under each variant, and how many spans of its searches (warm-up included) reached the
- * collector, by the variant's name. All warm up side by side, and then search in turn, a slice each, while the others wait:
- * seconds in which the machine is slow hit all of them alike.
+ * collector, by the variant's name. All warm up side by side, and then search in turn, a slice each, while the others wait; every
+ * time another one begins. Moments in which the machine is slow hit all of them alike, the better the shorter the slices are.
  */
 export async function search(
   bench: Bench,
@@ -165,7 +165,8 @@ export async function search(
     BENCH_WARM_UP: String(load.warmUp),
     BENCH_FIRST: String(load.first ?? 0),
   };
-  const order = Array.from({ length: load.slices }, () => variants.map((_, at) => at)).flat();
+  const places = variants.map((_, at) => at);
+  const order = Array.from({ length: load.slices }, (_, slice) => rotated(places, slice)).flat();
   const costs = await together(bench, variants, 'searches.mjs', { env }, order);
   // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
   return { costs, received: await receivedSpans(bench, variants, /search/i) };
