@@ -30,17 +30,19 @@ const PARTS: Record<string, string> = {
   'bundled-milvus': `export { traceHttp2Calls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
-  'otlp-over-grpc': `import { convertLegacyOtlpGrpcOptions } from '@opentelemetry/otlp-grpc-exporter-base';
-import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
-export { createOtlpGrpcExportDelegate as createDelegate } from '@opentelemetry/otlp-grpc-exporter-base';
-export const optionsOf = (config) => convertLegacyOtlpGrpcOptions(config, 'TRACES');
-export const { deserializeResponse } = ProtobufTraceSerializer;`,
-  'otlp-over-http': `import { convertLegacyHttpOptions } from '@opentelemetry/otlp-exporter-base/node-http';
-import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
-export { createOtlpHttpExportDelegate as createDelegate } from '@opentelemetry/otlp-exporter-base/node-http';
-export const optionsOf = (config, contentType) =>
-  convertLegacyHttpOptions(config, 'TRACES', 'v1/traces', { 'Content-Type': contentType });
-export const { deserializeResponse } = ProtobufTraceSerializer;`,
+  'otlp-over-grpc': `export { createExporter } from '${join(root, 'src/own-exporter.ts')}';`,
+  'otlp-over-grpc-js': upstreamTransport(
+    '@opentelemetry/otlp-grpc-exporter-base',
+    'createOtlpGrpcExportDelegate',
+    'convertLegacyOtlpGrpcOptions',
+    "config, 'TRACES'",
+  ),
+  'otlp-over-http': upstreamTransport(
+    '@opentelemetry/otlp-exporter-base/node-http',
+    'createOtlpHttpExportDelegate',
+    'convertLegacyHttpOptions',
+    "config, 'TRACES', 'v1/traces', { 'Content-Type': contentType }",
+  ),
   'detector-container': detectors('container', 'containerDetector'),
   'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
   'detector-aws': detectors(
@@ -79,6 +81,14 @@ const LAZY = [
 ];
 const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
 for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
+
+function upstreamTransport(from: string, createDelegate: string, optionsOf: string, args: string): string {
+  return `import { ${createDelegate} as createDelegate, ${optionsOf} } from '${from}';
+import { upstreamExporter } from '${join(root, 'src/upstream-exporter.ts')}';
+const optionsOf = (config, contentType) => ${optionsOf}(${args});
+export const createExporter = (settings, requestOf) =>
+  upstreamExporter(settings, requestOf, { createDelegate, optionsOf });`;
+}
 
 function detectors(name: string, ...exported: string[]): string {
   return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
@@ -344,7 +354,6 @@ async function buildInto(out: string): Promise<void> {
     input: {
       preload: join(root, 'register.ts'),
       instrumentation: join(root, 'src/milvus/instrumentation.ts'),
-      'last-sender': join(root, 'src/last-sender.ts'),
       ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
     },
     ...common,
@@ -352,6 +361,17 @@ async function buildInto(out: string): Promise<void> {
       ...files,
       chunkFileNames: 'shared-[hash].cjs',
       codeSplitting: { groups: [{ name: 'core', test: (id) => core.has(id) }] },
+    },
+  });
+  // Apart from the preload: the app waits for it at its end, so it loads nothing that it does not need.
+  const lastSender = await build({
+    ...common,
+    input: { 'last-sender': join(root, 'src/last-sender.ts') },
+    output: {
+      ...files,
+      chunkFileNames: 'last-sender-[name].cjs',
+      // A file of its own: what the program shares with its part would else be in the program, and loading it would run that.
+      codeSplitting: { groups: [{ name: 'connection', test: /\/src\/connection\.ts$/ }] },
     },
   });
   // Apart from the preload, which shall neither grow by it nor wait for it.
@@ -367,7 +387,7 @@ async function buildInto(out: string): Promise<void> {
   await readApiDirectly(out);
   await cp(join(root, 'src/door.cjs'), join(out, 'register.cjs'));
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
-  const modules = [...output, ...doctor.output].flatMap((file) =>
+  const modules = [...output, ...lastSender.output, ...doctor.output].flatMap((file) =>
     file.type === 'chunk' ? file.moduleIds : [],
   );
   await writeFile(join(out, 'LICENSES'), await licences(modules));

@@ -6,24 +6,25 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { loadChunk } from './chunks.ts';
 import { oneLine } from './diagnostics.ts';
 import { EncodedSpans } from './encoded-spans.ts';
-import { signalUrl, tracesProtocol } from './otlp-target.ts';
-import { type Rejection, rejectionIn } from './partial-success.ts';
+import { tracesProtocol, tracesTarget } from './otlp-target.ts';
+import type { Rejection } from './partial-success.ts';
 import { type Settings, withoutCredentials } from './settings.ts';
 import type { SpanBatch, SpanList } from './span-batch.ts';
 import type { Outcome, Send } from './span-queue.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
 
-/** One of OpenTelemetry's exporters, or what they are made of. */
-interface Exporter {
-  export(batch: SpanBatch, done: (result: ExportResult, rejected?: Rejection) => void): void;
-}
+/** Sends a batch: gives what of it was rejected, and rejects with an error that has the status, a number, as its `code`. */
+export type Exporter = (batch: SpanBatch) => Promise<Rejection | undefined>;
+
+/** A batch as the body of an OTLP request. */
+export type RequestOf = (batch: SpanBatch) => Uint8Array;
 
 /** Whether the queue of this exporter keeps spans as bytes, not as objects. */
 export const keepsBytes = (name: ExporterName, settings: Settings): boolean =>
   name === 'otlp' && tracesProtocol(settings) !== 'http/json';
 
-/** A sender on one of OpenTelemetry's exporters, which is loaded and made when the first batch is sent. */
+/** A sender on an exporter that is loaded and made when the first batch is sent. */
 export function createSender(name: ExporterName, settings: Settings): Send<SpanBatch> {
   let exporter: Exporter | undefined;
   return async (batch) => {
@@ -43,7 +44,10 @@ export function createSender(name: ExporterName, settings: Settings): Send<SpanB
         // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
         context.with(suppressTracing(context.active()), () => {
           exporter ??= createExporter(name, settings);
-          exporter.export(batch, (...answer) => settle(outcomeOf(batch, ...answer)));
+          exporter(batch).then(
+            (rejected) => settle(acceptance(batch, rejected)),
+            (error) => settle(failureOf(batch, error)),
+          );
         });
       } catch (error) {
         settle({ kind: 'refused', reason: shortReason(error) });
@@ -61,60 +65,29 @@ interface SpanExporter {
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void;
 }
 
-/** The function behind OpenTelemetry's OTLP exporters: a transport below, a serializer above it. */
-type CreateDelegate = (
-  options: unknown,
-  serializer: {
-    serializeRequest(batch: SpanBatch): Uint8Array;
-    deserializeResponse(data: Uint8Array): unknown;
-  },
-  componentType: string,
-  metricsHelper: { name: 'span'; countItems(batch: SpanBatch): number },
-  meterProvider: undefined,
-  ...grpc: string[]
-) => Exporter;
-
 function createExporter(name: ExporterName, settings: Settings): Exporter {
   if (name === 'zipkin') {
     const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: { url: string }) => SpanExporter }>(
       'exporter-zipkin',
     );
     const exporter = new ZipkinExporter({ url: zipkinUrl(settings) });
-    return { export: (batch, done) => exporter.export((batch as SpanList).spans, done) };
-  }
-  const protocol = tracesProtocol(settings);
-  const [isGrpc, isJson] = [protocol === 'grpc', protocol === 'http/json'];
-  const { optionsOf, createDelegate, deserializeResponse } = loadChunk<{
-    optionsOf(config: { url?: string }, contentType: string): unknown;
-    createDelegate: CreateDelegate;
-    deserializeResponse(data: Uint8Array): unknown;
-  }>(isGrpc ? 'otlp-over-grpc' : 'otlp-over-http');
-  let rejected: Rejection | undefined;
-  const delegate = createDelegate(
-    optionsOf(signalUrl(settings, 'traces'), isJson ? 'application/json' : 'application/x-protobuf'),
-    {
-      serializeRequest: requestBody,
-      // Asked for right before the outcome of the same batch is told.
-      deserializeResponse(data) {
-        rejected = rejectionIn(data, isJson);
-        return isJson ? jsonSerializer().deserializeResponse(data) : deserializeResponse(data);
-      },
-    },
-    `otlp_${isGrpc ? 'grpc' : isJson ? 'http_json' : 'http'}_span_exporter`,
-    { name: 'span', countItems: ({ count }) => count },
-    undefined,
-    ...(isGrpc ? ['TraceExportService', '/opentelemetry.proto.collector.trace.v1.TraceService/Export'] : []),
-  );
-  return {
-    export(batch, done) {
-      delegate.export(batch, (result) => {
-        const ofBatch = rejected;
-        rejected = undefined;
-        done(result, ofBatch);
+    return (batch) =>
+      new Promise((resolve, reject) => {
+        exporter.export((batch as SpanList).spans, ({ code, error }) => {
+          if (code === ExportResultCode.SUCCESS) resolve(undefined);
+          else reject(error);
+        });
       });
-    },
-  };
+  }
+  const way = tracesProtocol(settings) !== 'grpc' ? 'http' : needsGrpcJs(settings) ? 'grpc-js' : 'grpc';
+  return loadChunk<{ createExporter(settings: Settings, requestOf: RequestOf): Exporter }>(
+    `otlp-over-${way}`,
+  ).createExporter(settings, requestOf);
 }
+
+/** Whether a variable is set that only grpc-js heeds: for a proxy, or for TLS where that is used. */
+const needsGrpcJs = (settings: Settings): boolean =>
+  settings.forGrpcJs.proxy || (settings.forGrpcJs.tls && tracesTarget(settings).url.startsWith('https:'));
 
 export const zipkinUrl = (settings: Settings): string =>
   settings.zipkinEndpoint ?? 'http://localhost:9411/api/v2/spans';
@@ -130,12 +103,13 @@ const RETRYABLE_HTTP = new Set([429, 502, 503, 504]);
 const TOO_LARGE = /larger than max|exceeds maximum size|message length too large|status code 413/i;
 const TOO_LARGE_HTTP = 413;
 
-function outcomeOf({ count }: SpanBatch, { code, error }: ExportResult, rejected?: Rejection): Outcome {
-  if (code === ExportResultCode.SUCCESS) {
-    if (rejected === undefined) return { kind: 'accepted' };
-    const reason = shortReason({ message: rejected.reason });
-    return { kind: 'accepted', rejected: { count: Math.min(rejected.count, count), reason } };
-  }
+function acceptance({ count }: SpanBatch, rejected: Rejection | undefined): Outcome {
+  if (rejected === undefined) return { kind: 'accepted' };
+  const reason = shortReason({ message: rejected.reason });
+  return { kind: 'accepted', rejected: { count: Math.min(rejected.count, count), reason } };
+}
+
+function failureOf({ count }: SpanBatch, error: unknown): Outcome {
   const reason = shortReason(error);
   if (isTooLarge(error, reason)) return count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
   const status = (error as { code?: unknown } | undefined)?.code;
@@ -173,9 +147,9 @@ export const connectionHint = (reason: string): string =>
     : '';
 
 /** Batches as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
-export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => batches.map(requestBody);
+export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => batches.map(requestOf);
 
-const requestBody = (batch: SpanBatch): Uint8Array =>
+const requestOf: RequestOf = (batch) =>
   batch instanceof EncodedSpans
     ? batch.request()
     : jsonSerializer().serializeRequest((batch as SpanList).spans);
@@ -184,6 +158,5 @@ const jsonSerializer = () =>
   loadChunk<{
     JsonTraceSerializer: {
       serializeRequest(spans: readonly ReadableSpan[]): Uint8Array;
-      deserializeResponse(data: Uint8Array): unknown;
     };
   }>('otlp-json').JsonTraceSerializer;

@@ -6,11 +6,8 @@
  * stdout: one line of JSON (LastAnswer).
  */
 import { readFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
-import { type ClientHttp2Session, connect } from 'node:http2';
-import { request as httpsRequest } from 'node:https';
-import { connect as connectSocket } from 'node:net';
-import { gzipSync } from 'node:zlib';
+import type { request as httpsRequest } from 'node:https';
+import { brokenBy, tlsOptions } from './connection.ts';
 import type { OtlpTarget } from './otlp-target.ts';
 import { rejectionIn } from './partial-success.ts';
 
@@ -31,11 +28,6 @@ export interface Failure {
   count?: number;
 }
 
-/** Before a message of gRPC. */
-const FRAME_BYTES = 5;
-
-const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
-
 async function main(): Promise<void> {
   const input = readFileSync(0);
   const lineEnd = input.indexOf(10);
@@ -50,87 +42,33 @@ async function main(): Promise<void> {
   process.stdout.write(`${JSON.stringify({ failures } satisfies LastAnswer)}\n`);
 }
 
-const tls = ({ certificate, clientKey, clientCertificate }: OtlpTarget) => ({
-  ...(certificate === undefined ? {} : { ca: readFileSync(certificate) }),
-  ...(clientKey === undefined ? {} : { key: readFileSync(clientKey) }),
-  ...(clientCertificate === undefined ? {} : { cert: readFileSync(clientCertificate) }),
-});
-
 const settled = (promises: Promise<Failure | null>[]): Promise<(Failure | null)[]> =>
-  Promise.all(
-    promises.map((promise) =>
-      // A stream says only that it was cancelled; why, its cause says.
-      promise.catch((error: Error) => ({
-        reason: (error.cause instanceof Error ? error.cause : error).message,
-      })),
-    ),
-  );
+  Promise.all(promises.map((promise) => promise.catch((error: Error) => ({ reason: brokenBy(error) }))));
 
 async function postGrpc(target: OtlpTarget, bodies: Buffer[]): Promise<(Failure | null)[]> {
-  const session = target.url.startsWith('unix:')
-    ? connect('http://localhost', {
-        createConnection: () => connectSocket(target.url.replace(/^unix:(\/\/)?/, '')),
-      })
-    : connect(target.url, tls(target));
-  const failed = new Promise<never>((_, reject) => session.on('error', reject));
+  const { GrpcClient } = await import('./otlp-grpc.ts');
+  const client = new GrpcClient(target, true);
   const failures = await settled(
-    bodies.map((body) => Promise.race([postOneGrpc(session, target, body), failed])),
+    bodies.map(async (body) => rejectionIn(await client.post(body), false) ?? null),
   );
-  session.destroy();
+  client.close();
   return failures;
 }
 
-function postOneGrpc(session: ClientHttp2Session, target: OtlpTarget, body: Buffer): Promise<Failure | null> {
+async function postHttp(target: OtlpTarget, bodies: Buffer[]): Promise<(Failure | null)[]> {
+  const { request } = await import(target.url.startsWith('https:') ? 'node:https' : 'node:http');
+  const messages = target.compression === 'gzip' ? bodies.map(gzipped) : bodies;
+  return settled(messages.map((message) => postOneHttp(request, target, message)));
+}
+
+const gzipped = (body: Buffer): Buffer => process.getBuiltinModule('node:zlib').gzipSync(body);
+
+function postOneHttp(
+  post: typeof httpsRequest,
+  target: OtlpTarget,
+  message: Buffer,
+): Promise<Failure | null> {
   return new Promise((resolve, reject) => {
-    const compressed = target.compression === 'gzip';
-    const message = compressed ? gzipSync(body) : body;
-    // gRPC's frame: a flag for compression, then the length, 32 bits.
-    const frame = Buffer.alloc(FRAME_BYTES);
-    frame[0] = compressed ? 1 : 0;
-    frame.writeUInt32BE(message.length, 1);
-    const stream = session.request({
-      ...target.headers,
-      ':method': 'POST',
-      ':path': EXPORT,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      ...(compressed ? { 'grpc-encoding': 'gzip' } : {}),
-    });
-    const answer: Buffer[] = [];
-    const onStatus = (headers: Record<string, unknown>) => {
-      const status = headers['grpc-status'];
-      if (status === undefined) return;
-      if (status === '0') resolve(rejectionIn(Buffer.concat(answer).subarray(FRAME_BYTES), false) ?? null);
-      else reject(new Error(decoded(headers['grpc-message']) ?? `gRPC status ${status}`));
-    };
-    // A refusal without a body carries its status in the first headers.
-    stream.on('response', onStatus).on('trailers', onStatus);
-    stream.on('error', reject).on('close', () => reject(new Error('the connection was closed')));
-    stream.on('data', (chunk: Buffer) => answer.push(chunk));
-    stream.write(frame);
-    stream.end(message);
-  });
-}
-
-/** gRPC's messages are percent-encoded. */
-function decoded(message: unknown): string | undefined {
-  if (typeof message !== 'string' || message === '') return undefined;
-  try {
-    return decodeURIComponent(message);
-  } catch {
-    return message;
-  }
-}
-
-function postHttp(target: OtlpTarget, bodies: Buffer[]): Promise<(Failure | null)[]> {
-  return settled(bodies.map((body) => postOneHttp(target, body)));
-}
-
-function postOneHttp(target: OtlpTarget, body: Buffer): Promise<Failure | null> {
-  return new Promise((resolve, reject) => {
-    const compressed = target.compression === 'gzip';
-    const message = compressed ? gzipSync(body) : body;
-    const post = target.url.startsWith('https:') ? httpsRequest : httpRequest;
     const request = post(
       target.url,
       {
@@ -139,9 +77,9 @@ function postOneHttp(target: OtlpTarget, body: Buffer): Promise<Failure | null> 
           ...target.headers,
           'content-type': target.protocol === 'http/json' ? 'application/json' : 'application/x-protobuf',
           'content-length': message.length,
-          ...(compressed ? { 'content-encoding': 'gzip' } : {}),
+          ...(target.compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
         },
-        ...tls(target),
+        ...tlsOptions(target),
       },
       async (response) => {
         const status = response.statusCode ?? 0;

@@ -576,6 +576,8 @@ export type Settings = {
   readonly given: ReadonlySet<SettingKey>;
   readonly problems: readonly Problem[];
   readonly misspellings: readonly Misspelling[];
+  /** What the environment has for grpc-js. */
+  readonly forGrpcJs: { readonly proxy: boolean; readonly tls: boolean };
 };
 
 /**
@@ -607,7 +609,11 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     }
   }
   const misspellings = findMisspellings(env);
-  const settings = { ...values, given, problems, misspellings } as unknown as Settings;
+  const forGrpcJs = {
+    proxy: Boolean(env.grpc_proxy || env.https_proxy || env.http_proxy),
+    tls: Boolean(env.GRPC_DEFAULT_SSL_ROOTS_FILE_PATH || env.GRPC_SSL_CIPHER_SUITES),
+  };
+  const settings = { ...values, given, problems, misspellings, forGrpcJs } as unknown as Settings;
   return withoutSchemelessHttp(settings, problems);
 }
 

@@ -11,11 +11,12 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { EXPORT } from '../connection.ts';
 import { oneLine } from '../diagnostics.ts';
 import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp-target.ts';
 import { rejectionIn } from '../partial-success.ts';
 import { type Settings, withoutCredentials } from '../settings.ts';
-import { asIs, EXPORT } from './export-server.ts';
+import { asIs } from './export-server.ts';
 import type { CheckId, Finding } from './finding.ts';
 import { markedRequest } from './marked-span.ts';
 import { type Failure, failed, reachAny, resolveName, shakeHands, spokenAt } from './network.ts';

@@ -50,22 +50,32 @@ async function bytes(fits: RegExp): Promise<number> {
 }
 
 describe('a module', () => {
-  // The doctor is a program of its own, with a bundle of its own: the preload shall not load any part of it.
-  const bundles: Record<string, (file: string) => boolean> = {
-    'the preload': (file) => !file.startsWith('doctor'),
-    'the doctor': (file) => file.startsWith('doctor'),
-  };
-  for (const [bundle, isPart] of Object.entries(bundles)) {
+  // The doctor and the helper at the end are programs of their own, with bundles of their own: none shall load any part of another.
+  const bundles: [name: string, isPart: (file: string) => boolean, has: string][] = [
+    ['the preload', (file) => !/^(doctor|last-sender)/.test(file), '../src/settings.ts'],
+    ['the doctor', (file) => file.startsWith('doctor'), '../src/settings.ts'],
+    ['the helper at the end', (file) => file.startsWith('last-sender'), '../src/otlp-grpc.ts'],
+  ];
+  for (const [bundle, isPart, has] of bundles) {
     test(`is in one file of ${bundle} only`, () => {
       const places = new Map<string, string[]>();
       for (const [file, sources] of modules)
         for (const source of isPart(file) ? sources : [])
           places.set(source, [...(places.get(source) ?? []), file]);
-      assert.ok(places.has('../src/settings.ts'), `the files of ${bundle} are not those that were meant`);
+      assert.ok(places.has(has), `the files of ${bundle} are not those that were meant`);
       assert.deepEqual(
         [...places].filter(([source, { length }]) => length > 1 && !source.startsWith('\0')),
         [],
       );
+    });
+
+    test(`of ${bundle} loads no file of the others`, async () => {
+      const files = (await readdir(dist)).filter((file) => file.endsWith('.cjs'));
+      for (const file of files.filter(isPart)) {
+        const code = await readFile(path.join(dist, file), 'utf8');
+        for (const [, loaded = ''] of code.matchAll(/\b(?:require|import)\(["'`]\.\/([\w-]+\.cjs)["'`]\)/g))
+          assert.ok(isPart(loaded), `${file} loads ${loaded}`);
+      }
     });
   }
 

@@ -7,7 +7,8 @@ import { createServer as createHttpServer, request as httpRequest } from 'node:h
 import net, { type AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { credentials, makeGenericClientConstructor, ServerCredentials } from '@grpc/grpc-js';
-import { asIs, EXPORT, startExportServer } from '../../src/doctor/export-server.ts';
+import { EXPORT } from '../../src/connection.ts';
+import { asIs, startExportServer } from '../../src/doctor/export-server.ts';
 
 export interface Collector {
   port: number;

@@ -143,7 +143,7 @@ for (const [mode, workers] of [
         assert.equal(searchesOf(spans.filter(({ traceId }) => traceId === root.traceId)).length, 1);
       }
       const pids = new Set(roots.map(({ resource }) => resource['process.pid']));
-      assert.equal(pids.size, workers);
+      assert.equal(pids.size, workers, `roots of the processes ${[...pids].join(', ')}`);
     });
   });
 }

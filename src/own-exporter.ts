@@ -1,0 +1,12 @@
+/** OTLP over gRPC by a client of our own; a part of its own, which is loaded with the first batch. */
+import type { Exporter, RequestOf } from './exporter.ts';
+import { GrpcClient } from './otlp-grpc.ts';
+import { tracesTarget } from './otlp-target.ts';
+import { rejectionIn } from './partial-success.ts';
+import type { Settings } from './settings.ts';
+
+export function createExporter(settings: Settings, requestOf: RequestOf): Exporter {
+  const client = new GrpcClient(tracesTarget(settings), false);
+  const timeoutMs = settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs;
+  return async (batch) => rejectionIn(await client.post(requestOf(batch), timeoutMs), false);
+}
