@@ -14,7 +14,10 @@ import type { Outcome, Send } from './span-queue.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
 
-/** Sends a batch: gives what of it was rejected, and rejects with an error that has the status, a number, as its `code`. */
+/**
+ * Sends a batch: gives what of it was rejected, and rejects with an error that has the status, a number, as its `code`. A batch that
+ * cannot be sent at all throws at once.
+ */
 export type Exporter = (batch: SpanBatch) => Promise<Rejection | undefined>;
 
 /** A batch as the body of an OTLP request. */
@@ -71,13 +74,14 @@ function createExporter(name: ExporterName, settings: Settings): Exporter {
       'exporter-zipkin',
     );
     const exporter = new ZipkinExporter({ url: zipkinUrl(settings) });
-    return (batch) =>
-      new Promise((resolve, reject) => {
-        exporter.export((batch as SpanList).spans, ({ code, error }) => {
-          if (code === ExportResultCode.SUCCESS) resolve(undefined);
-          else reject(error);
-        });
+    return (batch) => {
+      const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+      exporter.export((batch as SpanList).spans, ({ code, error }) => {
+        if (code === ExportResultCode.SUCCESS) resolve(undefined);
+        else reject(error);
       });
+      return promise;
+    };
   }
   const way = tracesProtocol(settings) !== 'grpc' ? 'http' : needsGrpcJs(settings) ? 'grpc-js' : 'grpc';
   return loadChunk<{ createExporter(settings: Settings, requestOf: RequestOf): Exporter }>(

@@ -8,5 +8,5 @@ import type { Settings } from './settings.ts';
 export function createExporter(settings: Settings, requestOf: RequestOf): Exporter {
   const client = new GrpcClient(tracesTarget(settings), false);
   const timeoutMs = settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs;
-  return async (batch) => rejectionIn(await client.post(requestOf(batch), timeoutMs), false);
+  return (batch) => client.post(requestOf(batch), timeoutMs).then((answer) => rejectionIn(answer, false));
 }

@@ -47,13 +47,14 @@ export function upstreamExporter(
     undefined,
     ...(isGrpc ? ['TraceExportService', EXPORT] : []),
   );
-  return (batch) =>
-    new Promise((resolve, reject) => {
-      delegate.export(batch, ({ code, error }) => {
-        const ofBatch = rejected;
-        rejected = undefined;
-        if (code === ExportResultCode.SUCCESS) resolve(ofBatch);
-        else reject(error);
-      });
+  return (batch) => {
+    const { promise, resolve, reject } = Promise.withResolvers<Rejection | undefined>();
+    delegate.export(batch, ({ code, error }) => {
+      const ofBatch = rejected;
+      rejected = undefined;
+      if (code === ExportResultCode.SUCCESS) resolve(ofBatch);
+      else reject(error);
     });
+    return promise;
+  };
 }
