@@ -86,8 +86,7 @@ function upstreamTransport(from: string, createDelegate: string, optionsOf: stri
   return `import { ${createDelegate} as createDelegate, ${optionsOf} } from '${from}';
 import { upstreamExporter } from '${join(root, 'src/upstream-exporter.ts')}';
 const optionsOf = (config, contentType) => ${optionsOf}(${args});
-export const createExporter = (settings, requestOf) =>
-  upstreamExporter(settings, requestOf, { createDelegate, optionsOf });`;
+export const createExporter = (settings) => upstreamExporter(settings, { createDelegate, optionsOf });`;
 }
 
 function detectors(name: string, ...exported: string[]): string {

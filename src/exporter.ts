@@ -20,9 +20,6 @@ export type ExporterName = 'otlp' | 'zipkin';
  */
 export type Exporter = (batch: SpanBatch) => Promise<Rejection | undefined>;
 
-/** A batch as the body of an OTLP request. */
-export type RequestOf = (batch: SpanBatch) => Uint8Array;
-
 /** Whether the queue of this exporter keeps spans as bytes, not as objects. */
 export const keepsBytes = (name: ExporterName, settings: Settings): boolean =>
   name === 'otlp' && tracesProtocol(settings) !== 'http/json';
@@ -84,9 +81,9 @@ function createExporter(name: ExporterName, settings: Settings): Exporter {
     };
   }
   const way = tracesProtocol(settings) !== 'grpc' ? 'http' : needsGrpcJs(settings) ? 'grpc-js' : 'grpc';
-  return loadChunk<{ createExporter(settings: Settings, requestOf: RequestOf): Exporter }>(
-    `otlp-over-${way}`,
-  ).createExporter(settings, requestOf);
+  return loadChunk<{ createExporter(settings: Settings): Exporter }>(`otlp-over-${way}`).createExporter(
+    settings,
+  );
 }
 
 /** Whether a variable is set that only grpc-js heeds: for a proxy, or for TLS where that is used. */
@@ -153,7 +150,8 @@ export const connectionHint = (reason: string): string =>
 /** Batches as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
 export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => batches.map(requestOf);
 
-const requestOf: RequestOf = (batch) =>
+/** A batch as the body of an OTLP request. */
+export const requestOf = (batch: SpanBatch): Uint8Array =>
   batch instanceof EncodedSpans
     ? batch.request()
     : jsonSerializer().serializeRequest((batch as SpanList).spans);

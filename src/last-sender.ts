@@ -1,6 +1,6 @@
 /**
  * A program of its own, run by last-flush.ts when the app's process can no longer wait for anything: reads OTLP
- * requests from stdin, posts them, and prints how many were accepted. It loads nothing but Node's own modules.
+ * requests from stdin, posts them, and prints how many were accepted. It loads no package, and of Node what its protocol needs.
  *
  * stdin: one line of JSON (LastRequest), then the bodies, one after the other.
  * stdout: one line of JSON (LastAnswer).

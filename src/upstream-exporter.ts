@@ -1,7 +1,7 @@
 /** OTLP by OpenTelemetry's own transports, for the parts of the bundle that bring one. */
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
 import { EXPORT } from './connection.ts';
-import type { Exporter, RequestOf } from './exporter.ts';
+import { type Exporter, requestOf } from './exporter.ts';
 import { signalUrl, tracesProtocol } from './otlp-target.ts';
 import { type Rejection, rejectionIn } from './partial-success.ts';
 import type { Settings } from './settings.ts';
@@ -24,11 +24,7 @@ export interface Transport {
   ): { export(batch: SpanBatch, done: (result: ExportResult) => void): void };
 }
 
-export function upstreamExporter(
-  settings: Settings,
-  requestOf: RequestOf,
-  { optionsOf, createDelegate }: Transport,
-): Exporter {
+export function upstreamExporter(settings: Settings, { optionsOf, createDelegate }: Transport): Exporter {
   const protocol = tracesProtocol(settings);
   const [isGrpc, isJson] = [protocol === 'grpc', protocol === 'http/json'];
   let rejected: Rejection | undefined;
