@@ -26,6 +26,9 @@ const FRAME_BYTES = 5;
 /** After it a connection on which nothing happens is closed. Load balancers forget them after minutes. */
 const IDLE_MS = 60_000;
 
+/** A connection that was used before and gives no sign of life in this time is dead. At the end of an app, as long is left. */
+const SIGN_OF_LIFE_MS = 1_000;
+
 /** The header has room for eight digits. */
 const LONGEST_TIMEOUT_MS = 99_999_999;
 
@@ -71,6 +74,8 @@ export class GrpcClient {
   readonly #keepsAlive: boolean;
   readonly #idleMs: number;
   #session: ClientHttp2Session | undefined;
+  /** What it was asked by the request that is under way. */
+  #sign: Promise<boolean> | undefined;
 
   /**
    * Throws when a header of the target cannot be sent.
@@ -89,15 +94,39 @@ export class GrpcClient {
   }
 
   /**
-   * Posts an encoded ExportTraceServiceRequest, which must not change until it is settled.
+   * Posts an encoded ExportTraceServiceRequest, which must not change until it is settled. On a connection that has gone dead
+   * without a word it is posted once more, on another one.
    *
    * @returns the encoded ExportTraceServiceResponse. Rejects with an error that has gRPC's status as its `code`, a number; without
    * one, nobody answered.
    */
-  async post(body: Uint8Array, timeoutMs?: number): Promise<Uint8Array> {
-    const compressed = this.#target.compression === 'gzip';
-    const message = compressed ? await gzipped(body) : body;
+  async post(body: Uint8Array, timeoutMs = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
+    const message = this.#target.compression === 'gzip' ? await gzipped(body) : body;
+    const used = this.#session;
     const session = this.#connected();
+    if (session !== used || session.connecting) return this.#request(session, message, timeoutMs);
+    const limitMs = Math.min(SIGN_OF_LIFE_MS, Math.ceil(timeoutMs / 2));
+    // Before the request: the answer shall not have to wait until a large one was read.
+    this.#sign ??= signOfLife(session, limitMs).finally(() => {
+      this.#sign = undefined;
+    });
+    const answered = this.#request(session, message, timeoutMs);
+    const settled = answered.then(
+      () => true,
+      () => true,
+    );
+    if (await Promise.race([this.#sign, settled])) return answered;
+    session.destroy(new Error('no answer, not even to a ping'));
+    return this.#request(this.#connected(), message, timeoutMs - limitMs);
+  }
+
+  close(): void {
+    this.#session?.destroy();
+  }
+
+  #request(session: ClientHttp2Session, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    const compressed = this.#target.compression === 'gzip';
+    const limited = timeoutMs !== Number.POSITIVE_INFINITY;
     const stream = session.request({
       ...this.#target.headers,
       ':method': 'POST',
@@ -106,7 +135,7 @@ export class GrpcClient {
       'user-agent': `milvus-otel/${VERSION} node/${process.versions.node}`,
       te: 'trailers',
       ...(compressed ? { 'grpc-encoding': 'gzip' } : {}),
-      ...(timeoutMs === undefined ? {} : { 'grpc-timeout': `${Math.min(timeoutMs, LONGEST_TIMEOUT_MS)}m` }),
+      ...(limited ? { 'grpc-timeout': `${Math.min(timeoutMs, LONGEST_TIMEOUT_MS)}m` } : {}),
     });
     const answered = answerOn(stream, session);
     const frame = Buffer.alloc(FRAME_BYTES);
@@ -117,11 +146,7 @@ export class GrpcClient {
     stream.write(frame);
     stream.end(message);
     stream.uncork();
-    return timeoutMs === undefined ? answered : this.#inTime(answered, timeoutMs, stream, session);
-  }
-
-  close(): void {
-    this.#session?.destroy();
+    return limited ? this.#inTime(answered, timeoutMs, stream, session) : answered;
   }
 
   #inTime(
@@ -165,6 +190,19 @@ function connectTo(target: OtlpTarget): ClientHttp2Session {
   if (!target.url.startsWith('unix:')) return connect(target.url, { ...options, ...tlsOptions(target) });
   const path = target.url.replace(/^unix:(\/\/)?/, '');
   return connect('http://localhost', { ...options, createConnection: () => connectSocket(path) });
+}
+
+/** Whether the other side answers a ping in time. */
+function signOfLife(session: ClientHttp2Session, limitMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), limitMs).unref();
+    const isAsked = session.ping(() => {
+      // With an error too: it is known to have broken, and its streams say why.
+      clearTimeout(timer);
+      resolve(true);
+    });
+    if (!isAsked) resolve(true);
+  });
 }
 
 /** What the server says on a stream, once it has said all. */

@@ -1,4 +1,6 @@
 /** OTLP by OpenTelemetry's own transports, for the parts of the bundle that bring one. */
+import type { Agent } from 'node:http';
+import type { Socket } from 'node:net';
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
 import { EXPORT } from './connection.ts';
 import { type Exporter, requestOf } from './exporter.ts';
@@ -7,12 +9,17 @@ import { type Rejection, rejectionIn } from './partial-success.ts';
 import type { Settings } from './settings.ts';
 import type { SpanBatch } from './span-batch.ts';
 
+interface TransportOptions {
+  /** For HTTP: what makes its connections. */
+  agentFactory?: (protocol: string) => Promise<Agent>;
+}
+
 /** What a transport's package offers. */
 export interface Transport {
-  optionsOf(config: { url?: string }, contentType: string): unknown;
+  optionsOf(config: { url?: string }, contentType: string): TransportOptions;
   /** The function behind OpenTelemetry's OTLP exporters: the transport below, a serializer above it. */
   createDelegate(
-    options: unknown,
+    options: TransportOptions,
     serializer: {
       serializeRequest(batch: SpanBatch): Uint8Array;
       deserializeResponse(data: Uint8Array): unknown;
@@ -28,8 +35,15 @@ export function upstreamExporter(settings: Settings, { optionsOf, createDelegate
   const protocol = tracesProtocol(settings);
   const [isGrpc, isJson] = [protocol === 'grpc', protocol === 'http/json'];
   let rejected: Rejection | undefined;
+  const options = optionsOf(
+    signalUrl(settings, 'traces'),
+    isJson ? 'application/json' : 'application/x-protobuf',
+  );
+  const { agentFactory } = options;
+  if (agentFactory !== undefined)
+    options.agentFactory = async (protocol) => holdingNothing(await agentFactory(protocol));
   const delegate = createDelegate(
-    optionsOf(signalUrl(settings, 'traces'), isJson ? 'application/json' : 'application/x-protobuf'),
+    options,
     {
       serializeRequest: requestOf,
       // Asked for right before the outcome of the same batch is told. What it would log, the queue says.
@@ -53,4 +67,18 @@ export function upstreamExporter(settings: Settings, { optionsOf, createDelegate
     });
     return promise;
   };
+}
+
+/** Spans that are on their way must not keep the app from ending: what has no answer then is awaited within the bound of its end. */
+function holdingNothing(agent: Agent): Agent {
+  const { createConnection, reuseSocket } = agent as Agent & {
+    createConnection(...given: unknown[]): Socket | undefined;
+  };
+  return Object.assign(agent, {
+    createConnection: (...given: unknown[]) => createConnection.apply(agent, given)?.unref(),
+    reuseSocket(...given: Parameters<Agent['reuseSocket']>) {
+      reuseSocket.apply(agent, given);
+      (given[0] as Socket).unref();
+    },
+  });
 }

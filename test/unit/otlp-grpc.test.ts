@@ -14,6 +14,7 @@ import { startExportServer } from '../../src/doctor/export-server.ts';
 import { GrpcClient } from '../../src/otlp-grpc.ts';
 import type { OtlpTarget } from '../../src/otlp-target.ts';
 import { VERSION } from '../../src/version.ts';
+import { startGate } from '../reliability/collectors.ts';
 
 const opened: (() => unknown)[] = [];
 afterEach(async () => {
@@ -330,6 +331,60 @@ describe('a connection', () => {
     accept(answer[0] as ServerHttp2Stream, 'late');
     assert.equal(Buffer.from(await slow).toString(), 'late');
     if (sessions[0]?.destroyed === false) await once(sessions[0], 'close');
+  });
+
+  describe('that was used before and has gone dead without a word', () => {
+    const dead = async (answer: Parameters<typeof start>[0]) => {
+      const { url, sessions } = await start(answer);
+      const gate = await startGate(Number(new URL(url).port));
+      opened.push(() => gate.stop());
+      const client = clientOf({ url: `http://127.0.0.1:${gate.port}` });
+      await client.post(Buffer.of(0), 10_000);
+      gate.forget();
+      return { client, sessions };
+    };
+
+    test('is left, and what was posted goes over another one: all of it, once', {
+      timeout: 10_000,
+    }, async () => {
+      const bodies: Buffer[] = [];
+      const { client, sessions } = await dead(async (stream, call) => {
+        bodies.push((await call).body);
+        accept(stream, 'well');
+      });
+      const calls = Array.from({ length: 16 }, (_, at) => client.post(Buffer.alloc(1_000, at + 1), 10_000));
+      for (const call of calls) assert.equal(Buffer.from(await call).toString(), 'well');
+      assert.equal(sessions.length, 2);
+      assert.deepEqual(
+        bodies.map((body) => [body.length, body[5]]).sort(([, a = 0], [, b = 0]) => a - b),
+        [[6, 0], ...calls.map((_, at) => [1_005, at + 1])],
+      );
+    });
+
+    test('leaves half of the time to the other one', async () => {
+      const timeouts: unknown[] = [];
+      const { client } = await dead(async (stream, call) => {
+        timeouts.push((await call).headers['grpc-timeout']);
+        if (timeouts.length === 1) accept(stream);
+      });
+      const beganMs = performance.now();
+      assert.equal((await failureOf(client.post(Buffer.of(1), 501))).code, 4);
+      assert.ok(performance.now() - beganMs >= 500);
+      assert.deepEqual(timeouts, ['10000m', '250m']);
+    });
+  });
+
+  test('on which a slow server shows that it is alive is kept', async () => {
+    let calls = 0;
+    const { url, sessions } = await start(async (stream) => {
+      calls += 1;
+      if (calls > 1) await sleep(1_500);
+      accept(stream, String(calls));
+    });
+    const client = clientOf({ url });
+    await client.post(Buffer.of(1), 10_000);
+    assert.equal(Buffer.from(await client.post(Buffer.of(2), 10_000)).toString(), '2');
+    assert.equal(sessions.length, 1);
   });
 
   test('that does not come about in time is given up', async () => {
