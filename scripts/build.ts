@@ -167,6 +167,20 @@ export const execAsync = (...args) => promisify(process.getBuiltinModule('node:c
       : undefined,
 };
 
+const settingsFile = join(root, 'src/settings.ts');
+
+/** What documents say of each variable is read by no app. Their lines stay, empty, so that source maps fit. */
+const withoutDocs: Plugin = {
+  name: 'without-docs',
+  transform(code, id) {
+    if (id !== settingsFile) return undefined;
+    const bare = code.replace(/^ {4}(doc: ('.*'|".*")|group: '.*'),$/gm, '');
+    if (bare === code)
+      throw new Error(`${id} documents its variables in another way than this was written for`);
+    return { code: bare, map: null };
+  },
+};
+
 /** A package that upstream requires instead of importing it would stay outside, where users do not have it. */
 const bundledRequires: Plugin = {
   name: 'bundled-requires',
@@ -265,6 +279,14 @@ const CONNECTION_LINES: ReplacedLines[] = [
   },
 ];
 
+/** Like the requests themselves, a pause between two attempts does not keep the app from ending: see upstream-exporter.ts. */
+const PAUSE_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/otlp-exporter-base\/.*\/retrying-transport\.mjs$/,
+    lines: [['}, inMillis);', '}, inMillis).unref();']],
+  },
+];
+
 /**
  * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it for nothing else.
  * The file is in memory of the kernel.
@@ -279,12 +301,30 @@ const THREADLESS_LINES: ReplacedLines[] = [
   },
 ];
 
+/** Upstream reads a package's version out of its package.json for every file of it that is loaded; here, for those to be patched. */
+const SELDOM_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/instrumentation\/.*\/platform\/node\/instrumentation\.mjs$/,
+    lines: [
+      [
+        'const version = this._extractPackageVersion(baseDir);',
+        'if (module.name !== name && !(module.files ?? []).some((f) => f.name === path.normalize(name))) return exports; ' +
+          'const version = this._extractPackageVersion(baseDir);',
+      ],
+    ],
+  },
+];
+
 const replacedLines: Plugin = {
   name: 'replaced-lines',
   transform(code, id) {
-    const replaced = [...LEANER_LINES, ...CONNECTION_LINES, ...THREADLESS_LINES].find(({ file }) =>
-      file.test(id),
-    );
+    const replaced = [
+      ...LEANER_LINES,
+      ...CONNECTION_LINES,
+      ...PAUSE_LINES,
+      ...THREADLESS_LINES,
+      ...SELDOM_LINES,
+    ].find(({ file }) => file.test(id));
     if (replaced === undefined) return undefined;
     let changed = code;
     for (const [upstream, ours] of replaced.lines) {
@@ -300,7 +340,16 @@ const common = {
   cwd: root,
   platform: 'node',
   external: EXTERNAL,
-  plugins: [parts, lazyImports, withoutDebug, hooks, lateChildProcess, bundledRequires, replacedLines],
+  plugins: [
+    parts,
+    lazyImports,
+    withoutDebug,
+    hooks,
+    lateChildProcess,
+    withoutDocs,
+    bundledRequires,
+    replacedLines,
+  ],
   resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
   transform: { target: 'node22.15' },
   logLevel: 'warn',

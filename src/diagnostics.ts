@@ -101,7 +101,7 @@ export const oneLine = (text: string): string => text.replace(/[\s\p{Cc}\p{Cf}]+
 /** A value on one line, of which the beginning says enough. */
 const shown = (value: string): string => {
   const line = oneLine(value);
-  return line.length > LONGEST_SHOWN ? `${line.slice(0, LONGEST_SHOWN)}…` : line;
+  return line.length > LONGEST_SHOWN ? `${line.slice(0, LONGEST_SHOWN)}...` : line;
 };
 
 const LONGEST_SHOWN = 200;

@@ -54,8 +54,8 @@ export class SpanShape {
   readonly attributes: Readonly<Attributes>;
   /** How many they are. */
   readonly size: number;
-  /** Both as bytes of OTLP, once one of them was written: see encoded-spans.ts. */
-  encoded: { head: Uint8Array; attributes: Uint8Array } | undefined;
+  /** As bytes of OTLP, once one of them was written. */
+  encoded: EncodedShape | undefined;
   private readonly kept: KeptShapes | undefined;
   private followers: Map<string, Map<CommonValue, SpanShape>> | undefined;
   /** The follower that was asked for last: mostly it is asked for again. */
@@ -97,6 +97,15 @@ export class SpanShape {
     this.followers.set(key, values);
     return follower;
   }
+}
+
+/** What encoded-spans.ts keeps of a shape. */
+export interface EncodedShape {
+  /** Name and kind. */
+  readonly head: Uint8Array;
+  readonly attributes: Uint8Array;
+  /** Whole spans that had nothing beyond the shape: a root, a child of a span in this process, one of a span elsewhere. */
+  readonly patterns: (Uint8Array | undefined)[];
 }
 
 /** How many followers there are of first shapes that are kept together. */

@@ -466,7 +466,7 @@ export const SETTINGS = {
     env: 'OTEL_NODE_ENABLED_INSTRUMENTATIONS',
     parse: list,
     shownFallback: 'all but dns, fs, generic-pool, host-metrics, net',
-    doc: 'Only these instrumentations, by name: milvus, http, express, pg, …',
+    doc: 'Only these instrumentations, by name: milvus, http, express, pg and so on.',
     expected: 'names separated by commas',
     group: 'Instrumentations',
     ownDefault: true,

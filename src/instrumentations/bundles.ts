@@ -38,7 +38,7 @@ export function hasMilvusInside(parent: string | undefined): boolean {
 /** What is said about it, with the cure. */
 export const bundledLine = (parent: string): string =>
   `Milvus is bundled into ${basename(pathOf(parent))}, so its calls are traced without collections and results. ` +
-  'Bundle with @zilliz/milvus2-sdk-node and @grpc/grpc-js external (esbuild --external:…, webpack externals), ' +
+  'Bundle with @zilliz/milvus2-sdk-node and @grpc/grpc-js external (esbuild --external:NAME, webpack externals), ' +
   'and install both beside the bundle.';
 
 const pathOf = (parent: string): string => (parent.startsWith('file:') ? fileURLToPath(parent) : parent);

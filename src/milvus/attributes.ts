@@ -81,8 +81,7 @@ export function databaseName(request: unknown): string | undefined {
  * has one for each. An unknown shape gives undefined.
  * Source: SearchReq, SearchSimpleReq, HybridSearchReq, SDK 2.3.5 to 3.0.6.
  */
-export function queryVectors(request: unknown): number | undefined {
-  const searches = subSearches(request);
+export function queryVectors(request: unknown, searches = subSearches(request)): number | undefined {
   if (searches !== undefined) return vectorsIn(fields(searches[0]).data);
   const { data, vector, vectors, ids } = fields(request);
   // By primary keys, the server looks up one vector for each.
@@ -119,12 +118,6 @@ const ownVectorField = (request: unknown): string | undefined => {
   return name(anns_field) ?? name(annsField);
 };
 
-function vectorField(request: unknown): string | undefined {
-  const searches = subSearches(request);
-  if (searches === undefined) return ownVectorField(request);
-  return searches.map((search) => ownVectorField(search) ?? '?').join(',');
-}
-
 function partitions(request: unknown): string[] | undefined {
   const { partition_names, partitionNames, partition_name, partitionName } = fields(request);
   const several = partition_names ?? partitionNames;
@@ -135,24 +128,27 @@ function partitions(request: unknown): string[] | undefined {
   return only === undefined ? undefined : [only];
 }
 
-function consistencyLevel(request: unknown): string | undefined {
-  const { consistency_level, consistencyLevel: camelCase } = fields(request);
-  const level = consistency_level ?? camelCase;
-  return typeof level === 'number' ? CONSISTENCY_LEVELS[level] : name(level);
-}
-
-/** What every request may carry: partitions and consistency level. */
+/** What every request may carry: partitions and consistency level. Most have neither. */
 export function readRequest(request: unknown, sink: AttributeSink): void {
-  put(sink, ATTR.partitions, partitions(request));
-  put(sink, ATTR.consistency, consistencyLevel(request));
+  const { partition_names, partitionNames, partition_name, partitionName } = fields(request);
+  if ((partition_names ?? partitionNames ?? partition_name ?? partitionName) !== undefined)
+    put(sink, ATTR.partitions, partitions(request));
+  const { consistency_level, consistencyLevel } = fields(request);
+  const level = consistency_level ?? consistencyLevel;
+  put(sink, ATTR.consistency, typeof level === 'number' ? CONSISTENCY_LEVELS[level] : name(level));
 }
 
 /** Field and limit may stand in `search_params`, as LangChain has them; the SDK then reads them only there. */
 export function readSearchRequest(request: unknown, sink: AttributeSink): void {
   const { limit, topk, search_params } = fields(request);
   const long = fields(search_params);
-  put(sink, ATTR.annsField, name(long.anns_field) ?? vectorField(request));
-  put(sink, ATTR.searchNq, queryVectors(request));
+  const searches = subSearches(request);
+  const field =
+    searches === undefined
+      ? ownVectorField(request)
+      : searches.map((search) => ownVectorField(search) ?? '?').join(',');
+  put(sink, ATTR.annsField, name(long.anns_field) ?? field);
+  put(sink, ATTR.searchNq, queryVectors(request, searches));
   put(sink, ATTR.searchLimit, count(long.topk) ?? count(limit) ?? count(topk));
 }
 

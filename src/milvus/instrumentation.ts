@@ -185,7 +185,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     const stackTraceLimit = raiseStackTraceLimit();
     try {
       // Not `original` itself, since context.with makes null of an undefined `this`, and another function for any other.
-      result = context.with(span.innerContext(), Reflect.apply, undefined, original, self, args);
+      result = context.with(span.inner, Reflect.apply, undefined, original, self, args);
     } catch (thrown) {
       this.endThrown(span, thrown);
       throw thrown;

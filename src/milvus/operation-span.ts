@@ -51,7 +51,11 @@ export class OperationSpan {
   span: Span;
   /** The caller's context with this span, tracing not suppressed: what goes onto the wire. */
   private readonly wireContext: OperationContext;
-  private readonly inner: OperationContext;
+  /**
+   * The context that the SDK's method runs in. Tracing is suppressed in it, so that what other instrumentations
+   * see of this operation (gRPC, pools, sockets) makes no spans beside it.
+   */
+  readonly inner: OperationContext;
   private readonly operation: Operation;
   private readonly recordDuration: RecordDuration | undefined;
   /** Those of the span's creation, which are the metric's too. */
@@ -95,14 +99,6 @@ export class OperationSpan {
     if (!captureFilter) this.hiddenFilters = filters;
     // Not by setAttribute: a lean span keeps what is likely to come again.
     else if (filters.length > 0) this.span.setAttributes({ [ATTR.queryText]: filters.join('; ') });
-  }
-
-  /**
-   * The context that the SDK's method runs in. Tracing is suppressed in it, so that what other instrumentations
-   * see of this operation (gRPC, pools, sockets) makes no spans beside it.
-   */
-  innerContext(): Context {
-    return this.inner;
   }
 
   /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */
@@ -153,7 +149,10 @@ export class OperationSpan {
       this.span.end();
       return;
     }
-    const failure = attempt(failureOfResponse, response) ?? this.unimplemented();
+    // An operation of one RPC, which the server does not have: the SDK hides that behind an empty answer.
+    const unimplemented = this.rpcs === 1 && this.rpcFailure === UNIMPLEMENTED_FAILURE;
+    const failure =
+      attempt(failureOfResponse, response) ?? (unimplemented ? UNIMPLEMENTED_FAILURE : undefined);
     if (failure === undefined && this.span.isRecording()) {
       if (this.operation.answers !== undefined) fill(this.operation.answers, response, this.span);
       fill(readCost, response, this.span);
@@ -169,11 +168,6 @@ export class OperationSpan {
       failure = this.rpcFailure ?? { statusCode: undefined, errorType: '_OTHER', reason: '' };
     }
     this.finish(failure);
-  }
-
-  /** An operation of one RPC, which the server does not have: the SDK hides that behind an empty answer. */
-  private unimplemented(): Failure | undefined {
-    return this.rpcs === 1 && this.rpcFailure === UNIMPLEMENTED_FAILURE ? UNIMPLEMENTED_FAILURE : undefined;
   }
 
   private finish(failure: Failure | undefined): void {

@@ -64,6 +64,9 @@ function failureOfStatus(status: unknown): Failure | undefined {
   const given = fields(status);
   if (given === undefined) return undefined;
   const { error_code: errorCode, code } = given;
+  // What nearly all answers say, and what is no status at all.
+  if ((code === 0 || code === undefined) && (errorCode === 'Success' || errorCode === undefined))
+    return undefined;
   if (!isCode(code) || !isCode(errorCode) || succeeded(code, errorCode)) return undefined;
   const { reason, message } = given;
   // The REST API says code and message. Version 1 says 200 for success; with a message it is a missing partition.

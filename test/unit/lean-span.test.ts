@@ -415,6 +415,38 @@ test('spans that wait to be written together keep their place among others', () 
   );
 });
 
+test('spans like others before them have the bytes of their own fields, whatever they are below and however long', () => {
+  const parents = {
+    none: ROOT_CONTEXT,
+    'in this process': under({ isRemote: false, traceState: undefined }),
+    elsewhere: under({ traceState: undefined }),
+    'with a trace state': under({}),
+    'with ids in capitals': under({ traceId: REMOTE.traceId.toUpperCase(), traceState: undefined }),
+  };
+  // The length of the span takes one byte, two and three.
+  for (const length of [0, 200, 20_000]) {
+    const shape = new SpanShape('s', SpanKind.CLIENT, length === 0 ? {} : { text: 'x'.repeat(length) });
+    const { tracer, ended } = collecting();
+    const batch = new EncodedSpans();
+    for (let count = 0; count < 500; count++) {
+      const [name, parent] = Object.entries(parents)[count % 5] as [keyof typeof parents, Context];
+      atMs = count * 7.1;
+      const span = tracer.startShape(shape, parent);
+      atMs += count * 3.3;
+      if (count % 11 === 10) span.setAttributes({ name });
+      span.end();
+      batch.add(ended.at(-1) as ReadableSpan);
+    }
+    assert.deepEqual(
+      shape.encoded?.patterns.map((pattern) => (pattern?.length ?? 0) > length),
+      [true, true, true],
+    );
+    const expected = Buffer.from(ProtobufTraceSerializer.serializeRequest(ended) ?? []).toString('hex');
+    assert.equal(Buffer.from(batch.request()).toString('hex'), expected);
+  }
+  atMs = 0;
+});
+
 test('a span that may be large counts for the size of its batch at once', () => {
   const { tracer, ended } = collecting();
   for (const value of ['x'.repeat(10_000), new Array(100).fill('x'.repeat(100))]) {

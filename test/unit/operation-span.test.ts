@@ -428,7 +428,7 @@ class Sent extends Map<string, string[]> {
 test('inside an operation it is the active one, and tracing is suppressed there and nowhere else', async () => {
   const operation = start({});
   assert.equal(activeOperation(), undefined);
-  await context.with(operation.innerContext(), async () => {
+  await context.with(operation.inner, async () => {
     await new Promise((resolve) => setTimeout(resolve, 1));
     assert.equal(activeOperation(), operation);
     assert.ok(isTracingSuppressed(context.active()));
@@ -449,7 +449,7 @@ test('exactly one traceparent goes out, the one of the operation, whatever stood
   const metadata = new Sent();
   metadata.add('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
   const operation = start({});
-  context.with(operation.innerContext(), () => operation.inject(metadata as never));
+  context.with(operation.inner, () => operation.inject(metadata as never));
   operation.end({});
   const { traceId, spanId } = operation.span.spanContext();
   assert.deepEqual(metadata.get('traceparent'), [`00-${traceId}-${spanId}-01`]);
@@ -458,7 +458,7 @@ test('exactly one traceparent goes out, the one of the operation, whatever stood
 test('into the headers of a REST call exactly one traceparent goes, the one of the operation', () => {
   const headers: Record<string, string> = { traceparent: 'old', Authorization: 'Bearer x' };
   const operation = startHttp('query', { collectionName: 'docs' }, {});
-  context.with(operation.innerContext(), () => operation.inject(headers));
+  context.with(operation.inner, () => operation.inject(headers));
   operation.end({});
   const { traceId, spanId } = operation.span.spanContext();
   assert.deepEqual(headers, { traceparent: `00-${traceId}-${spanId}-01`, Authorization: 'Bearer x' });
@@ -476,7 +476,7 @@ const traceparentOf = (span: Span) => `00-${span.spanContext().traceId}-${span.s
 test('the span of an RPC is a child of its operation, named by service and method, and goes onto the wire', () => {
   // search docs └─ milvus.proto.milvus.MilvusService/Search
   const operation = start({ request: { collection_name: 'docs' } });
-  const rpc = context.with(operation.innerContext(), () => operation.startRpc(tracer, 'Search'));
+  const rpc = context.with(operation.inner, () => operation.startRpc(tracer, 'Search'));
   rpc.span.end();
   const child = onlySpan();
   assert.equal(child.name, 'milvus.proto.milvus.MilvusService/Search');
@@ -503,7 +503,7 @@ test('the span of an RPC says no server that is not known', () => {
 
 test('inside an RPC its operation is still the active one, and tracing is still suppressed', async () => {
   const operation = start({});
-  await context.with(operation.innerContext(), async () => {
+  await context.with(operation.inner, async () => {
     const rpc = operation.startRpc(tracer, 'Search');
     await context.with(rpc.context, async () => {
       await new Promise((resolve) => setImmediate(resolve));
@@ -518,7 +518,7 @@ test('inside an RPC its operation is still the active one, and tracing is still 
 
 test('RPCs of one operation that overlap each send their own span, and all are children of the operation', async () => {
   const operation = start({ method: 'createIndex' });
-  const sent = await context.with(operation.innerContext(), () =>
+  const sent = await context.with(operation.inner, () =>
     Promise.all(
       ['CreateIndex', 'CreateIndex', 'DescribeIndex'].map((method) => {
         const rpc = operation.startRpc(tracer, method);
@@ -809,7 +809,7 @@ test('the contexts of concurrent operations stay apart', async () => {
   const operations = Array.from({ length: 50 }, () => start({}));
   const seen: (OperationSpan | undefined)[] = await Promise.all(
     operations.map((operation) =>
-      context.with(operation.innerContext() as Context, async () => {
+      context.with(operation.inner as Context, async () => {
         await new Promise((resolve) => setImmediate(resolve));
         return activeOperation();
       }),
