@@ -32,6 +32,12 @@ export interface QueueLimits {
 /** A span may have as many on average. With the default queue, that is 64 MiB. */
 export const SPAN_BYTES = 8 * 1_024;
 
+/**
+ * The first batch is full with so many spans. An app under load has called the functions of Node that sending shares with its own
+ * gRPC often enough by the 512th for V8 to have compiled them, for those calls alone, and V8 would have to do it all again.
+ */
+const FIRST_BATCH_SIZE = 64;
+
 /** How many batches a flush sends at a time. OpenTelemetry's exporters take 30, and fail for the next. */
 const SIDE_BY_SIDE = 16;
 
@@ -58,6 +64,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   readonly #onTheWay = new Map<Batch, Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #retryDelayMs = 0;
+  /** Of a batch, by which it is full. */
+  #batchSize: number;
   #closed = false;
 
   constructor(newBatch: () => Batch, send: Send<Batch>, limits: QueueLimits) {
@@ -68,6 +76,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       ...limits,
       maxExportBatchSize: Math.min(limits.maxExportBatchSize, limits.maxQueueSize),
     };
+    this.#batchSize = Math.min(FIRST_BATCH_SIZE, this.#limits.maxExportBatchSize);
   }
 
   onStart(): void {}
@@ -122,7 +131,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   #added(count: number): void {
     this.unsent += count;
     const { count: inBatch, bytes } = this.#openBatch();
-    if (inBatch >= this.#limits.maxExportBatchSize || bytes >= FULL_BATCH_BYTES) this.#seal();
+    if (inBatch >= this.#batchSize || bytes >= FULL_BATCH_BYTES) this.#seal();
     this.#schedule();
   }
 
@@ -166,6 +175,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#bytes += this.#open.bytes;
     this.#waiting.push(this.#open);
     this.#open = undefined;
+    this.#batchSize = this.#limits.maxExportBatchSize;
   }
 
   #leaves({ count, bytes }: Batch): void {

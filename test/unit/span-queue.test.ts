@@ -102,6 +102,33 @@ test('a span waits for the delay, and all that ended meanwhile goes in one batch
   assert.equal(attempts.length, 0, 'what has arrived is not sent again');
 });
 
+test('the first batch is full with 64 spans, those after it with as many as they may have', async (t) => {
+  stopTime(t);
+  const { attempts, end, attempt } = makeQueue({ maxQueueSize: 10_000, maxExportBatchSize: 500 });
+  end(makeSpans(63));
+  assert.equal(attempts.length, 0);
+  end(makeSpans(1));
+  const first = attempt();
+  assert.equal(first.spans.length, 64);
+  end(makeSpans(499));
+  await first.answer(ACCEPTED);
+  assert.equal(attempts.length, 0);
+  end(makeSpans(1));
+  assert.equal(attempt().spans.length, 500);
+});
+
+test('a batch that was sent for another reason is the first one too', async (t) => {
+  const pass = stopTime(t);
+  const { attempts, end, attempt } = makeQueue({ maxQueueSize: 10_000, maxExportBatchSize: 500 });
+  end(makeSpans(1));
+  await pass(5_000);
+  await attempt().answer(ACCEPTED);
+  end(makeSpans(499));
+  assert.equal(attempts.length, 0);
+  end(makeSpans(1));
+  assert.equal(attempt().spans.length, 500);
+});
+
 test('a full batch does not wait for the delay', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
