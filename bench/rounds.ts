@@ -37,8 +37,8 @@ export interface Plan {
 
 export const fullPlan: Plan = {
   startUpRounds: 15,
-  searchRounds: 5,
-  searchStretches: 3,
+  searchRounds: 3,
+  searchStretches: 5,
   searchCalls: 6000,
   searchSlices: 30,
   warmUpCalls: 12_000,

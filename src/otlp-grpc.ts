@@ -74,8 +74,8 @@ export class GrpcClient {
   readonly #keepsAlive: boolean;
   readonly #idleMs: number;
   #session: ClientHttp2Session | undefined;
-  /** What it was asked by the request that is under way. */
-  #sign: Promise<boolean> | undefined;
+  /** Whether a connection gives a sign of life: what requests that are posted together have asked once. */
+  #sign: { of: ClientHttp2Session; came: Promise<boolean> } | undefined;
 
   /**
    * Throws when a header of the target cannot be sent.
@@ -107,15 +107,16 @@ export class GrpcClient {
     if (session !== used || session.connecting) return this.#request(session, message, timeoutMs);
     const limitMs = Math.min(SIGN_OF_LIFE_MS, Math.ceil(timeoutMs / 2));
     // Before the request: the answer shall not have to wait until a large one was read.
-    this.#sign ??= signOfLife(session, limitMs).finally(() => {
-      this.#sign = undefined;
-    });
+    if (this.#sign?.of !== session) this.#sign = { of: session, came: signOfLife(session, limitMs) };
+    const sign = this.#sign;
     const answered = this.#request(session, message, timeoutMs);
     const settled = answered.then(
       () => true,
       () => true,
     );
-    if (await Promise.race([this.#sign, settled])) return answered;
+    const isAlive = await Promise.race([sign.came, settled]);
+    if (this.#sign === sign) this.#sign = undefined;
+    if (isAlive) return answered;
     session.destroy(new Error('no answer, not even to a ping'));
     return this.#request(this.#connected(), message, timeoutMs - limitMs);
   }
