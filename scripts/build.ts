@@ -315,16 +315,12 @@ const SELDOM_LINES: ReplacedLines[] = [
   },
 ];
 
+const REPLACED = [...LEANER_LINES, ...CONNECTION_LINES, ...PAUSE_LINES, ...THREADLESS_LINES, ...SELDOM_LINES];
+
 const replacedLines: Plugin = {
   name: 'replaced-lines',
   transform(code, id) {
-    const replaced = [
-      ...LEANER_LINES,
-      ...CONNECTION_LINES,
-      ...PAUSE_LINES,
-      ...THREADLESS_LINES,
-      ...SELDOM_LINES,
-    ].find(({ file }) => file.test(id));
+    const replaced = REPLACED.find(({ file }) => file.test(id));
     if (replaced === undefined) return undefined;
     let changed = code;
     for (const [upstream, ours] of replaced.lines) {

@@ -367,10 +367,6 @@ function writeFixed32(value: number): void {
 
 /** Seconds and nanoseconds as nanoseconds in 64 bits: products of halves, since the whole is beyond 53 bits. */
 function writeTime(fieldTag: number, [seconds, nanos]: HrTime): void {
-  writeNanoseconds(fieldTag, seconds, nanos);
-}
-
-function writeNanoseconds(fieldTag: number, seconds: number, nanos: number): void {
   reserve(10);
   writeVarint(fieldTag);
   putNanoseconds(at, seconds, nanos);
@@ -514,14 +510,18 @@ function writeLeanSpan(span: LeanSpan): void {
     place += 2 + SPAN_ID_BYTES;
   }
   // Each time has its tag before it.
-  place += shape.encoded.head.length + 1;
-  const { startMs, durationMs } = span;
+  putTimes(place + shape.encoded.head.length + 1, span);
+  at += pattern.length;
+}
+
+/** Start and end, with room between them for the tag of the latter. As the SDK adds up its pairs, without making them. */
+function putTimes(place: number, { startMs, durationMs }: LeanSpan): void {
   const seconds = Math.trunc(startMs / 1e3);
   const nanos = Math.round((startMs % 1e3) * 1e6);
   putNanoseconds(place, seconds, nanos);
+  // That nanoseconds may be more than a second does not matter here.
   const more = Math.round((durationMs % 1e3) * 1e6);
   putNanoseconds(place + 9, seconds + Math.trunc(durationMs / 1e3), nanos + more);
-  at += pattern.length;
 }
 
 function writeSpan(span: ReadableSpan): void {
@@ -590,19 +590,20 @@ function writeHead({ name, kind }: Pick<ReadableSpan, 'name' | 'kind'>): void {
 
 /** From the name to the attributes: what is the same for all spans of a shape is written once, and copied. */
 function writeLeanPart(span: LeanSpan): void {
-  const { shape, startMs, durationMs, added } = span;
+  const { shape, added } = span;
   shape.encoded ??= encodeShape(shape);
   const { head, attributes } = shape.encoded;
   writeBytes(head);
-  const seconds = Math.trunc(startMs / 1e3);
-  const nanos = Math.round((startMs % 1e3) * 1e6);
-  writeNanoseconds(tag(7, FIXED64), seconds, nanos);
   if (span.givenEnd !== undefined) {
+    writeTime(tag(7, FIXED64), span.startTime);
     writeTime(tag(8, FIXED64), span.endTime);
   } else {
-    // As the SDK adds up its pairs, without making them. That nanos may be more than a second does not matter here.
-    const more = Math.round((durationMs % 1e3) * 1e6);
-    writeNanoseconds(tag(8, FIXED64), seconds + Math.trunc(durationMs / 1e3), nanos + more);
+    reserve(18);
+    writeVarint(tag(7, FIXED64));
+    putTimes(at, span);
+    at += 8;
+    writeVarint(tag(8, FIXED64));
+    at += 8;
   }
   writeBytes(attributes);
   for (let index = 0; index < added.length; index += 2)

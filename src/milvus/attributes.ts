@@ -118,21 +118,19 @@ const ownVectorField = (request: unknown): string | undefined => {
   return name(anns_field) ?? name(annsField);
 };
 
-function partitions(request: unknown): string[] | undefined {
-  const { partition_names, partitionNames, partition_name, partitionName } = fields(request);
-  const several = partition_names ?? partitionNames;
+function partitions(several: unknown, only: string | undefined): string[] | undefined {
   if (Array.isArray(several) && several.length > 0) {
     return several.every((item) => typeof item === 'string') ? [...several] : undefined;
   }
-  const only = name(partition_name) ?? name(partitionName);
   return only === undefined ? undefined : [only];
 }
 
 /** What every request may carry: partitions and consistency level. Most have neither. */
 export function readRequest(request: unknown, sink: AttributeSink): void {
   const { partition_names, partitionNames, partition_name, partitionName } = fields(request);
-  if ((partition_names ?? partitionNames ?? partition_name ?? partitionName) !== undefined)
-    put(sink, ATTR.partitions, partitions(request));
+  const several = partition_names ?? partitionNames;
+  const only = name(partition_name) ?? name(partitionName);
+  if (several !== undefined || only !== undefined) put(sink, ATTR.partitions, partitions(several, only));
   const { consistency_level, consistencyLevel } = fields(request);
   const level = consistency_level ?? consistencyLevel;
   put(sink, ATTR.consistency, typeof level === 'number' ? CONSISTENCY_LEVELS[level] : name(level));
