@@ -12,9 +12,8 @@ interface Point {
 
 export interface Series {
   what: string;
+  /** The smallest first. */
   points: Point[];
-  /** The place of the point that the others are held against: the smallest, unless that is too unsteady for it. */
-  basis: number;
   size(point: Point): number;
 }
 
@@ -28,20 +27,16 @@ const SERIES: Series[] = [
       collections,
       inFlight: 8,
     })),
-    basis: 0,
     size: ({ collections }) => collections,
   },
   {
     what: 'calls in flight',
     points: [1, 8, 256].map((inFlight) => ({ operation: 'search', clients: 1, collections: 1, inFlight })),
-    // Between calls that are made one at a time the process sleeps and is woken, which costs more or less than all that is added.
-    basis: 1,
     size: ({ inFlight }) => inFlight,
   },
   {
     what: 'clients',
     points: [1, 10, 100].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
-    basis: 0,
     size: ({ clients }) => clients,
   },
 ];
@@ -52,32 +47,43 @@ export interface Growth {
   by: string;
   operation: Point['operation'];
   size: number;
-  /** Whether the others of its series are held against it. */
-  isBasis: boolean;
+  /** Of its series. */
+  isSmallest: boolean;
   /** Without a span, in the same processes. */
   untraced: Spread;
   /** How much more it is with one. */
   ours: Spread;
-  /** That as a multiple of what it is at the basis; undefined where that drowned in noise. */
-  oursToBasis: number | undefined;
+  /** That as a multiple of the least that it is at a smaller size; undefined where that drowned in noise, or nothing is smaller. */
+  oursToSmaller: number | undefined;
 }
 
-/** As far as a cost that is said not to grow may be above that at the basis. */
+/** As far as a cost that is said not to grow may be above that at a smaller size. */
 export const FLAT = 1.5;
 
 /**
- * With V8's own young generation, a collection falls into every fifth slice or so. Small ones are many, and each slice has its
- * share of them.
+ * The young generation is collected before each slice, and has room for all that a slice leaves: how many collections fall into one
+ * would be chance otherwise, and more than what a span adds. No threads: what they do would count for whichever slice is under way.
  */
-const SMALL_COLLECTIONS = ['--min-semi-space-size=2', '--max-semi-space-size=2'];
+const COLLECTIONS = [
+  '--expose-gc',
+  '--single-threaded-gc',
+  '--min-semi-space-size=16',
+  '--max-semi-space-size=16',
+];
 
 /**
- * At one point in one turn. As few as possible, so that all points of a turn meet the machine in the same state; but as many as
- * are in flight.
+ * Of a slice: as few as possible, so that both of a pair meet the machine in the same state, but two each of those in flight; or as
+ * many as are in flight.
  */
-const FEWEST_CALLS = 64;
+const FEWEST_CALLS = 16;
 
 const sliceCalls = ({ inFlight }: Point): number => Math.max(FEWEST_CALLS, inFlight);
+
+/** In one turn: fewer of the long slices, more of those in which the process sleeps and is woken, which differ most. */
+function slicePairs({ inFlight }: Point): number {
+  if (inFlight > FEWEST_CALLS) return 1;
+  return inFlight === 1 ? 4 : 2;
+}
 
 /** The cost of a call as the work around it grows, in the order of the series. Throws when spans of it did not come in. */
 export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
@@ -86,10 +92,12 @@ export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
     BENCH_WARM_UP: String(growthWarmUp),
     BENCH_TURNS: String(growthTurns),
     BENCH_SERIES: JSON.stringify(
-      SERIES.map(({ points }) => points.map((point) => ({ ...point, calls: sliceCalls(point) }))),
+      SERIES.map(({ points }) =>
+        points.map((point) => ({ ...point, calls: sliceCalls(point), pairs: slicePairs(point) })),
+      ),
     ),
   };
-  const options = { env, flags: SMALL_COLLECTIONS };
+  const options = { env, flags: COLLECTIONS };
   const costs = await rounds(
     bench,
     'growing work',
@@ -117,9 +125,9 @@ export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
 }
 
 /**
- * What one process measured, where a point that several series have gets the turns of all of them.
+ * What one process measured, where a point that several series have gets the pairs of all of them.
  *
- * @param slices by series, point and turn; the result as well
+ * @param slices by series, point and pair; the result as well
  */
 export function pooled(allSeries: readonly Pick<Series, 'points'>[], slices: Slice[][][]): Slice[][][] {
   const keyOf = ({ operation, clients, collections, inFlight }: Point) =>
@@ -133,31 +141,36 @@ export function pooled(allSeries: readonly Pick<Series, 'points'>[], slices: Sli
   return allSeries.map(({ points }) => points.map((point) => all.get(keyOf(point)) as Slice[]));
 }
 
-/** The CPU time in ms of the calls of one turn at one point, with spans and without. */
+/** The CPU time in ms of the calls of one pair at one point, with spans and without. */
 export interface Slice {
   traced: number;
   untraced: number;
 }
 
-/** @param slices by round, point and turn */
-export function rowsOf({ what, points, basis, size }: Series, slices: Slice[][][]): Growth[] {
-  const rows = points.map((point, at) => {
+/** @param slices by round, point and pair */
+export function rowsOf({ what, points, size }: Series, slices: Slice[][][]): Growth[] {
+  let leastUs = Number.POSITIVE_INFINITY;
+  return points.map((point, at) => {
     /** µs of a call, by round. */
     const ofRounds = (of: (slice: Slice) => number) =>
       spread(
         slices.map((round) => (median((round[at] as Slice[]).map(of)) * 1000) / sliceCalls(point)),
       ) as Spread;
+    const ours = ofRounds(({ traced, untraced }) => traced - untraced);
+    const isSmallest = at === 0;
+    const isToldFromNoise = !isSmallest && leastUs > 0;
+    const oursToSmaller = isToldFromNoise ? ours.median / leastUs : undefined;
+    leastUs = Math.min(leastUs, ours.median);
     return {
       by: what,
       operation: point.operation,
       size: size(point),
-      isBasis: at === basis,
+      isSmallest,
       untraced: ofRounds(({ untraced }) => untraced),
-      ours: ofRounds(({ traced, untraced }) => traced - untraced),
+      ours,
+      oursToSmaller,
     };
   });
-  const atBasis = (rows[basis] as (typeof rows)[number]).ours.median;
-  return rows.map((row) => ({ ...row, oursToBasis: atBasis > 0 ? row.ours.median / atBasis : undefined }));
 }
 
 const median = (values: number[]): number => (spread(values) as Spread).median;

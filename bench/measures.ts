@@ -1,6 +1,8 @@
+import os from 'node:os';
 import { type Growth, growth } from './growth.ts';
-import { type Bench, type Costs, oneByOne, rounds, search, together } from './rounds.ts';
+import { type Bench, type Costs, oneByOne, rotated, rounds, search, start } from './rounds.ts';
 import type { Cost } from './run-app.ts';
+import { sideBySide } from './side-by-side.ts';
 import { added, ratios, type Spread, spread } from './statistics.ts';
 import { type Installed, installedBytes, type Variant, type VariantName } from './variants.ts';
 
@@ -258,9 +260,17 @@ const FIXED_COLLECTION = ['--expose-gc', '--predictable-gc-schedule'];
 async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
   const { memoryCalls, memoryRounds } = bench.plan;
   const env = { BENCH_CALLS: String(memoryCalls) };
-  // Side by side: nothing here is a matter of time.
-  const costs = await rounds(bench, 'memory', { count: memoryRounds, warmUp: false }, variants, (order) =>
-    together(bench, order, 'memory.mjs', { env, flags: FIXED_COLLECTION }, []),
+  const parts = Array.from({ length: memoryRounds }, (_, round) =>
+    rotated(variants, round).map((variant, place) => async (signal: AbortSignal) => {
+      if (place === 0) bench.progress('memory', round + 1, memoryRounds);
+      const cost = await start(bench, variant, 'memory.mjs', { env, flags: FIXED_COLLECTION, signal }).ended;
+      return { name: variant.name, cost };
+    }),
+  ).flat();
+  // Nothing here is a matter of time.
+  const ends = await sideBySide(bench.signal, parts, os.availableParallelism());
+  const costs: Costs = new Map(
+    variants.map(({ name }) => [name, ends.filter((end) => end.name === name).map(({ cost }) => cost)]),
   );
   const row = (what: string, of: (cost: Cost) => number) =>
     addedRow({ measure: 'memory', what, unit: 'MiB', costs, of, against: 'stock' });
@@ -310,7 +320,7 @@ async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
   const lost = new Map<string, number[]>(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < burstRounds; round += 1) {
     bench.progress('burst', round + 1, burstRounds);
-    const load = { calls: burstCalls, slices: 1, inFlight: burstCalls, warmUp: 1 };
+    const load = { calls: burstCalls, slices: 1, inFlight: burstCalls, warmUp: 1, sideBySide: true };
     const { costs, received } = await search(bench, variants, load);
     for (const [at, { name }] of variants.entries()) {
       const answered = costs[at]?.answered;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReceivedSpans } from './collector.ts';
-import { type AppOptions, type Cost, type RunningApp, startApp } from './run-app.ts';
+import { type AppOptions, type Cost, type Program, type RunningApp, startApp } from './run-app.ts';
 import type { SideProcess } from './side-process.ts';
 import type { Variant } from './variants.ts';
 
@@ -26,7 +26,7 @@ export interface Plan {
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
-  /** Of each process, in each series: at each point a slice of calls with spans, and one without. */
+  /** Of each process, in each series: at each point, pairs of slices of calls, one with spans and one without. */
   growthTurns: number;
   /** Of each process, at the first points. */
   growthWarmUp: number;
@@ -48,8 +48,8 @@ export const fullPlan: Plan = {
   floorWarmUpCalls: 12_000,
   memoryRounds: 15,
   memoryCalls: 600,
-  growthRounds: 3,
-  growthTurns: 28,
+  growthRounds: 2,
+  growthTurns: 48,
   // Two thirds of them are searches.
   growthWarmUp: 12_000,
   peerSearchRounds: 2,
@@ -113,27 +113,34 @@ export async function rounds(
   return costs;
 }
 
-function rotated<T>(values: T[], by: number): T[] {
+export function rotated<T>(values: T[], by: number): T[] {
   return values.map((_, at) => values[(at + by) % values.length] as T);
+}
+
+/** Starts a program under one variant, with the collector and Milvus of the bench. */
+export function start(
+  bench: Bench,
+  variant: Variant,
+  program: Program,
+  options: Partial<Omit<AppOptions, 'collector'>>,
+): RunningApp {
+  return startApp(variant, program, {
+    collector: bench.collector.address,
+    signal: bench.signal,
+    ...options,
+    env: { BENCH_MILVUS: bench.milvus.address, ...options.env },
+  });
 }
 
 /** Runs a program under one variant after the other. */
 export async function oneByOne(
   bench: Bench,
   variants: Variant[],
-  program: Parameters<typeof startApp>[1],
-  options: { env?: Record<string, string>; flags?: string[] } = {},
+  program: Program,
+  options: Pick<AppOptions, 'env' | 'flags'> = {},
 ): Promise<Cost[]> {
   const costs: Cost[] = [];
-  for (const variant of variants)
-    costs.push(
-      await startApp(variant, program, {
-        collector: bench.collector.address,
-        signal: bench.signal,
-        ...options,
-        env: { BENCH_MILVUS: bench.milvus.address, ...options.env },
-      }).ended,
-    );
+  for (const variant of variants) costs.push(await start(bench, variant, program, options).ended);
   return costs;
 }
 
@@ -145,6 +152,8 @@ export interface Load {
   warmUp: number;
   /** Of the warm-up, those that are measured for themselves. */
   first?: number;
+  /** No turns: nothing of it is a matter of time. */
+  sideBySide?: boolean;
 }
 
 /**
@@ -166,39 +175,41 @@ export async function search(
     BENCH_FIRST: String(load.first ?? 0),
   };
   const places = variants.map((_, at) => at);
-  const order = Array.from({ length: load.slices }, (_, slice) => rotated(places, slice)).flat();
-  const costs = await together(bench, variants, 'searches.mjs', { env }, order);
+  const oneAfterTheOther = (slice: number) => rotated(places, slice).map((place) => [place]);
+  const turns = Array.from({ length: load.slices }, (_, slice) =>
+    load.sideBySide ? [places] : oneAfterTheOther(slice),
+  ).flat();
+  const costs = await together(bench, variants, 'searches.mjs', { env }, turns);
   // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
   return { costs, received: await receivedSpans(bench, variants, /search/i) };
 }
 
 /**
- * Starts a program under all variants, which warm up side by side, and lets them go in turn: `order` names their places in
- * `variants`, each as often as the program waits to be told. It is empty for a program that waits for nothing.
+ * Starts a program under all variants, which warm up side by side, and lets them go in turn. Each turn has the places in
+ * `variants` of those that go at once, and each comes as often as the program waits to be told.
  */
-export async function together(
+async function together(
   bench: Bench,
   variants: Variant[],
-  program: Parameters<typeof startApp>[1],
-  given: Pick<AppOptions, 'env' | 'flags' | 'deadlineMs'>,
-  order: number[],
+  program: Program,
+  given: Pick<AppOptions, 'env' | 'flags'>,
+  turns: number[][],
 ): Promise<Cost[]> {
   const stopped = new AbortController();
-  const options = {
-    collector: bench.collector.address,
-    signal: AbortSignal.any([bench.signal, stopped.signal]),
-    ...given,
-    env: { BENCH_MILVUS: bench.milvus.address, ...given.env },
-  };
+  const signal = AbortSignal.any([bench.signal, stopped.signal]);
   const apps: RunningApp[] = [];
   try {
-    for (const variant of variants) apps.push(startApp(variant, program, options));
-    if (order.length > 0) await Promise.all(apps.map((app) => app.ready()));
-    for (const [turn, at] of order.entries()) {
-      const app = apps[at] as RunningApp;
-      const isLast = order.lastIndexOf(at) === turn;
-      app.go();
-      await (isLast ? app.ended : app.ready());
+    for (const variant of variants) apps.push(start(bench, variant, program, { signal, ...given }));
+    await Promise.all(apps.map((app) => app.ready()));
+    for (const [turn, places] of turns.entries()) {
+      const later = new Set(turns.slice(turn + 1).flat());
+      await Promise.all(
+        places.map((at) => {
+          const app = apps[at] as RunningApp;
+          app.go();
+          return later.has(at) ? app.ready() : app.ended;
+        }),
+      );
     }
     return await Promise.all(apps.map((app) => app.ended));
   } finally {

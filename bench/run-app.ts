@@ -24,7 +24,7 @@ export interface Cost {
   /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
   heapPeakMiB?: number;
   keptMiB?: number;
-  /** Of the program whose work grows: its slices of calls by series, point and turn, and how many calls of all had a span. */
+  /** Of the program whose work grows: its slices of calls by series, point and pair, and how many calls of all had a span. */
   sliceCpuMs?: Slice[][][];
   traced?: number;
   /** Of the program that searches: CPU time of the first searches of the process, and what it had cost when each slice began. */

@@ -44,19 +44,20 @@ export function mainTable(rows: Row[]): Table {
   };
 }
 
-/** Whether the cost of a call stays the same; undefined for what the others of the series are held against. */
-export function isFlat(growth: Growth): boolean | undefined {
-  const { isBasis, oursToBasis } = growth;
+/** Whether the cost of a call stays the same; undefined for the smallest size. */
+export function isFlat({ isSmallest, oursToSmaller }: Growth): boolean | undefined {
   // Below zero the noise was larger than the cost: nothing was shown.
-  return isBasis ? undefined : oursToBasis !== undefined && oursToBasis >= 0 && oursToBasis <= FLAT;
+  return isSmallest ? undefined : oursToSmaller !== undefined && oursToSmaller >= 0 && oursToSmaller <= FLAT;
 }
 
 export function growthTable(growth: Growth[]): Table {
-  const multiple = ({ isBasis, oursToBasis = 0 }: Growth) =>
-    isBasis ? 'basis' : oursToBasis > 0 ? `× ${oursToBasis.toFixed(2)}` : 'noise';
+  const multiple = ({ isSmallest, oursToSmaller = 0 }: Growth) => {
+    if (isSmallest) return '';
+    return oursToSmaller > 0 ? `× ${oursToSmaller.toFixed(2)}` : 'noise';
+  };
   return {
     title: 'CPU time of a span as the work grows',
-    head: ['', 'a call without one', 'the span adds', 'to the basis', 'target', ''],
+    head: ['', 'a call without one', 'the span adds', 'to a smaller size', 'target', ''],
     lines: growth.map((row) => {
       const met = isFlat(row);
       return {

@@ -4,6 +4,7 @@ import { cp, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/prom
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { measuredEnvironment } from './environment.ts';
+import { sideBySide } from './side-by-side.ts';
 
 const execute = promisify(execFile);
 
@@ -73,13 +74,16 @@ export async function installVariants(say: (line: string) => void, signal: Abort
   const sdk = { [SDK]: devDependencies[SDK] };
   // In the folder above the apps, so that it counts for the size of none of them.
   await installApp(apps, { express: devDependencies.express, pg: PG_VERSION }, say, signal);
-  const none = await installApp(path.join(apps, 'none'), sdk, say, signal);
   const withStock = { ...sdk, [STOCK]: devDependencies[STOCK] };
-  const stock = await installApp(path.join(apps, 'stock'), withStock, say, signal);
-  say('packing milvus-otel');
-  const tarball = await packOurs(signal);
-  const withOurs = { ...sdk, 'milvus-otel': `file:${tarball}` };
-  const ours = await installApp(path.join(apps, 'ours'), withOurs, say, signal);
+  const [none, stock, ours] = (await sideBySide(signal, [
+    (signal) => installApp(path.join(apps, 'none'), sdk, say, signal),
+    (signal) => installApp(path.join(apps, 'stock'), withStock, say, signal),
+    async (signal) => {
+      say('packing milvus-otel');
+      const withOurs = { ...sdk, 'milvus-otel': `file:${await packOurs(signal)}` };
+      return installApp(path.join(apps, 'ours'), withOurs, say, signal);
+    },
+  ])) as [string, string, string];
   const variants: Record<VariantName, Omit<Variant, 'name'>> = {
     none: { folder: none, env: {} },
     ours: { folder: ours, preload: OURS_PRELOAD, env: LOCAL_DETECTORS },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SpanKind, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -10,6 +11,7 @@ import { dominatorTree, summarize } from '../../bench/heap-snapshot.ts';
 import { selfCosts, spoilt } from '../../bench/instructions.ts';
 import { type Row, stretchesOf } from '../../bench/measures.ts';
 import { type Results, writtenInto } from '../../bench/results.ts';
+import { sideBySide } from '../../bench/side-by-side.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
 import { added, ratios, spread } from '../../bench/statistics.ts';
 import {
@@ -59,18 +61,18 @@ const startUpRow: Row = {
   ratio: one(0.1),
   target: 0.2,
 };
-const growthRow = (size: number, oursToBasis: number | undefined): Growth => ({
+const growthRow = (size: number, oursToSmaller: number | undefined): Growth => ({
   by: 'clients',
   operation: 'search',
   size,
-  isBasis: size === 1,
+  isSmallest: size === 1,
   untraced: one(300),
   ours: one(40),
-  oursToBasis,
+  oursToSmaller,
 });
 const results: Results = {
   rows: [startUpRow, { ...startUpRow, measure: 'cpu', what: 'CPU added per search', unit: 'µs' }],
-  growth: [growthRow(1, 1), growthRow(10, 1.2), growthRow(100, 1.6)],
+  growth: [growthRow(1, undefined), growthRow(10, 1.2), growthRow(100, 1.6)],
   floors: [
     { to: 'start-up, wall', what: 'an empty preload', unit: 'ms', added: one(2) },
     { to: 'a search, CPU', what: 'an empty span', unit: 'µs', added: one(20) },
@@ -97,13 +99,13 @@ test('a table has a line for each row, in Markdown and for a terminal', () => {
   assert.ok(coloured?.startsWith('\x1b[32mstart-up added, wall') && coloured.endsWith('met\x1b[0m'));
 });
 
-test('a cost that grows by more than half from the basis of its series is not flat', () => {
+test('a cost that is more than half as much again as at a smaller size is not flat', () => {
   assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
   for (const drowned of [-0.5, undefined]) {
     const unknown = growthRow(10, drowned);
     assert.equal(isFlat(unknown), false, 'noise that is larger than the cost shows nothing');
     assert.match(markdown(growthTable([unknown])), /\| noise \|.*\| not met \|/);
-    assert.match(markdown(growthTable([growthRow(1, 1)])), /\| basis \| {2}\| {2}\|/);
+    assert.match(markdown(growthTable([growthRow(1, undefined)])), /\| {2}\| {2}\| {2}\|$/m);
   }
 });
 
@@ -114,46 +116,49 @@ test('a stretch of searches ends where the next one begins, and the last one wit
   assert.deepEqual(stretchesOf({ wallMs: 1000, ...at(150, 60), slicesBegan }, 1), [at(50, 60)]);
 });
 
-test('what a span costs as the work grows is told by the turns of each process', () => {
+test('what a span costs as the work grows is told by the pairs of each process', () => {
   const series: Series = {
     what: 'clients',
-    points: [1, 10].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
-    basis: 0,
+    points: [1, 10, 100].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
     size: ({ clients }) => clients,
   };
-  /** A slice is 64 calls. */
+  /** A slice is 16 calls. */
   const slice = (untracedUs: number, addedUs: number) => ({
-    untraced: (untracedUs * 64) / 1000,
-    traced: ((untracedUs + addedUs) * 64) / 1000,
+    untraced: (untracedUs * 16) / 1000,
+    traced: ((untracedUs + addedUs) * 16) / 1000,
   });
-  // By round, point and turn. The second turn is slow, the second process quicker than the first.
+  // By round, point and pair. The second pair is slow, the second process quicker than the first.
   const rows = rowsOf(series, [
     [
-      [slice(300, 40), slice(600, 41), slice(310, 39)],
-      [slice(320, 50), slice(640, 51), slice(330, 49)],
+      [slice(300, 50), slice(600, 51), slice(310, 49)],
+      [slice(320, 30), slice(640, 31), slice(330, 29)],
+      [slice(340, 55), slice(680, 56), slice(350, 54)],
     ],
     [
-      [slice(250, 60), slice(400, 59), slice(260, 61)],
-      [slice(270, 70), slice(440, 71), slice(280, 69)],
+      [slice(250, 70), slice(400, 69), slice(260, 71)],
+      [slice(270, 50), slice(440, 51), slice(280, 49)],
+      [slice(290, 65), slice(480, 66), slice(300, 64)],
     ],
   ]);
-  const rounded = rows.map(({ untraced, ours, oursToBasis, isBasis, size }) =>
-    [untraced.median, ours.median, ours.min, ours.max, (oursToBasis ?? 0) * 100]
+  const rounded = rows.map(({ untraced, ours, oursToSmaller = 0, isSmallest, size }) =>
+    [untraced.median, ours.median, ours.min, ours.max, oursToSmaller * 100]
       .map(Math.round)
-      .concat(Number(isBasis), size),
+      .concat(Number(isSmallest), size),
   );
   assert.deepEqual(rounded, [
-    [285, 50, 40, 60, 100, 1, 1],
-    [305, 60, 50, 70, 120, 0, 10],
+    [285, 60, 50, 70, 0, 1, 1],
+    [305, 40, 30, 50, 67, 0, 10],
+    // Ten clients are less than one: held against them.
+    [325, 60, 55, 65, 150, 0, 100],
   ]);
-  const drowned = rowsOf(series, [[[slice(300, -1)], [slice(300, 5)]]]);
+  const drowned = rowsOf(series, [[[slice(300, -1)], [slice(300, 5)], [slice(300, 5)]]]);
   assert.deepEqual(
-    drowned.map(({ oursToBasis }) => oursToBasis),
-    [undefined, undefined],
+    drowned.map(({ oursToSmaller }) => oursToSmaller),
+    [undefined, undefined, undefined],
   );
 });
 
-test('a point that two series have gets the turns of both', () => {
+test('a point that two series have gets the pairs of both', () => {
   const point = { operation: 'search', clients: 1, collections: 1, inFlight: 8 } as const;
   const slice = (traced: number) => ({ traced, untraced: 0 });
   const both = [
@@ -170,6 +175,43 @@ test('a point that two series have gets the turns of both', () => {
       [[slice(2), slice(3), slice(4)], [slice(5)]],
     ],
   );
+});
+
+test('parts run side by side, so many at a time, and give their results in order', async () => {
+  let running = 0;
+  let most = 0;
+  const part = (result: number, ms: number) => async () => {
+    running += 1;
+    most = Math.max(most, running);
+    await sleep(ms);
+    running -= 1;
+    return result;
+  };
+  const { signal } = new AbortController();
+  assert.deepEqual(
+    await sideBySide(signal, [part(1, 30), part(2, 1), part(3, 1), part(4, 1)], 2),
+    [1, 2, 3, 4],
+  );
+  assert.equal(most, 2);
+  assert.deepEqual(await sideBySide(signal, []), []);
+});
+
+test('when a part fails, the others are told, nothing new begins, and the failure comes when all have ended', async () => {
+  const ends: string[] = [];
+  const { signal } = new AbortController();
+  const stopped = (theSignal: AbortSignal) =>
+    sleep(60_000, undefined, { signal: theSignal }).finally(() => ends.push('stopped'));
+  const failed = async () => {
+    ends.push('failed');
+    throw new Error('the first failure');
+  };
+  const never = async () => ends.push('began');
+  await assert.rejects(sideBySide<unknown>(signal, [stopped, failed, never], 2), /the first failure/);
+  assert.deepEqual(ends, ['failed', 'stopped']);
+
+  const outer = new AbortController();
+  setTimeout(() => outer.abort(new Error('Ctrl-C')), 10);
+  await assert.rejects(sideBySide(outer.signal, [stopped]), /abort/i);
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {

@@ -1,0 +1,29 @@
+/**
+ * Runs `parts` side by side, `atOnce` of them at a time, and gives their results in the order of the parts. When one fails, the
+ * signal that the others have got aborts; rejects with that failure once all have ended.
+ */
+export async function sideBySide<Result>(
+  signal: AbortSignal,
+  parts: ((signal: AbortSignal) => Promise<Result>)[],
+  atOnce: number = parts.length,
+): Promise<Result[]> {
+  const stopped = new AbortController();
+  const eitherSignal = AbortSignal.any([signal, stopped.signal]);
+  const results: Result[] = [];
+  const waiting = [...parts.entries()];
+  const failures: unknown[] = [];
+  const work = async () => {
+    for (let next = waiting.shift(); next && failures.length === 0; next = waiting.shift()) {
+      const [at, part] = next;
+      try {
+        results[at] = await part(eitherSignal);
+      } catch (failure) {
+        failures.push(failure);
+        stopped.abort();
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+  if (failures.length > 0) throw failures[0];
+  return results;
+}
