@@ -179,27 +179,26 @@ export async function search(
   const turns = Array.from({ length: load.slices }, (_, slice) =>
     load.sideBySide ? [places] : oneAfterTheOther(slice),
   ).flat();
-  const costs = await together(bench, variants, 'searches.mjs', { env }, turns);
+  const costs = await together(bench, variants, env, turns);
   // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
   return { costs, received: await receivedSpans(bench, variants, /search/i) };
 }
 
 /**
- * Starts a program under all variants, which warm up side by side, and lets them go in turn. Each turn has the places in
- * `variants` of those that go at once, and each comes as often as the program waits to be told.
+ * Starts the searching app under all variants, which warm up side by side, and lets them go in turn. Each turn has the places in
+ * `variants` of those that go at once, and each comes as often as the app waits to be told.
  */
 async function together(
   bench: Bench,
   variants: Variant[],
-  program: Program,
-  given: Pick<AppOptions, 'env' | 'flags'>,
+  env: Record<string, string>,
   turns: number[][],
 ): Promise<Cost[]> {
   const stopped = new AbortController();
   const signal = AbortSignal.any([bench.signal, stopped.signal]);
   const apps: RunningApp[] = [];
   try {
-    for (const variant of variants) apps.push(start(bench, variant, program, { signal, ...given }));
+    for (const variant of variants) apps.push(start(bench, variant, 'searches.mjs', { signal, env }));
     await Promise.all(apps.map((app) => app.ready()));
     for (const [turn, places] of turns.entries()) {
       const later = new Set(turns.slice(turn + 1).flat());

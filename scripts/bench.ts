@@ -43,7 +43,7 @@ const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
        npm run bench -- --instructions [--quick]
 
 Measures what milvus-otel/register adds to an app, as a ratio to what the stock
-@opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes about 10 minutes.
+@opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes seven to ten minutes.
 
   --only <names>  some of ${measureNames.join(', ')}, separated by commas; without it,
                   the floor is measured only with --write and --quick
