@@ -49,9 +49,9 @@ export const fullPlan: Plan = {
   memoryRounds: 15,
   memoryCalls: 600,
   growthRounds: 2,
-  growthTurns: 48,
+  growthTurns: 40,
   // Two thirds of them are searches.
-  growthWarmUp: 12_000,
+  growthWarmUp: 9000,
   peerSearchRounds: 2,
   burstRounds: 3,
   burstCalls: 5000,

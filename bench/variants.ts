@@ -21,7 +21,6 @@ export type VariantName =
   | 'none'
   | 'ours'
   | 'stock'
-  | 'stock, its default detectors'
   | 'an empty preload'
   | 'an empty span'
   | 'ours, sampler always_off'
@@ -59,7 +58,7 @@ export function telemetryEnvironment(collector: string, serviceName: string): Re
   };
 }
 
-// The stock preload asks the metadata services of four clouds unless told otherwise.
+// The stock preload asks the metadata services of four clouds unless told otherwise, which takes longer.
 const LOCAL_DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
 
 const apps = path.join(cache, 'apps');
@@ -88,7 +87,6 @@ export async function installVariants(say: (line: string) => void, signal: Abort
     none: { folder: none, env: {} },
     ours: { folder: ours, preload: OURS_PRELOAD, env: LOCAL_DETECTORS },
     stock: { folder: stock, preload: STOCK_PRELOAD, env: LOCAL_DETECTORS },
-    'stock, its default detectors': { folder: stock, preload: STOCK_PRELOAD, env: {} },
     'an empty preload': { folder: none, preload: './empty.mjs', env: {}, sends: 'nothing' },
     // With the parts of OpenTelemetry that the stock preload brings.
     'an empty span': { folder: stock, preload: './empty-span.mjs', env: {} },
