@@ -61,8 +61,9 @@ export interface Growth {
 export const FLAT = 1.5;
 
 /**
- * The young generation is collected before each slice, and has room for all that a slice leaves: how many collections fall into one
- * would be chance otherwise, and more than what a span adds. No threads: what they do would count for whichever slice is under way.
+ * The young generation is collected before each slice, and has room for what most of them leave (256 calls fill it every other time):
+ * how many collections fall into one would be chance otherwise, and more than what a span adds. No threads: what they do would
+ * count for whichever slice is under way.
  */
 const COLLECTIONS = [
   '--expose-gc',
