@@ -159,8 +159,7 @@ export function rowsOf({ what, points, size }: Series, slices: Slice[][][]): Gro
       ) as Spread;
     const ours = ofRounds(({ traced, untraced }) => traced - untraced);
     const isSmallest = at === 0;
-    const isToldFromNoise = !isSmallest && leastUs > 0;
-    const oursToSmaller = isToldFromNoise ? ours.median / leastUs : undefined;
+    const oursToSmaller = !isSmallest && leastUs > 0 ? ours.median / leastUs : undefined;
     leastUs = Math.min(leastUs, ours.median);
     return {
       by: what,

@@ -7,8 +7,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import type { Bench } from './rounds.ts';
-import { startApp } from './run-app.ts';
+import { type Bench, start } from './rounds.ts';
 import type { Variant } from './variants.ts';
 
 const execute = promisify(execFile);
@@ -75,14 +74,12 @@ async function count(
   file: string,
   stopped: AbortSignal,
 ): Promise<Instructions> {
-  const app = startApp(variant, 'searches.mjs', {
-    collector: bench.collector.address,
+  const app = start(bench, variant, 'searches.mjs', {
     signal: AbortSignal.any([bench.signal, stopped]),
     under: ['valgrind', '-q', '--tool=callgrind', '--smc-check=all-non-file', `--callgrind-out-file=${file}`],
     flags: V8_FLAGS,
     deadlineMs: DEADLINE_MS,
     env: {
-      BENCH_MILVUS: bench.milvus.address,
       // The second of the slices is waited for, and never begun.
       BENCH_SLICES: '2',
       BENCH_CALLS: String(calls * 2),

@@ -240,17 +240,15 @@ const FIXED_COLLECTION = ['--expose-gc', '--predictable-gc-schedule'];
 async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
   const { memoryCalls, memoryRounds } = bench.plan;
   const env = { BENCH_CALLS: String(memoryCalls) };
-  const parts = Array.from({ length: memoryRounds }, (_, round) =>
-    rotated(variants, round).map((variant, place) => async (signal: AbortSignal) => {
-      if (place === 0) bench.progress('memory', round + 1, memoryRounds);
-      const cost = await start(bench, variant, 'memory.mjs', { env, flags: FIXED_COLLECTION, signal }).ended;
-      return { name: variant.name, cost };
-    }),
-  ).flat();
+  const order = Array.from({ length: memoryRounds }, (_, round) => rotated(variants, round)).flat();
+  const runs = order.map((variant, at) => (signal: AbortSignal) => {
+    if (at % variants.length === 0) bench.progress('memory', at / variants.length + 1, memoryRounds);
+    return start(bench, variant, 'memory.mjs', { env, flags: FIXED_COLLECTION, signal }).ended;
+  });
   // Nothing here is a matter of time.
-  const ends = await sideBySide(bench.signal, parts, os.availableParallelism());
+  const all = await sideBySide(runs, { atOnce: os.availableParallelism(), signal: bench.signal });
   const costs: Costs = new Map(
-    variants.map(({ name }) => [name, ends.filter((end) => end.name === name).map(({ cost }) => cost)]),
+    variants.map((variant) => [variant.name, all.filter((_, at) => order[at] === variant)]),
   );
   const row = (what: string, of: (cost: Cost) => number) =>
     addedRow({ measure: 'memory', what, unit: 'MiB', costs, of, against: 'stock' });

@@ -10,8 +10,8 @@ import {
   originFinder,
 } from './cpu-profile.ts';
 import { type HeapSummary, summarize } from './heap-snapshot.ts';
-import type { Bench } from './rounds.ts';
-import { type Program, startApp } from './run-app.ts';
+import { type Bench, start } from './rounds.ts';
+import type { Program } from './run-app.ts';
 import { markdown, type Table } from './table.ts';
 import type { Installed } from './variants.ts';
 
@@ -125,14 +125,11 @@ async function record(
   calls = 0,
 ): Promise<void> {
   const program: Program = calls > 0 ? 'searches.mjs' : 'start-up.mjs';
-  const app = startApp(bench.installed.variants[name], program, {
-    collector: bench.collector.address,
-    signal: bench.signal,
+  const app = start(bench, bench.installed.variants[name], program, {
     imports: ['./profile.mjs'],
     env: {
       BENCH_PROFILE: what,
       BENCH_PROFILE_FILE: file,
-      BENCH_MILVUS: bench.milvus.address,
       BENCH_CALLS: String(calls),
       BENCH_SLICES: '1',
       BENCH_IN_FLIGHT: '8',

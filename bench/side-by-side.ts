@@ -1,14 +1,13 @@
 /**
  * Runs `parts` side by side, `atOnce` of them at a time, and gives their results in the order of the parts. When one fails, the
- * signal that the others have got aborts; rejects with that failure once all have ended.
+ * signal that the others have got aborts, as it does with `signal`; rejects with that failure once all have ended.
  */
 export async function sideBySide<Result>(
-  signal: AbortSignal,
   parts: ((signal: AbortSignal) => Promise<Result>)[],
-  atOnce: number = parts.length,
+  { atOnce = parts.length, signal }: { atOnce?: number; signal?: AbortSignal } = {},
 ): Promise<Result[]> {
   const stopped = new AbortController();
-  const eitherSignal = AbortSignal.any([signal, stopped.signal]);
+  const eitherSignal = AbortSignal.any(signal ? [signal, stopped.signal] : [stopped.signal]);
   const results: Result[] = [];
   const waiting = [...parts.entries()];
   const failures: unknown[] = [];

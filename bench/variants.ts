@@ -74,15 +74,18 @@ export async function installVariants(say: (line: string) => void, signal: Abort
   // In the folder above the apps, so that it counts for the size of none of them.
   await installApp(apps, { express: devDependencies.express, pg: PG_VERSION }, say, signal);
   const withStock = { ...sdk, [STOCK]: devDependencies[STOCK] };
-  const [none, stock, ours] = (await sideBySide(signal, [
-    (signal) => installApp(path.join(apps, 'none'), sdk, say, signal),
-    (signal) => installApp(path.join(apps, 'stock'), withStock, say, signal),
-    async (signal) => {
-      say('packing milvus-otel');
-      const withOurs = { ...sdk, 'milvus-otel': `file:${await packOurs(signal)}` };
-      return installApp(path.join(apps, 'ours'), withOurs, say, signal);
-    },
-  ])) as [string, string, string];
+  const [none, stock, ours] = (await sideBySide(
+    [
+      (signal) => installApp(path.join(apps, 'none'), sdk, say, signal),
+      (signal) => installApp(path.join(apps, 'stock'), withStock, say, signal),
+      async (signal) => {
+        say('packing milvus-otel');
+        const withOurs = { ...sdk, 'milvus-otel': `file:${await packOurs(signal)}` };
+        return installApp(path.join(apps, 'ours'), withOurs, say, signal);
+      },
+    ],
+    { signal },
+  )) as [string, string, string];
   const variants: Record<VariantName, Omit<Variant, 'name'>> = {
     none: { folder: none, env: {} },
     ours: { folder: ours, preload: OURS_PRELOAD, env: LOCAL_DETECTORS },

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { sideBySide } from '../bench/side-by-side.ts';
 import { startStubMilvus } from '../bench/stub-milvus.ts';
 import { telemetryEnvironment } from '../bench/variants.ts';
 import { ENDINGS, type Ending, endBySignal } from '../test/reliability/endings.ts';
@@ -194,17 +195,14 @@ async function inTurn<T>(
   what: string,
   row: (item: T) => Promise<string[]>,
 ): Promise<string[][]> {
-  const rows: string[][] = [];
-  let next = 0;
-  const work = async () => {
-    while (next < items.length) {
-      const index = next++;
-      rows[index] = await row(items[index] as T);
-      progress(`${what}: ${rows.filter(Boolean).length} of ${items.length}`);
-    }
-  };
-  await Promise.all(Array.from({ length: together }, work));
-  return rows;
+  let done = 0;
+  const parts = items.map((item) => async () => {
+    const cells = await row(item);
+    done += 1;
+    progress(`${what}: ${done} of ${items.length}`);
+    return cells;
+  });
+  return sideBySide(parts, { atOnce: together });
 }
 
 const markdownTable = (heads: string[], rows: string[][]) =>

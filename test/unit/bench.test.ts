@@ -187,18 +187,16 @@ test('parts run side by side, so many at a time, and give their results in order
     running -= 1;
     return result;
   };
-  const { signal } = new AbortController();
   assert.deepEqual(
-    await sideBySide(signal, [part(1, 30), part(2, 1), part(3, 1), part(4, 1)], 2),
+    await sideBySide([part(1, 30), part(2, 1), part(3, 1), part(4, 1)], { atOnce: 2 }),
     [1, 2, 3, 4],
   );
   assert.equal(most, 2);
-  assert.deepEqual(await sideBySide(signal, []), []);
+  assert.deepEqual(await sideBySide([]), []);
 });
 
 test('when a part fails, the others are told, nothing new begins, and the failure comes when all have ended', async () => {
   const ends: string[] = [];
-  const { signal } = new AbortController();
   const stopped = (theSignal: AbortSignal) =>
     sleep(60_000, undefined, { signal: theSignal }).finally(() => ends.push('stopped'));
   const failed = async () => {
@@ -206,12 +204,12 @@ test('when a part fails, the others are told, nothing new begins, and the failur
     throw new Error('the first failure');
   };
   const never = async () => ends.push('began');
-  await assert.rejects(sideBySide<unknown>(signal, [stopped, failed, never], 2), /the first failure/);
+  await assert.rejects(sideBySide<unknown>([stopped, failed, never], { atOnce: 2 }), /the first failure/);
   assert.deepEqual(ends, ['failed', 'stopped']);
 
   const outer = new AbortController();
   setTimeout(() => outer.abort(new Error('Ctrl-C')), 10);
-  await assert.rejects(sideBySide(outer.signal, [stopped]), /abort/i);
+  await assert.rejects(sideBySide([stopped], { signal: outer.signal }), /abort/i);
 });
 
 test('a peer that cannot be measured is a line with the reason', () => {
