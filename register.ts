@@ -1,10 +1,16 @@
 /**
- * The front door: environment → settings → telemetry → instrumentations → ends. Only here is process.env read, and
+ * The entry point: environment → settings → telemetry → instrumentations → shutdown. Only here is process.env read, and
  * nothing in here may fail the app: what goes wrong is said in one line, and the app runs untraced.
  */
 import { join } from 'node:path';
 import { logs, metrics } from '@opentelemetry/api';
-import { startFromFile } from './src/configured-telemetry.ts';
+import { readSettings, type Settings } from './src/config/settings.ts';
+import { activateOnLoad } from './src/instrumentations/activation.ts';
+import { describeSelection, selectInstrumentations } from './src/instrumentations/selection.ts';
+import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
+import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
+import { shownEndpoint, tracesProtocol } from './src/otlp/target.ts';
+import { startFromFile } from './src/sdk/declarative-config.ts';
 import {
   createDiagnostics,
   DATADOG,
@@ -15,12 +21,8 @@ import {
   describeSecondCopy,
   showOpenTelemetryMessages,
   stderrWithout,
-} from './src/diagnostics.ts';
-import { flushAtEnd } from './src/exit.ts';
-import { activateOnLoad } from './src/instrumentations/activation.ts';
-import { describeSelection, selectInstrumentations } from './src/instrumentations/selection.ts';
-import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
-import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
+} from './src/sdk/diagnostics.ts';
+import { isOff } from './src/sdk/metrics-and-logs.ts';
 import {
   asOurs,
   earlierSdk,
@@ -28,12 +30,10 @@ import {
   SDK_PACKAGES,
   watchInstrumentations,
   watchRegistration,
-} from './src/other-sdk.ts';
-import { shownEndpoint, tracesProtocol } from './src/otlp-target.ts';
-import { appFile, packageName, serviceNameOf } from './src/resource.ts';
-import { readSettings, type Settings } from './src/settings.ts';
-import { isOff } from './src/signals.ts';
-import { adopt, startTelemetry } from './src/telemetry.ts';
+} from './src/sdk/other-sdk.ts';
+import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
+import { adopt, startTelemetry } from './src/sdk/start-telemetry.ts';
+import { flushAtEnd } from './src/shutdown/exit-hooks.ts';
 import { VERSION } from './src/version.ts';
 
 declare const __dirname: string;
@@ -46,7 +46,7 @@ export function register(): void {
   const write = stderrWithout(process.env);
   const diagnostics = createDiagnostics(settings.logLevel, write);
   // By two ways (NODE_OPTIONS and the command line, say), the first one counts. The second one asks before it loads
-  // anything: src/door.cjs.
+  // anything: src/register.cjs.
   const door = join(__dirname, 'register.cjs');
   (globalThis as Record<symbol, unknown>)[LOADED] = (other: string) => {
     if (other !== door) diagnostics.warn(describeSecondCopy(door, other));

@@ -34,7 +34,7 @@ import {
   terminalText,
 } from '../bench/table.ts';
 import { type Installed, installVariants } from '../bench/variants.ts';
-import { writePlots } from './bench-plot.ts';
+import { writePlots } from '../tools/pictures/bench-plot.ts';
 
 const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
        npm run bench -- --peers [--quick] [--write]

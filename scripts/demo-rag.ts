@@ -1,11 +1,17 @@
 /** The RAG sample on a real Milvus: some questions, the trace of one, and where the time of all of them went. */
 import { styleText } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { node, runCommand, say, startedBy } from './demo-command.ts';
-import { callsOf, joinedSpans, type Stack, startStack, startTraced } from './demo-stack.ts';
-import type { ReceivedSpan } from './receiver.ts';
-import { medianSteps, type RequestSteps, requestSteps, searchIn, stepsTable } from './request-steps.ts';
-import { countJoins, formatTree, type TraceNode, traceTrees } from './trace-tree.ts';
+import { node, runCommand, say, startedBy } from '../tools/demo/demo-command.ts';
+import { callsOf, joinedSpans, type Stack, startStack, startTraced } from '../tools/demo/demo-stack.ts';
+import {
+  medianSteps,
+  type RequestSteps,
+  requestSteps,
+  searchIn,
+  stepsTable,
+} from '../tools/pictures/request-steps.ts';
+import { countJoins, formatTree, type TraceNode, traceTrees } from '../tools/pictures/trace-tree.ts';
+import type { ReceivedSpan } from '../tools/servers/receiver.ts';
 
 const usage = `npm run demo:rag [-- options]
 

@@ -1,8 +1,8 @@
 /** One command that shows the join: a real Milvus, a plain app under the preload, and their spans in one tree. */
-import { runCommand, say, startedBy, UsageError } from './demo-command.ts';
-import { clientService, joinedSpans, runTraced, type Stack, startStack } from './demo-stack.ts';
-import type { Teardown } from './teardown.ts';
-import { countJoins, formatTrees, traceTrees } from './trace-tree.ts';
+import { runCommand, say, startedBy, UsageError } from '../tools/demo/demo-command.ts';
+import { clientService, joinedSpans, runTraced, type Stack, startStack } from '../tools/demo/demo-stack.ts';
+import { countJoins, formatTrees, traceTrees } from '../tools/pictures/trace-tree.ts';
+import type { Teardown } from '../tools/processes/teardown.ts';
 
 const usage = `npm run demo [-- options]
 
@@ -32,7 +32,7 @@ async function startFor(docker: boolean, teardown: Teardown): Promise<Stack> {
     throw new UsageError(`MILVUS_ADDRESS is "${milvusAddress}" and --docker is given: leave out one of them`);
   }
   // Only here: most runs do without it.
-  const { startDockerStack } = await import('./demo-docker.ts');
+  const { startDockerStack } = await import('../tools/demo/demo-docker.ts');
   return await startDockerStack(say, teardown);
 }
 

@@ -8,19 +8,19 @@ import { parseArgs } from 'node:util';
 import { sideBySide } from '../bench/side-by-side.ts';
 import { startStubMilvus } from '../bench/stub-milvus.ts';
 import { telemetryEnvironment } from '../bench/variants.ts';
-import { ENDINGS, type Ending, endBySignal } from '../test/reliability/endings.ts';
+import { ensureBuilt } from '../tools/build/build-package.ts';
+import { fillPart } from '../tools/docs/generate.ts';
+import { type FixtureResult, startFixture } from '../tools/processes/run-fixture.ts';
+import { ENDINGS, type Ending, endBySignal } from '../tools/reliability/exits.ts';
 import {
   environmentOf,
   FAULTS,
   type Fault,
   type FaultProtocol,
   makeKeys,
-} from '../test/reliability/faults.ts';
-import { figuresOf, LONG, problemsOf, type Soak, soak } from '../test/reliability/soak.ts';
-import { type FixtureResult, startFixture } from '../test/support/run-fixture.ts';
-import { ensureBuilt } from './build.ts';
-import { fillPart } from './docs.ts';
-import { type Receiver, startReceiver } from './receiver.ts';
+} from '../tools/reliability/faults.ts';
+import { figuresOf, LONG, problemsOf, type Soak, soak } from '../tools/reliability/soak.ts';
+import { type Receiver, startReceiver } from '../tools/servers/receiver.ts';
 
 const HELP = `usage: npm run reliability -- [--only endings|faults] [--soak [--seconds <n>]] [--write]
 

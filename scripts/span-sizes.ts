@@ -8,9 +8,9 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ACCEPTED, type ExportServer, startExportServer } from '../src/doctor/export-server.ts';
-import { messages, text } from '../src/protobuf.ts';
-import { ensureBuilt } from './build.ts';
-import { startMilvus } from './milvus.ts';
+import { messages, text } from '../src/otlp/protobuf.ts';
+import { ensureBuilt } from '../tools/build/build-package.ts';
+import { startMilvus } from '../tools/servers/milvus.ts';
 
 const help = `node scripts/span-sizes.ts                  spans per request and bytes per span, of the app and of Milvus
 node scripts/span-sizes.ts --requests 500   more requests; 200 by default

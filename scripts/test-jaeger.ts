@@ -1,11 +1,17 @@
 /** npm run test:jaeger: the tests against a real Jaeger, which is built before them. */
 import { globSync } from 'node:fs';
 import path from 'node:path';
-import { ensureBuilt } from './build.ts';
-import { collectorVersion, ensureCollector } from './collector-build.ts';
-import { ensureComposeLoader } from './compose-build.ts';
-import { ensureJaeger, ensureJaeger2, goNeeded, jaeger2Version, jaegerVersion } from './jaeger-build.ts';
-import { runTests } from './test-runner.ts';
+import { ensureBuilt } from '../tools/build/build-package.ts';
+import { runTests } from '../tools/processes/test-runner.ts';
+import { collectorVersion, ensureCollector } from '../tools/servers/collector-build.ts';
+import { ensureComposeLoader } from '../tools/servers/compose-build.ts';
+import {
+  ensureJaeger,
+  ensureJaeger2,
+  goNeeded,
+  jaeger2Version,
+  jaegerVersion,
+} from '../tools/servers/jaeger-build.ts';
 
 const help = `npm run test:jaeger                  every test against a real Jaeger and a real OpenTelemetry Collector: sample apps under
                                      the preload, a real Milvus, and the joined traces asked from Jaeger's query API

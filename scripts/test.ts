@@ -1,12 +1,12 @@
 /** npm test: one Milvus and one receiver for all test files, then Node's test runner over them. */
 import { globSync } from 'node:fs';
 import path from 'node:path';
-import { serveReceiver } from '../test/support/shared-receiver.ts';
-import { ensureBuilt } from './build.ts';
-import { milvusVersion, startMilvus } from './milvus.ts';
-import { startReceiver } from './receiver.ts';
-import type { Teardown } from './teardown.ts';
-import { runTests } from './test-runner.ts';
+import { ensureBuilt } from '../tools/build/build-package.ts';
+import type { Teardown } from '../tools/processes/teardown.ts';
+import { runTests } from '../tools/processes/test-runner.ts';
+import { milvusVersion, startMilvus } from '../tools/servers/milvus.ts';
+import { startReceiver } from '../tools/servers/receiver.ts';
+import { serveReceiver } from '../tools/servers/shared-receiver.ts';
 
 const help = `npm test                        every test but those against a real Jaeger (npm run test:jaeger)
 npm test -- FILE or PATTERN …   the test files that are so called, match the glob, or have it in their path

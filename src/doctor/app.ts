@@ -105,7 +105,7 @@ export async function watchApp(order: AppOrder): Promise<AppEnd> {
 function appEnvironment({ env, addPreload }: AppOrder, port: number, file: string): NodeJS.ProcessEnv {
   const load = (name: string) => `--import ${quoted(pathToFileURL(join(__dirname, name)).href)}`;
   // The witness by --require: it has to be there before anything that the app's own options require.
-  const witness = `--require ${quoted(join(__dirname, 'doctor-witness.cjs'))}`;
+  const witness = `--require ${quoted(join(__dirname, 'doctor-call-recorder.cjs'))}`;
   const own = env.NODE_OPTIONS ?? '';
   const { OTEL_CONFIG_FILE: _, ...rest } = env;
   return {

@@ -11,11 +11,11 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { EXPORT } from '../connection.ts';
-import { oneLine } from '../diagnostics.ts';
-import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp-target.ts';
-import { rejectionIn } from '../partial-success.ts';
-import { type Settings, withoutCredentials } from '../settings.ts';
+import { type Settings, withoutCredentials } from '../config/settings.ts';
+import { EXPORT } from '../otlp/connection.ts';
+import { rejectionIn } from '../otlp/partial-success.ts';
+import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp/target.ts';
+import { oneLine } from '../sdk/diagnostics.ts';
 import { asIs } from './export-server.ts';
 import type { CheckId, Finding } from './finding.ts';
 import { markedRequest } from './marked-span.ts';

@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path';
 import { parseArgs, parseEnv } from 'node:util';
 import { context } from '@opentelemetry/api';
 import { suppressTracing } from '@opentelemetry/core';
-import { oneLine } from '../diagnostics.ts';
-import { tracesProtocol, tracesTarget } from '../otlp-target.ts';
-import { secretsIn, withoutSecrets } from '../secrets.ts';
-import type { Settings } from '../settings.ts';
+import { secretsIn, withoutSecrets } from '../config/redaction.ts';
+import type { Settings } from '../config/settings.ts';
+import { tracesProtocol, tracesTarget } from '../otlp/target.ts';
+import { oneLine } from '../sdk/diagnostics.ts';
 import { VERSION } from '../version.ts';
 import { type AppEnd, watchApp } from './app.ts';
 import { checkCollector } from './collector.ts';
@@ -17,7 +17,7 @@ import { checkMilvus, type Probed } from './milvus.ts';
 import { readCommand } from './node-options.ts';
 import { reportText } from './output.ts';
 import { checkRuntime, entryFile, waysIn } from './runtime.ts';
-import { checkSettings } from './settings-hop.ts';
+import { checkSettings } from './settings-stage.ts';
 
 declare const __dirname: string;
 

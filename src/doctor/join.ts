@@ -1,7 +1,7 @@
 /** Hop 5: the probe's trace, looked up where people look at it: both halves, rightly joined, and their clocks. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { oneLine } from '../diagnostics.ts';
-import { withoutCredentials } from '../settings.ts';
+import { withoutCredentials } from '../config/settings.ts';
+import { oneLine } from '../sdk/diagnostics.ts';
 import type { Finding } from './finding.ts';
 import { failed, resolveName } from './network.ts';
 import { type FoundSpan, spansOf } from './query-answer.ts';

@@ -1,6 +1,6 @@
 /** The one span by which the collector is tried, as an OTLP request. Pure. */
 import { randomBytes } from 'node:crypto';
-import type { Protocol } from '../settings.ts';
+import type { Protocol } from '../config/settings.ts';
 
 export const MARK = 'milvus-otel doctor';
 

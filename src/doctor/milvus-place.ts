@@ -1,5 +1,5 @@
 /** Where a Milvus is, out of an address as the SDK takes it. Pure. */
-import { withoutCredentials } from '../settings.ts';
+import { withoutCredentials } from '../config/settings.ts';
 
 export interface MilvusPlace {
   host: string;

@@ -1,9 +1,9 @@
 /** Hop 4: from a name to a traced call that Milvus answers. The call is made by a probe, a process under the preload. */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { oneLine } from '../diagnostics.ts';
+import { withoutCredentials } from '../config/settings.ts';
 import { SDK } from '../milvus/sdk-version.ts';
-import { withoutCredentials } from '../settings.ts';
+import { oneLine } from '../sdk/diagnostics.ts';
 import { checkPlace } from './collector.ts';
 import type { Finding } from './finding.ts';
 import { MILVUS_PORT, milvusPlace } from './milvus-place.ts';

@@ -1,6 +1,6 @@
 /** A collector of our own for an app that the doctor runs. */
 
-import { type FieldValue, fields, messages, text } from '../protobuf.ts';
+import { type FieldValue, fields, messages, text } from '../otlp/protobuf.ts';
 import { ACCEPTED, type ExportServer, startExportServer } from './export-server.ts';
 
 export interface ExportedSpan {

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
-import { messages, text } from '../protobuf.ts';
+import { messages, text } from '../otlp/protobuf.ts';
 import { MARK } from './marked-span.ts';
 import { milvusPlace } from './milvus-place.ts';
 import { sdkVersionAt } from './packages.ts';

@@ -4,8 +4,8 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
-import { oneLine } from '../diagnostics.ts';
 import { SDK, unknownSdk } from '../milvus/sdk-version.ts';
+import { oneLine } from '../sdk/diagnostics.ts';
 import type { Finding, Status } from './finding.ts';
 import {
   type Command,

@@ -1,4 +1,4 @@
-import type { Settings } from '../settings.ts';
+import type { Settings } from '../config/settings.ts';
 import { CATALOG, type CatalogEntry, MILVUS } from './catalog.ts';
 
 export interface Selection {

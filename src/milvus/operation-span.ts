@@ -12,7 +12,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { LeanSpan, type ShapeTracer, SpanShape } from '../lean-span.ts';
+import { LeanSpan, type ShapeTracer, SpanShape } from '../trace/lean-span.ts';
 import {
   ATTR,
   type AttributeSink,

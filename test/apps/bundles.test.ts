@@ -4,9 +4,9 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
-import { nodeBinary } from '../../scripts/node-versions.ts';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { installed } from '../../tools/processes/installed.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
+import { installed } from '../../tools/processes/installed.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { placeProgram } from '../support/traced-app.ts';
 

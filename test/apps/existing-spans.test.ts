@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
+import { installed } from '../../tools/processes/installed.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { placeProgram } from '../support/traced-app.ts';
 

@@ -4,10 +4,10 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ConsistencyLevelEnum, MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { installed } from '../../scripts/installed.ts';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { installed } from '../../tools/processes/installed.ts';
+import { type RunningFixture, startFixture } from '../../tools/processes/run-fixture.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { outline } from '../preload/runs.ts';
-import { type RunningFixture, startFixture } from '../support/run-fixture.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 
 const arrivalTimeoutMs = 20_000;

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { nodeBinary } from '../../scripts/node-versions.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();

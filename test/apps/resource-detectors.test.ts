@@ -1,7 +1,7 @@
 /** OTEL_NODE_RESOURCE_DETECTORS means what it means upstream: the same attributes, by name and by value. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();

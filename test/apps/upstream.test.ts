@@ -5,10 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { ensureBuilt } from '../../scripts/build.ts';
-import { installed, type Packages } from '../../scripts/installed.ts';
 import { CATALOG } from '../../src/instrumentations/catalog.ts';
-import { runFixture } from '../support/run-fixture.ts';
+import { ensureBuilt } from '../../tools/build/build-package.ts';
+import { installed, type Packages } from '../../tools/processes/installed.ts';
+import { runFixture } from '../../tools/processes/run-fixture.ts';
 import { placeProgram } from '../support/traced-app.ts';
 
 const runTimeoutMs = 240_000;

@@ -6,8 +6,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { installed } from '../../scripts/installed.ts';
-import { nodeBinary } from '../../scripts/node-versions.ts';
+import { installed } from '../../tools/processes/installed.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { placeProgram } from '../support/traced-app.ts';
 

@@ -4,9 +4,9 @@ import net from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { freePort } from '../../scripts/free-ports.ts';
-import { startMilvus } from '../../scripts/milvus.ts';
-import { startReceiver } from '../../scripts/receiver.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
+import { startMilvus } from '../../tools/servers/milvus.ts';
+import { startReceiver } from '../../tools/servers/receiver.ts';
 import { lastLine, runDemo } from '../support/run-demo.ts';
 
 /** The first run may have Milvus to download. */

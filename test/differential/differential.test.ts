@@ -1,8 +1,8 @@
 /** The app gets exactly what it would get without us: each program runs twice, and all that it saw is compared. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
+import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { ensureDist } from '../support/dist.ts';
 import { assertAlike } from './differences.ts';
 import {

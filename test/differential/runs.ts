@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type FixtureResult, startFixture } from '../support/run-fixture.ts';
+import { type FixtureResult, startFixture } from '../../tools/processes/run-fixture.ts';
 import { type ScriptedCall, startScriptedMilvus } from './scripted-milvus.ts';
 
 export interface Variant {

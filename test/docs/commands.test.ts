@@ -8,9 +8,9 @@ import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from '
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type GuardedChild, spawnGuarded } from '../../scripts/guarded-child.ts';
-import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
-import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { type GuardedChild, spawnGuarded } from '../../tools/processes/guarded-child.ts';
+import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
+import { type ReceivedSpan, type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { ensureDist } from '../support/dist.ts';
 import { installInto, packInto } from '../support/published.ts';
 import {
@@ -183,7 +183,7 @@ function withAddresses(text: string): string {
 
 function environment(text: string): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(
-    ([name]) => !/^(OTEL_|npm_|NODE_|MILVUS_)/i.test(name),
+    ([name]) => !/^(OTEL_|npm_|NODE_(?!EXTRA_CA_CERTS)|MILVUS_)/i.test(name),
   );
   return {
     ...Object.fromEntries(inherited),

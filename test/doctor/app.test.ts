@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { build } from 'rolldown';
-import { runFixture, startFixture } from '../support/run-fixture.ts';
+import { runFixture, startFixture } from '../../tools/processes/run-fixture.ts';
 import { findingOf, runDoctor, useSurroundings } from './runs.ts';
 
 const root = join(import.meta.dirname, '../..');

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
-import { freePort } from '../../scripts/free-ports.ts';
 import { ACCEPTED, startExportServer } from '../../src/doctor/export-server.ts';
-import { partialSuccess } from '../reliability/collectors.ts';
-import { type Certificate, selfSigned } from '../support/certificates.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
+import { partialSuccess } from '../../tools/reliability/collectors.ts';
+import { type Certificate, selfSigned } from '../../tools/servers/certificates.ts';
 import { assertBroken, findingOf, runDoctor, startSilent, useSurroundings } from './runs.ts';
 
 const around = useSurroundings();

@@ -1,9 +1,9 @@
 /** Each way in which Milvus can be the broken hop. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { freePort } from '../../scripts/free-ports.ts';
-import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
+import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
+import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { ensureDist } from '../support/dist.ts';
 import { assertBroken, findingOf, runDoctor } from './runs.ts';
 

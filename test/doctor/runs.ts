@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, type TestContext } from 'node:test';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
 import type { CheckId, Finding, Hop, Report } from '../../src/doctor/finding.ts';
+import { runFixture } from '../../tools/processes/run-fixture.ts';
+import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { ensureDist } from '../support/dist.ts';
-import { runFixture } from '../support/run-fixture.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 

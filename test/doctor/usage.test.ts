@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { before, describe, test } from 'node:test';
-import { nodeBinary } from '../../scripts/node-versions.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
+import { runFixture, startFixture } from '../../tools/processes/run-fixture.ts';
 import { ensureDist } from '../support/dist.ts';
-import { runFixture, startFixture } from '../support/run-fixture.ts';
 import { startSilent } from './runs.ts';
 
 before(ensureDist);

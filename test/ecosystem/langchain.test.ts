@@ -1,7 +1,7 @@
 /** LangChain's vector store on the real Milvus, in a program that knows nothing of OpenTelemetry. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
+import { installed } from '../../tools/processes/installed.ts';
 import { useStack } from '../support/stack.ts';
 import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';
 

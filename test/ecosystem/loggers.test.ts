@@ -1,7 +1,7 @@
 /** Records of the loggers that apps use carry the ids of the span in which they were written. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
+import { installed } from '../../tools/processes/installed.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';
 

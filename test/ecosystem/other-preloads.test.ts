@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
+import { installed } from '../../tools/processes/installed.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();

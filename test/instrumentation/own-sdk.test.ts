@@ -9,7 +9,7 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { StubMilvus } from '../../bench/stub-milvus.ts';
-import { ensureBuilt } from '../../scripts/build.ts';
+import { ensureBuilt } from '../../tools/build/build-package.ts';
 
 const require = createRequire(import.meta.url);
 

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '../../scripts/free-ports.ts';
-import { startJaeger } from '../../scripts/jaeger.ts';
-import { ensureJaeger } from '../../scripts/jaeger-build.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
+import { startJaeger } from '../../tools/servers/jaeger.ts';
+import { ensureJaeger } from '../../tools/servers/jaeger-build.ts';
 
 let folder: string;
 let cacheDir: string;
@@ -110,7 +110,7 @@ test('the lock of a builder that was killed holds nobody up', async () => {
 for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
   test(`Jaeger ends with the process that started it when ${signal} ends that`, async () => {
     const script = `
-      const { startJaeger } = await import(${JSON.stringify(import.meta.resolve('../../scripts/jaeger.ts'))});
+      const { startJaeger } = await import(${JSON.stringify(import.meta.resolve('../../tools/servers/jaeger.ts'))});
       const { otlpGrpcPort } = await startJaeger();
       console.log(otlpGrpcPort);
       setInterval(() => {}, 1000);`;

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { ensureCollector } from '../../scripts/collector-build.ts';
-import { ensureComposeLoader } from '../../scripts/compose-build.ts';
-import { ensureJaeger2, jaeger2Version } from '../../scripts/jaeger-build.ts';
+import { ensureCollector } from '../../tools/servers/collector-build.ts';
+import { ensureComposeLoader } from '../../tools/servers/compose-build.ts';
+import { ensureJaeger2, jaeger2Version } from '../../tools/servers/jaeger-build.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const compose = path.join(root, 'compose');

@@ -1,10 +1,10 @@
 /** The doctor on a healthy setup, and on one whose server is silent: real Milvus, real Jaeger. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { type Jaeger, startJaeger } from '../../scripts/jaeger.ts';
-import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
+import { runFixture } from '../../tools/processes/run-fixture.ts';
+import { type Jaeger, startJaeger } from '../../tools/servers/jaeger.ts';
+import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
 import { assertBroken, findingOf, runDoctor } from '../doctor/runs.ts';
-import { runFixture } from '../support/run-fixture.ts';
 
 const startWithinMs = 600_000;
 const log = (line: string) => console.error(line);
@@ -17,7 +17,7 @@ let elsewhere: Milvus;
 
 before(
   async () => {
-    const { ensureBuilt } = await import('../../scripts/build.ts');
+    const { ensureBuilt } = await import('../../tools/build/build-package.ts');
     await ensureBuilt();
     jaeger = await startJaeger({ log });
     other = await startJaeger({ log });

@@ -4,8 +4,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type Jaeger, startJaeger } from '../../scripts/jaeger.ts';
-import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
+import { type Jaeger, startJaeger } from '../../tools/servers/jaeger.ts';
+import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const startWithinMs = 600_000;

@@ -10,12 +10,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensureCollector } from '../../scripts/collector-build.ts';
-import { freePorts } from '../../scripts/free-ports.ts';
-import { ensureJaeger2 } from '../../scripts/jaeger-build.ts';
-import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
-import { startTelemetryProgram, type TelemetryProgram } from '../../scripts/telemetry-program.ts';
-import { type FixtureResult, runFixture } from '../support/run-fixture.ts';
+import { freePorts } from '../../tools/processes/free-ports.ts';
+import { type FixtureResult, runFixture } from '../../tools/processes/run-fixture.ts';
+import { ensureCollector } from '../../tools/servers/collector-build.ts';
+import { ensureJaeger2 } from '../../tools/servers/jaeger-build.ts';
+import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
+import { startTelemetryProgram, type TelemetryProgram } from '../../tools/servers/telemetry-program.ts';
 
 const folder = path.join(import.meta.dirname, '..', '..', 'compose', 'production');
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-production-'));

@@ -32,7 +32,10 @@ before(async () => {
     modules.set(file.replace(/\.map$/, ''), sources);
   }
   const all = [...modules.values()].flat();
-  assert.ok(all.includes('../src/settings.ts') && all.length > 300, `only ${all.length} modules are named`);
+  assert.ok(
+    all.includes('../src/config/settings.ts') && all.length > 300,
+    `only ${all.length} modules are named`,
+  );
 });
 
 function node(args: string[], env: Record<string, string> = {}) {
@@ -52,9 +55,9 @@ async function bytes(fits: RegExp): Promise<number> {
 describe('a module', () => {
   // The doctor and the helper at the end are programs of their own, with bundles of their own: none shall load any part of another.
   const bundles: [name: string, isPart: (file: string) => boolean, has: string][] = [
-    ['the preload', (file) => !/^(doctor|last-sender)/.test(file), '../src/settings.ts'],
-    ['the doctor', (file) => file.startsWith('doctor'), '../src/settings.ts'],
-    ['the helper at the end', (file) => file.startsWith('last-sender'), '../src/otlp-grpc.ts'],
+    ['the preload', (file) => !/^(doctor|sender-process)/.test(file), '../src/config/settings.ts'],
+    ['the doctor', (file) => file.startsWith('doctor'), '../src/config/settings.ts'],
+    ['the helper at the end', (file) => file.startsWith('sender-process'), '../src/otlp/otlp-grpc.ts'],
   ];
   for (const [bundle, isPart, has] of bundles) {
     test(`is in one file of ${bundle} only`, () => {

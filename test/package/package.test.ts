@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { outline } from '../preload/runs.ts';
 import { ensureDist } from '../support/dist.ts';
 import { installInto, packInto } from '../support/published.ts';
@@ -184,7 +184,7 @@ describe('an app that has installed it', () => {
   });
 
   test('can load every part of it with what was installed beside it', async () => {
-    const own = new Set(['register.cjs', 'preload.cjs', 'last-sender.cjs', 'doctor-probe.cjs']);
+    const own = new Set(['register.cjs', 'preload.cjs', 'sender-process.cjs', 'doctor-probe.cjs']);
     const parts = [...(await filesOfDist(/\.cjs$/)).keys()].filter((name) => !own.has(name));
     const program = `
       const failed = {};

@@ -10,7 +10,7 @@ import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { type ExportServer, startExportServer } from '../../src/doctor/export-server.ts';
-import { createAuthority } from '../support/certificates.ts';
+import { createAuthority } from '../../tools/servers/certificates.ts';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();

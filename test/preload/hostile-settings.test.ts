@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { describeMisspelling, describeProblem } from '../../src/diagnostics.ts';
-import { readSettings } from '../../src/settings.ts';
+import { readSettings } from '../../src/config/settings.ts';
+import { describeMisspelling, describeProblem } from '../../src/sdk/diagnostics.ts';
 import { CASES, hostileEnvironment, PLANT } from '../support/hostile-environments.ts';
 import { useRuns } from './runs.ts';
 

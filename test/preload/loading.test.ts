@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { nodeBinary } from '../../scripts/node-versions.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { outline, useRuns } from './runs.ts';
 
 const runs = useRuns();

@@ -1,14 +1,14 @@
 /** Runs of real programs between a scripted Milvus and a real collector, both in the process of the test file. */
 import { after, before } from 'node:test';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
-import { ensureDist } from '../support/dist.ts';
 import {
   type FixtureOptions,
   type FixtureResult,
   type RunningFixture,
   startFixture,
-} from '../support/run-fixture.ts';
+} from '../../tools/processes/run-fixture.ts';
+import { type ReceivedSpan, type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
+import { ensureDist } from '../support/dist.ts';
 
 export interface RunOptions extends FixtureOptions {
   /** OTEL_SERVICE_NAME, by which the spans of runs at the same time are told apart; null leaves it unset. */

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { nodeBinary } from '../../scripts/node-versions.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
-import { nodeBinary } from '../../scripts/node-versions.ts';
+import { installed } from '../../tools/processes/installed.ts';
+import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { type RunOptions, useRuns } from './runs.ts';
 
 const runs = useRuns();

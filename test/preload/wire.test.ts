@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { Server, ServerCredentials, status, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { getGRPCService } from '@zilliz/milvus2-sdk-node';
 import { type StubCall, startStubMilvus } from '../../bench/stub-milvus.ts';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { outline, useRuns } from './runs.ts';
 
 const runs = useRuns();

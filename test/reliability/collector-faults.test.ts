@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import { freePort } from '../../scripts/free-ports.ts';
-import { useRuns } from '../preload/runs.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
 import {
   startGate,
   startGrpcRefusing,
@@ -13,8 +12,16 @@ import {
   startHttpWithLimit,
   startRejecting,
   startSilent,
-} from './collectors.ts';
-import { environmentOf, FAULTS, type Fault, type FaultProtocol, type Keys, makeKeys } from './faults.ts';
+} from '../../tools/reliability/collectors.ts';
+import {
+  environmentOf,
+  FAULTS,
+  type Fault,
+  type FaultProtocol,
+  type Keys,
+  makeKeys,
+} from '../../tools/reliability/faults.ts';
+import { useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();
 const file = 'test/fixtures/endings.mjs';

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import type { FixtureResult } from '../../tools/processes/run-fixture.ts';
+import { ENDINGS, type Ending, endBySignal } from '../../tools/reliability/exits.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { type RunOptions, useRuns } from '../preload/runs.ts';
-import type { FixtureResult } from '../support/run-fixture.ts';
-import { ENDINGS, type Ending, endBySignal } from './endings.ts';
 
 const runs = useRuns();
 

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '../../scripts/free-ports.ts';
-import { type Milvus, startMilvus } from '../../scripts/milvus.ts';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
+import type { RunningFixture } from '../../tools/processes/run-fixture.ts';
+import { startGate } from '../../tools/reliability/collectors.ts';
+import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { useRuns } from '../preload/runs.ts';
-import type { RunningFixture } from '../support/run-fixture.ts';
-import { startGate } from './collectors.ts';
 
 const runs = useRuns();
 

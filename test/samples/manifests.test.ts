@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
-import { envExample } from '../../scripts/docs.ts';
-import { installed } from '../../scripts/installed.ts';
-import { SETTINGS } from '../../src/settings.ts';
+import { SETTINGS } from '../../src/config/settings.ts';
+import { envExample } from '../../tools/docs/generate.ts';
+import { installed } from '../../tools/processes/installed.ts';
 
 const samples = path.join(import.meta.dirname, '..', '..', 'samples');
 const readText = (...names: string[]) => readFileSync(path.join(samples, ...names), 'utf8');

@@ -8,8 +8,8 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePort } from '../../scripts/free-ports.ts';
-import { installed } from '../../scripts/installed.ts';
+import { freePort } from '../../tools/processes/free-ports.ts';
+import { installed } from '../../tools/processes/installed.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 
 const config = path.join(import.meta.dirname, '..', '..', 'samples', 'pm2', 'ecosystem.config.cjs');

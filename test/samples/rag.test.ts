@@ -3,11 +3,16 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
-import { medianSteps, type RequestSteps, requestSteps, stepsTable } from '../../scripts/request-steps.ts';
-import { type TraceNode, traceTrees } from '../../scripts/trace-tree.ts';
+import {
+  medianSteps,
+  type RequestSteps,
+  requestSteps,
+  stepsTable,
+} from '../../tools/pictures/request-steps.ts';
+import { type TraceNode, traceTrees } from '../../tools/pictures/trace-tree.ts';
+import { type RunningFixture, runFixture, startFixture } from '../../tools/processes/run-fixture.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { lastLine, runDemo } from '../support/run-demo.ts';
-import { type RunningFixture, runFixture, startFixture } from '../support/run-fixture.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 
 const folder = path.join(import.meta.dirname, '..', '..', 'samples', 'rag');

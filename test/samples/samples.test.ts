@@ -7,9 +7,9 @@ import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import type { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
-import { countJoins, type TraceNode, traceTrees } from '../../scripts/trace-tree.ts';
-import { type RunningFixture, runFixture, startFixture } from '../support/run-fixture.ts';
+import { countJoins, type TraceNode, traceTrees } from '../../tools/pictures/trace-tree.ts';
+import { type RunningFixture, runFixture, startFixture } from '../../tools/processes/run-fixture.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');

@@ -7,8 +7,8 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { startMilvus } from '../../scripts/milvus.ts';
-import { type Receiver, startReceiver } from '../../scripts/receiver.ts';
+import { startMilvus } from '../../tools/servers/milvus.ts';
+import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 
 let receiver: Receiver;
 let otlpEndpoint: string;
@@ -70,7 +70,7 @@ test('the server ends when the process that started it is killed', async () => {
     [
       '--input-type=module-typescript',
       '--eval',
-      `import { startMilvus } from ${JSON.stringify(import.meta.resolve('../../scripts/milvus.ts'))};
+      `import { startMilvus } from ${JSON.stringify(import.meta.resolve('../../tools/servers/milvus.ts'))};
        const milvus = await startMilvus({ otlpEndpoint: '${otlpEndpoint}' });
        console.log(milvus.address);`,
     ],
@@ -102,7 +102,7 @@ test('without python3 the error says what to install', async () => {
       [
         '--input-type=module-typescript',
         '--eval',
-        `import { requirePip } from ${JSON.stringify(import.meta.resolve('../../scripts/milvus.ts'))};
+        `import { requirePip } from ${JSON.stringify(import.meta.resolve('../../tools/servers/milvus.ts'))};
          await requirePip();`,
       ],
       { env: { PATH: '/nowhere' }, stdio: ['ignore', 'ignore', 'pipe'] },

@@ -1,8 +1,8 @@
 /** The lines of the SDK that apps run, each installed and run on the real Milvus: the same traces from all of them. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { installed } from '../../scripts/installed.ts';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import { installed } from '../../tools/processes/installed.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { type ScriptedMilvus, startScriptedMilvus } from '../differential/scripted-milvus.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';

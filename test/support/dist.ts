@@ -4,6 +4,6 @@
 export async function ensureDist(): Promise<void> {
   // Under `npm test`, which says where its Milvus is, it was built before; the build itself is then not worth loading.
   if (process.env.MILVUS_OTEL_TEST_MILVUS !== undefined) return;
-  const { ensureBuilt } = await import('../../scripts/build.ts');
+  const { ensureBuilt } = await import('../../tools/build/build-package.ts');
   await ensureBuilt();
 }

@@ -1,6 +1,6 @@
 /** Environments for property-based tests: the whole table of settings, and names that nothing reads. */
 import fc from 'fast-check';
-import { SETTINGS } from '../../src/settings.ts';
+import { SETTINGS } from '../../src/config/settings.ts';
 
 /** fast-check prints the seed and the path to a case that fails; MILVUS_OTEL_TEST_SEED repeats or varies it. */
 export const CASES = { seed: Number(process.env.MILVUS_OTEL_TEST_SEED ?? 19_530), numRuns: 10_000 };

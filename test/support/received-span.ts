@@ -1,5 +1,5 @@
 /** Spans as a receiver gives them, for functions that read them. */
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 
 /** A step of the server's that takes 1 ms, but for what is given. */
 export function receivedSpan(given: Pick<ReceivedSpan, 'spanId'> & Partial<ReceivedSpan>): ReceivedSpan {

@@ -1,6 +1,6 @@
 /** The real Milvus and the receiver of its spans, for the tests that need them. */
 import { after } from 'node:test';
-import { connectReceiver, type SharedReceiver, serveReceiver } from './shared-receiver.ts';
+import { connectReceiver, type SharedReceiver, serveReceiver } from '../../tools/servers/shared-receiver.ts';
 
 export interface Stack {
   /** `127.0.0.1:port`. The server sends its spans, service `standalone`, to the receiver, at most 0.3 s after they end. */
@@ -32,9 +32,9 @@ export function useStack(): Promise<Stack> {
 async function startOwnStack(): Promise<Stack> {
   // Only here: a file that runs under `npm test` shall not pay for loading the SDK and the build.
   const [{ ensureBuilt }, { startMilvus }, { startReceiver }] = await Promise.all([
-    import('../../scripts/build.ts'),
-    import('../../scripts/milvus.ts'),
-    import('../../scripts/receiver.ts'),
+    import('../../tools/build/build-package.ts'),
+    import('../../tools/servers/milvus.ts'),
+    import('../../tools/servers/receiver.ts'),
   ]);
   await ensureBuilt();
   const receiver = await startReceiver();

@@ -2,8 +2,8 @@
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
-import { type FixtureResult, runFixture } from './run-fixture.ts';
+import { type FixtureResult, runFixture } from '../../tools/processes/run-fixture.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import type { Stack } from './stack.ts';
 
 const fixtures = path.join(import.meta.dirname, '..', 'fixtures');
@@ -15,7 +15,7 @@ after(async () => {
 });
 
 /**
- * Copies a program of test/fixtures to where its imports find the packages of `folder` (scripts/installed.ts), and what
+ * Copies a program of test/fixtures to where its imports find the packages of `folder` (tools/processes/installed.ts), and what
  * is not there among this project's own. Resolves to the copy's path; it is removed after the test file.
  */
 export async function placeProgram(name: string, folder: string): Promise<string> {

@@ -25,7 +25,7 @@ import {
   replacePart,
   terminalText,
 } from '../../bench/table.ts';
-import { drawCostPerCall, drawStartUp } from '../../scripts/bench-plot.ts';
+import { drawCostPerCall, drawStartUp } from '../../tools/pictures/bench-plot.ts';
 
 const one = (value: number) => ({ median: value, min: value, max: value, count: 1 });
 

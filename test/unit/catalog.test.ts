@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire, findPackageJSON } from 'node:module';
 import { test } from 'node:test';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
+import { SETTINGS } from '../../src/config/settings.ts';
 import { CATALOG, type CatalogEntry, MILVUS } from '../../src/instrumentations/catalog.ts';
-import { SETTINGS } from '../../src/settings.ts';
 
 const require = createRequire(import.meta.url);
 const PREFIX = '@opentelemetry/instrumentation-';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { spansFromJaeger } from '../../scripts/demo-docker.ts';
-import { countJoins } from '../../scripts/trace-tree.ts';
+import { spansFromJaeger } from '../../tools/demo/demo-docker.ts';
+import { countJoins } from '../../tools/pictures/trace-tree.ts';
 
 // One trace as Jaeger's query API gives it, shortened: search quick_setup └─ standalone: MilvusService/Search
 const answer = {

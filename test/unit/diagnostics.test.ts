@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { diag } from '@opentelemetry/api';
-import { createDiagnostics, describeProblem, showOpenTelemetryMessages } from '../../src/diagnostics.ts';
-import { readSettings, SETTINGS } from '../../src/settings.ts';
+import { readSettings, SETTINGS } from '../../src/config/settings.ts';
+import { createDiagnostics, describeProblem, showOpenTelemetryMessages } from '../../src/sdk/diagnostics.ts';
 
 type Level = ReturnType<typeof readSettings>['logLevel'];
 

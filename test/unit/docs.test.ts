@@ -16,8 +16,10 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { HttpBaseClient, HttpClient } from '@zilliz/milvus2-sdk-node';
-import { checkDocs, envExample, fillPart, writeDocs } from '../../scripts/docs.ts';
+import { readSettings, SETTINGS } from '../../src/config/settings.ts';
 import { ATTR, type AttributeSink, readCost, readRequest } from '../../src/milvus/attributes.ts';
+import { MilvusInstrumentation } from '../../src/milvus/instrumentation.ts';
+import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import {
   ATTRIBUTE_DOCUMENTATION,
   type AttributeDocumentation,
@@ -25,10 +27,8 @@ import {
   METRIC_ATTRIBUTES,
   METRIC_DOCUMENTATION,
   RPC_ATTRIBUTE_DOCUMENTATION,
-} from '../../src/milvus/documentation.ts';
-import { MilvusInstrumentation } from '../../src/milvus/instrumentation.ts';
-import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
-import { readSettings, SETTINGS } from '../../src/settings.ts';
+} from '../../tools/docs/attributes.ts';
+import { checkDocs, envExample, fillPart, writeDocs } from '../../tools/docs/generate.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-docs-'));

@@ -402,7 +402,7 @@ describe('docs/troubleshooting.md', () => {
   async function texts(): Promise<string[][]> {
     const folder = new URL('../../src/', import.meta.url);
     const files = (await readdir(folder, { recursive: true })).filter((name) =>
-      /^(doctor\/.*|diagnostics|instrumentations\/selection)\.ts$/.test(name),
+      /^(doctor\/.*|sdk\/diagnostics|instrumentations\/selection)\.ts$/.test(name),
     );
     const sources = await Promise.all(files.map((name) => readFile(new URL(name, folder), 'utf8')));
     const literals = sources.flatMap((source) =>

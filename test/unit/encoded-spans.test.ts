@@ -7,8 +7,8 @@ import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { type ReadableSpan, TracerProvider } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
-import { EncodedSpans } from '../../src/encoded-spans.ts';
-import { FULL_BATCH_BYTES } from '../../src/span-batch.ts';
+import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
+import { FULL_BATCH_BYTES } from '../../src/trace/span-batch.ts';
 
 function encode(spans: readonly ReadableSpan[]): Uint8Array {
   const batch = new EncodedSpans();

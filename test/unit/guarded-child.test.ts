@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { spawnGuarded } from '../../scripts/guarded-child.ts';
+import { spawnGuarded } from '../../tools/processes/guarded-child.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'guarded-child-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -86,7 +86,7 @@ for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
       [
         '--input-type=module-typescript',
         '--eval',
-        `import { spawnGuarded } from ${JSON.stringify(import.meta.resolve('../../scripts/guarded-child.ts'))};
+        `import { spawnGuarded } from ${JSON.stringify(import.meta.resolve('../../tools/processes/guarded-child.ts'))};
          spawnGuarded('/bin/sh', ${JSON.stringify(stubborn)},
            { stdout: 'inherit', stderr: 'ignore', removeAtStop: ${JSON.stringify(data)} });`,
       ],

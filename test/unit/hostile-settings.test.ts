@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { readSettings, SETTINGS } from '../../src/config/settings.ts';
 import {
   createDiagnostics,
   describeMisspelling,
   describeProblem,
   stderrWithout,
-} from '../../src/diagnostics.ts';
-import { readSettings, SETTINGS } from '../../src/settings.ts';
+} from '../../src/sdk/diagnostics.ts';
 import { CASES, hostileEnvironment, PLANT } from '../support/hostile-environments.ts';
 
 const NAMES = new Set(Object.values(SETTINGS).map(({ env }) => env));

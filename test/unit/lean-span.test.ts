@@ -31,7 +31,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
-import { EncodedSpans } from '../../src/encoded-spans.ts';
+import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
 import {
   type KeptShapes,
   LeanSpan,
@@ -39,8 +39,8 @@ import {
   type ShapeTracer,
   SpanShape,
   withLeanSpans,
-} from '../../src/lean-span.ts';
-import { RandomIds } from '../../src/random-ids.ts';
+} from '../../src/trace/lean-span.ts';
+import { RandomIds } from '../../src/trace/random-ids.ts';
 
 const SCOPE = 'lean';
 const START_MS = 1_800_000_000_123;

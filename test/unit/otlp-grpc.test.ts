@@ -9,12 +9,12 @@ import path from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { EXPORT } from '../../src/connection.ts';
 import { startExportServer } from '../../src/doctor/export-server.ts';
-import { GrpcClient } from '../../src/otlp-grpc.ts';
-import type { OtlpTarget } from '../../src/otlp-target.ts';
+import { EXPORT } from '../../src/otlp/connection.ts';
+import { GrpcClient } from '../../src/otlp/otlp-grpc.ts';
+import type { OtlpTarget } from '../../src/otlp/target.ts';
 import { VERSION } from '../../src/version.ts';
-import { startGate } from '../reliability/collectors.ts';
+import { startGate } from '../../tools/reliability/collectors.ts';
 
 const opened: (() => unknown)[] = [];
 afterEach(async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { rejectionIn } from '../../src/partial-success.ts';
+import { rejectionIn } from '../../src/otlp/partial-success.ts';
 
 const PARTIAL = Buffer.concat([Buffer.from([0x0a, 9, 0x08, 0xac, 2, 0x12, 4]), Buffer.from('nope')]);
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));

@@ -9,7 +9,7 @@ import {
   TRACE_ID_BYTES,
   traceIdIn,
   traceparentIn,
-} from '../../src/random-ids.ts';
+} from '../../src/trace/random-ids.ts';
 
 test('ids are valid, and none comes twice, however many texts they are cut out of', () => {
   const ids = new RandomIds();

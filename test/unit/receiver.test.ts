@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
-import { type ReceivedSpan, type Receiver, startReceiver } from '../../scripts/receiver.ts';
-import { connectReceiver, filterSpans, serveReceiver } from '../support/shared-receiver.ts';
+import { type ReceivedSpan, type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
+import { connectReceiver, filterSpans, serveReceiver } from '../../tools/servers/shared-receiver.ts';
 
 let receiver: Receiver;
 const opened: { stop(): Promise<void> }[] = [];

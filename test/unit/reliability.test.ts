@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { createAuthority } from '../support/certificates.ts';
+import { createAuthority } from '../../tools/servers/certificates.ts';
 
 const script = path.join(import.meta.dirname, '..', '..', 'scripts', 'reliability.ts');
 

@@ -4,15 +4,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { ensureBuilt } from '../../scripts/build.ts';
-import { readSettings, SETTINGS } from '../../src/settings.ts';
+import { readSettings, SETTINGS } from '../../src/config/settings.ts';
+import { ensureBuilt } from '../../tools/build/build-package.ts';
 import { RUNS } from '../support/arbitrary-values.ts';
 
 // The parts lie beside the bundle, which is CommonJS and finds them by its own file name.
 await ensureBuilt();
 const door = path.join(import.meta.dirname, '..', '..', 'dist', 'register.cjs');
 (globalThis as { __filename?: string }).__filename = door;
-const { packageName, resourceDetectors, serviceNameOf } = await import('../../src/resource.ts');
+const { packageName, resourceDetectors, serviceNameOf } = await import('../../src/sdk/resource.ts');
 
 const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-resource-'));
 after(() => rm(folder, { recursive: true }));

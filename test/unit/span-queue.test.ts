@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
-import { EncodedSpans } from '../../src/encoded-spans.ts';
-import { readSettings } from '../../src/settings.ts';
-import { FULL_BATCH_BYTES, SpanList } from '../../src/span-batch.ts';
-import { type Outcome, type QueueLimits, SPAN_BYTES, SpanQueue } from '../../src/span-queue.ts';
+import { readSettings } from '../../src/config/settings.ts';
+import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
+import { FULL_BATCH_BYTES, SpanList } from '../../src/trace/span-batch.ts';
+import { type Outcome, type QueueLimits, SPAN_BYTES, SpanQueue } from '../../src/trace/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER: Outcome = { kind: 'later', reason: 'connect ECONNREFUSED' };

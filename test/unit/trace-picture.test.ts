@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
-import { drawTrace } from '../../scripts/trace-picture.ts';
-import { traceTrees } from '../../scripts/trace-tree.ts';
+import { drawTrace } from '../../tools/pictures/trace-picture.ts';
+import { traceTrees } from '../../tools/pictures/trace-tree.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { receivedSpan } from '../support/received-span.ts';
 
 const client = receivedSpan({

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ReceivedSpan } from '../../scripts/receiver.ts';
-import { countJoins, formatTree, formatTrees, shortName, traceTrees } from '../../scripts/trace-tree.ts';
+import {
+  countJoins,
+  formatTree,
+  formatTrees,
+  shortName,
+  traceTrees,
+} from '../../tools/pictures/trace-tree.ts';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { receivedSpan } from '../support/received-span.ts';
 
 const search = 'milvus.proto.milvus.MilvusService/Search';

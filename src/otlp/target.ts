@@ -1,0 +1,98 @@
+/** Where spans go and how, as plain data: what the exporter is made of, and what the sender at the end is told. */
+import { type Protocol, SCHEME, type Settings, withoutCredentials } from '../config/settings.ts';
+
+export interface OtlpTarget {
+  protocol: Protocol;
+  /** Origin for grpc, the whole URL for http. Always with a scheme. */
+  url: string;
+  /** Lower-case names. Secret. */
+  headers: Record<string, string>;
+  compression: 'none' | 'gzip';
+  /** Paths of PEM files; undefined when not given. */
+  certificate: string | undefined;
+  clientKey: string | undefined;
+  clientCertificate: string | undefined;
+}
+
+const DEFAULT_ENDPOINT: Record<Protocol, string> = {
+  grpc: 'http://localhost:4317',
+  'http/protobuf': 'http://localhost:4318',
+  'http/json': 'http://localhost:4318',
+};
+
+/** How OpenTelemetry's exporter packages name the protocols: exporter-trace-otlp-proto, for instance. */
+export const EXPORTER_FORMAT: Record<Protocol, string> = {
+  grpc: 'grpc',
+  'http/protobuf': 'proto',
+  'http/json': 'http',
+};
+
+export type Signal = 'traces' | 'metrics' | 'logs';
+
+export const signalProtocol = (settings: Settings, signal: Signal): Protocol =>
+  settings[`${signal}Protocol`] ?? settings.protocol;
+
+export const tracesProtocol = (settings: Settings): Protocol => signalProtocol(settings, 'traces');
+
+/** The traces' endpoint as it was given, or the default; without credentials, for people to read. */
+export function shownEndpoint(settings: Settings): string {
+  const given = settings.tracesEndpoint ?? settings.endpoint ?? DEFAULT_ENDPOINT[tracesProtocol(settings)];
+  return withoutCredentials(given);
+}
+
+/** Origin for grpc, the whole URL for http. Always with a scheme; of a Unix socket, as it was given. */
+function urlOf(settings: Settings, signal: Signal): string {
+  const protocol = signalProtocol(settings, signal);
+  const own = settings[`${signal}Endpoint`];
+  const insecure = (signal === 'traces' ? settings.tracesInsecure : undefined) ?? settings.insecure;
+  const given = own ?? settings.endpoint ?? DEFAULT_ENDPOINT[protocol];
+  const hasScheme = SCHEME.test(given);
+  if (given.startsWith('unix:')) return given;
+  const url = new URL(hasScheme ? given : `${insecure ? 'http' : 'https'}://${given}`);
+  if (protocol === 'grpc') return url.origin;
+  // The specification: the endpoint for all signals is a base, the one for a signal is used as it is.
+  if (own === undefined) url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/${signal}`;
+  return url.href;
+}
+
+/**
+ * What an exporter of OpenTelemetry's must be told. It reads its variables itself; only where an endpoint was found
+ * unusable must it not read it again.
+ */
+export function signalUrl(settings: Settings, signal: Signal): { url?: string } {
+  const variables = ['OTEL_EXPORTER_OTLP_ENDPOINT', `OTEL_EXPORTER_OTLP_${signal.toUpperCase()}_ENDPOINT`];
+  const unusable = settings.problems.some(({ variable }) => variables.includes(variable));
+  return unusable ? { url: urlOf(settings, signal) } : {};
+}
+
+export function tracesTarget(settings: Settings): OtlpTarget {
+  return {
+    protocol: tracesProtocol(settings),
+    url: urlOf(settings, 'traces'),
+    headers: { ...parseHeaders(settings.headers), ...parseHeaders(settings.tracesHeaders) },
+    compression: settings.tracesCompression ?? settings.compression,
+    certificate: settings.tracesCertificate ?? settings.certificate,
+    clientKey: settings.tracesClientKey ?? settings.clientKey,
+    clientCertificate: settings.tracesClientCertificate ?? settings.clientCertificate,
+  };
+}
+
+/** Equal for equal targets, and tells nothing of their headers. */
+export const targetKey = (target: OtlpTarget): string =>
+  process.getBuiltinModule('node:crypto').createHash('sha256').update(JSON.stringify(target)).digest('hex');
+
+/** `key=value,key=value`, percent-encoded as in W3C Baggage. What cannot be decoded is left out. */
+function parseHeaders(text: string | undefined): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const pair of text?.split(',') ?? []) {
+    const equals = pair.indexOf('=');
+    if (equals <= 0) continue;
+    try {
+      const name = decodeURIComponent(pair.slice(0, equals).trim()).toLowerCase();
+      headers[name] = decodeURIComponent(pair.slice(equals + 1).trim());
+    } catch {
+      // Not decodable: upstream ignores such a pair too.
+    }
+  }
+  return headers;
+}

@@ -1,0 +1,38 @@
+/**
+ * OTEL_CONFIG_FILE: the file describes the telemetry, and OpenTelemetry's own start builds it. Its processors and
+ * exporters are the stock ones, so that what they still hold can be awaited, but not taken at process.exit().
+ */
+
+import { accessSync, constants } from 'node:fs';
+import { logs, metrics, type ProxyTracerProvider, trace } from '@opentelemetry/api';
+import { withinMs } from '../shutdown/with-timeout.ts';
+import { keepingMessages } from './diagnostics.ts';
+import { loadChunk } from './lazy-modules.ts';
+import { adopt, type Telemetry } from './start-telemetry.ts';
+
+interface Flushable {
+  forceFlush?(): Promise<void>;
+}
+
+/** @throws when the file cannot be read. What is wrong inside it, OpenTelemetry says on stderr. */
+export function startFromFile(configFile: string): Telemetry {
+  try {
+    accessSync(configFile, constants.R_OK);
+  } catch {
+    throw new Error(`OTEL_CONFIG_FILE=${configFile} cannot be read`);
+  }
+  const { startNodeSDK } = loadChunk<{ startNodeSDK(): void }>('declarative-configuration');
+  keepingMessages(() => startNodeSDK());
+  const tracerProvider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate();
+  const providers = [tracerProvider, metrics.getMeterProvider(), logs.getLoggerProvider()] as Flushable[];
+  let flushed = false;
+  return {
+    hasRest: () => !flushed,
+    async flush(limitMs) {
+      await Promise.all(providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())));
+      flushed = true;
+    },
+    close() {},
+    adopt,
+  };
+}

@@ -1,0 +1,162 @@
+import { writeSync } from 'node:fs';
+import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
+import { secretsIn, withoutSecrets } from '../config/redaction.ts';
+import type { Misspelling, Problem, Settings } from '../config/settings.ts';
+import type { Earlier } from './other-sdk.ts';
+
+const PREFIX = 'milvus-otel: ';
+
+/**
+ * The only place that talks to the user. Lines go to stderr, synchronously and past process.stderr, so that the
+ * app's own stream, its buffering and its error events are left alone.
+ */
+export interface Diagnostics {
+  /** Something is wrong and has a cure. Each text is said once. */
+  warn(text: string): void;
+  /** A fact for who asked by OTEL_LOG_LEVEL=info or finer; each text is said once. */
+  info(text: string): void;
+}
+
+/** Writes lines to stderr, without what is secret in the environment. */
+export function stderrWithout(
+  env: Readonly<Record<string, string | undefined>>,
+  write: (line: string) => void = writeToStderr,
+): (line: string) => void {
+  let secrets: string[] | undefined;
+  return (line) => {
+    // Read at the first line: most processes never write one.
+    secrets ??= secretsIn(env);
+    // Who speaks stays readable, whatever the secret is.
+    write(PREFIX + withoutSecrets(line.slice(PREFIX.length), secrets));
+  };
+}
+
+export function createDiagnostics(
+  level: Settings['logLevel'],
+  write: (line: string) => void = writeToStderr,
+): Diagnostics {
+  const said = new Set<string>();
+  const chosen = level === undefined ? DiagLogLevel.WARN : LEVELS[level];
+  return {
+    warn(text) {
+      if (chosen < DiagLogLevel.WARN || said.has(text)) return;
+      said.add(text);
+      write(`${PREFIX}${text}\n`);
+    },
+    info(text) {
+      if (chosen < DiagLogLevel.INFO || said.has(text)) return;
+      said.add(text);
+      write(`${PREFIX}${text}\n`);
+    },
+  };
+}
+
+/**
+ * Sends OpenTelemetry's own messages to stderr when OTEL_LOG_LEVEL asks for them. Its console logger would write
+ * to stdout, which belongs to the app.
+ */
+export function showOpenTelemetryMessages(
+  level: Settings['logLevel'],
+  write: (line: string) => void = writeToStderr,
+): void {
+  if (level === undefined || level === 'none') {
+    diag.disable();
+    return;
+  }
+  const line =
+    (name: string): DiagLogger['error'] =>
+    (message, ...details) => {
+      const rest = details
+        .map((detail) => (typeof detail === 'string' ? detail : safeJson(detail)))
+        .join(' ');
+      write(`${PREFIX}[${name}] ${message}${rest === '' ? '' : ` ${rest}`}\n`);
+    };
+  const logger: DiagLogger = {
+    error: line('error'),
+    warn: line('warn'),
+    info: line('info'),
+    debug: line('debug'),
+    verbose: line('verbose'),
+  };
+  diag.setLogger(logger, { logLevel: LEVELS[level], suppressOverrideMessage: true });
+}
+
+/**
+ * Runs what would put its own logger into OpenTelemetry's place, as NodeSDK does when OTEL_LOG_LEVEL is set: that one
+ * writes to stdout.
+ */
+export function keepingMessages<T>(start: () => T): T {
+  const setLogger = diag.setLogger;
+  diag.setLogger = () => true;
+  try {
+    return start();
+  } finally {
+    diag.setLogger = setLogger;
+  }
+}
+
+/** Text of somebody else's on one line, and without what a terminal would act on. */
+export const oneLine = (text: string): string => text.replace(/[\s\p{Cc}\p{Cf}]+/gu, ' ');
+
+/** A value on one line, of which the beginning says enough. */
+const shown = (value: string): string => {
+  const line = oneLine(value);
+  return line.length > LONGEST_SHOWN ? `${line.slice(0, LONGEST_SHOWN)}...` : line;
+};
+
+const LONGEST_SHOWN = 200;
+
+/** One line for a value that cannot be used: variable, value, what is expected, what is used instead. */
+export function describeProblem(problem: Problem): string {
+  const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
+  return `${problem.variable}=${shown(problem.value)} cannot be used (expected ${problem.expected}); ${instead}.`;
+}
+
+/** One line for a name that nothing reads. Its value is not shown: it may be a secret under a wrong name. */
+export const describeMisspelling = ({ variable, meant }: Misspelling): string =>
+  `${shown(variable)} is read by nothing and has no effect; ${meant} is near, was it meant?`;
+
+/** Who won, and how to choose: an SDK that was there first. */
+export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>
+  shared
+    ? 'another OpenTelemetry SDK was started before this preload, so it sends all spans, and this one only adds those of Milvus; to send by milvus-otel, load it first or alone.'
+    : `another OpenTelemetry SDK was started before this preload with @opentelemetry/api ${oneLine(apiVersion)}, an older one than ours, so Milvus is not traced; load milvus-otel first or alone, or install one version of @opentelemetry/api.`;
+
+/** Who won, and how to choose: an SDK that came later. */
+export const describeLaterSdk = (destination: string): string =>
+  `another OpenTelemetry SDK was started after this preload, which sends all spans (to ${oneLine(destination)}), and that one none; to send by that one, leave the preload out and give it new MilvusInstrumentation() from milvus-otel/instrumentation.`;
+
+/** Nobody won: a tracer of another kind. */
+export const DATADOG =
+  'dd-trace is in this process too: both trace, each to its own place, and both write the trace context of outgoing calls, so traces fall apart; load only one of them.';
+
+/** Who won, and how to choose: two copies of this package. */
+export const describeSecondCopy = (first: string, second: string): string =>
+  `it is loaded twice, and ${oneLine(first)} traces, ${oneLine(second)} does nothing; load only one of them.`;
+
+const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
+  none: DiagLogLevel.NONE,
+  error: DiagLogLevel.ERROR,
+  warn: DiagLogLevel.WARN,
+  info: DiagLogLevel.INFO,
+  debug: DiagLogLevel.DEBUG,
+  verbose: DiagLogLevel.VERBOSE,
+  all: DiagLogLevel.ALL,
+};
+
+function writeToStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // stderr may be closed or full: what we have to say is never worth an error in the app.
+  }
+}
+
+function safeJson(value: unknown): string {
+  try {
+    return value instanceof Error ? value.message : (JSON.stringify(value) ?? String(value));
+  } catch {
+    // Cyclic, a BigInt inside, or a getter of somebody's that throws.
+    return `(${typeof value})`;
+  }
+}

@@ -1,0 +1,101 @@
+/** Who the telemetry is about: the resource's detectors, and a name for the service. */
+
+import { readFileSync } from 'node:fs';
+import { dirname, join, sep } from 'node:path';
+import {
+  envDetector,
+  hostDetector,
+  osDetector,
+  processDetector,
+  type ResourceDetector,
+  serviceInstanceIdDetector,
+} from '@opentelemetry/resources';
+import type { Settings } from '../config/settings.ts';
+import { loadChunk } from './lazy-modules.ts';
+
+type Detectors = ResourceDetector | ResourceDetector[];
+
+/** Detectors that ask a cloud's network or the file system, loaded only when they are named. */
+const SURROUNDINGS = ['container', 'alibaba', 'aws', 'azure', 'gcp'];
+
+const LOCAL: Record<string, ResourceDetector> = {
+  env: envDetector,
+  host: hostDetector,
+  os: osDetector,
+  process: processDetector,
+  serviceinstance: serviceInstanceIdDetector,
+};
+
+/** The process without its arguments: people pass tokens and addresses in them. */
+const processWithoutArguments: ResourceDetector = {
+  detect(config) {
+    const { attributes = {} } = processDetector.detect(config);
+    const { 'process.command_args': _, ...rest } = attributes;
+    return { attributes: rest };
+  },
+};
+
+/**
+ * The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid.
+ *
+ * @param named whether the names were given; if so, `process` means what it means upstream, arguments included.
+ */
+export function resourceDetectors(names: readonly string[], named: boolean): ResourceDetector[] {
+  if (!named) return [envDetector, hostDetector, processWithoutArguments];
+  if (names.includes('none')) return [];
+  const wanted = names.includes('all') ? [...Object.keys(LOCAL), ...SURROUNDINGS] : names;
+  return wanted.flatMap(
+    (name): Detectors =>
+      LOCAL[name] ?? loadChunk<Record<string, Detectors>>(`detector-${name}`).detectors ?? [],
+  );
+}
+
+/**
+ * The name in the package.json that belongs to the app's main file: the nearest one at or above it that has a
+ * name. Undefined when there is none, or no main file (a REPL, -e).
+ */
+export function packageName(mainFile: string | undefined): string | undefined {
+  if (mainFile === undefined) return undefined;
+  for (let directory = dirname(mainFile); ; directory = dirname(directory)) {
+    try {
+      const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
+      if (typeof name === 'string' && name !== '') return name;
+    } catch {
+      // No package.json here, or not one that can be read: the next folder up decides.
+    }
+    if (directory === dirname(directory)) return undefined;
+  }
+}
+
+/**
+ * The main file of the app, as far as its name goes: a runner that is installed beside the app (next, ts-node, pm2's
+ * container) is not it.
+ */
+export function appFile(mainFile: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
+  const runner = `${sep}node_modules${sep}`;
+  if (mainFile === undefined || !mainFile.includes(runner)) return mainFile;
+  if (env.pm_exec_path !== undefined) return env.pm_exec_path;
+  try {
+    const folder = process.cwd();
+    const holder = mainFile.slice(0, mainFile.indexOf(runner));
+    return `${folder}${sep}`.startsWith(`${holder}${sep}`) ? join(folder, 'package.json') : mainFile;
+  } catch {
+    // The folder is gone.
+    return mainFile;
+  }
+}
+
+/** The service's name as the variables say it: OTEL_SERVICE_NAME, else service.name in the resource attributes. */
+export function serviceNameOf(settings: Settings): string | undefined {
+  if (settings.serviceName !== undefined) return settings.serviceName;
+  const pair = settings.resourceAttributes
+    ?.split(',')
+    .map((item) => item.trim())
+    .find((item) => item.startsWith('service.name='));
+  const name = pair?.slice('service.name='.length) || undefined;
+  try {
+    return name === undefined ? undefined : decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}

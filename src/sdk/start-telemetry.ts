@@ -1,0 +1,209 @@
+/** Settings → a started NodeSDK, with two ways to send what is left: one to wait for, one that waits itself. */
+import { logs, metrics, trace } from '@opentelemetry/api';
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
+import type { Instrumentation } from '@opentelemetry/instrumentation';
+import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
+import { NodeSDK } from '@opentelemetry/sdk-node';
+import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
+import type { Settings } from '../config/settings.ts';
+import {
+  connectionHint,
+  createSender,
+  type ExporterName,
+  keepsBytes,
+  requestBodies,
+  shortReason,
+  zipkinUrl,
+} from '../otlp/exporter.ts';
+import { shownEndpoint, tracesProtocol, tracesTarget } from '../otlp/target.ts';
+import { sendNow } from '../shutdown/synchronous-flush.ts';
+import { withinMs } from '../shutdown/with-timeout.ts';
+import { EncodedSpans } from '../trace/encoded-spans.ts';
+import { withLeanSpans } from '../trace/lean-span.ts';
+import { RandomIds } from '../trace/random-ids.ts';
+import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
+import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
+import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
+import { SCOPE } from '../version.ts';
+import { type Diagnostics, keepingMessages } from './diagnostics.ts';
+import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
+import { resourceDetectors } from './resource.ts';
+
+export interface Telemetry {
+  /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
+  hasRest(): boolean;
+  /** One attempt to send what has ended, for at most `limitMs`. Never rejects. */
+  flush(limitMs: number): Promise<void>;
+  /** Sends what is left now, blocking for at most `timeoutMs`, and says what was lost. Nothing can be sent after it. */
+  close(timeoutMs: number): void;
+  /** Hands the SDK's providers to an instrumentation that was made after the start. */
+  adopt(instrumentation: Instrumentation): void;
+}
+
+export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
+  const queues = new Map<ExporterName, SpanQueue<EncodedSpans> | SpanQueue<SpanList>>();
+  const processors: SpanProcessor[] = [];
+  // OTLP over HTTP tries a collector that is away again and again; half of the time is left for the last attempt.
+  const share = tracesProtocol(settings) === 'grpc' ? 1 : 0.5;
+  let workers: WorkersSpans | undefined;
+  let ending = false;
+  let flushed = false;
+  if (!isOff(settings.tracesExporter)) {
+    for (const name of new Set(settings.tracesExporter)) {
+      if (name === 'console') {
+        processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }));
+      } else {
+        const report = (outcome: Outcome) => {
+          // At the end, close() says in one line what came of everything.
+          if (!ending || (outcome.kind === 'accepted' && refusalIn(outcome) === undefined))
+            announce(outcome, target(name, settings), diagnostics);
+        };
+        const exporter = name as ExporterName;
+        const send = reporting(createSender(exporter, settings), report);
+        if (keepsBytes(exporter, settings)) {
+          const queue = new SpanQueue(() => new EncodedSpans(), send, settings);
+          queues.set(exporter, queue);
+          if (!inWorker()) workers = new WorkersSpans(queue, () => tracesTarget(settings));
+          processors.push(inWorker() ? new SpansToMain(queue, tracesTarget(settings)) : queue);
+        } else {
+          const queue = new SpanQueue(() => new SpanList(), send, settings);
+          queues.set(exporter, queue);
+          processors.push(queue);
+        }
+      }
+    }
+  }
+
+  const metricsOn = !isOff(settings.metricsExporter);
+  const logsOn = !isOff(settings.logsExporter);
+  const unusablePropagators = settings.problems.some(({ variable }) => variable === 'OTEL_PROPAGATORS');
+  const sdk = keepingMessages(
+    () =>
+      new NodeSDK({
+        spanProcessors: processors,
+        idGenerator: new RandomIds(),
+        metricReaders: metricReaders(settings),
+        ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
+        resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
+        resourceDetectors: resourceDetectors(
+          settings.resourceDetectors,
+          settings.given.has('resourceDetectors'),
+        ),
+        // NodeSDK would read the variable again, and send nothing at all.
+        ...(unusablePropagators && !settings.given.has('propagators')
+          ? { textMapPropagator: defaultPropagator() }
+          : {}),
+      }),
+  );
+  if (!logsOn) withoutLogs(sdk);
+  sdk.start();
+  const leanProvider = withLeanSpans(trace.getTracerProvider(), SCOPE);
+
+  return {
+    hasRest() {
+      workers?.drain();
+      return [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn));
+    },
+    async flush(limitMs) {
+      ending = true;
+      workers?.drain();
+      const others = [
+        ...(metricsOn ? [metrics.getMeterProvider()] : []),
+        ...(logsOn ? [logs.getLoggerProvider()] : []),
+      ];
+      await Promise.all(
+        [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
+          withinMs(limitMs * share, provider.forceFlush?.()),
+        ),
+      );
+      flushed = true;
+    },
+    close(timeoutMs) {
+      workers?.drain();
+      for (const [name, queue] of queues) {
+        let left = queue.unsent;
+        try {
+          // Zipkin's format has no sender at the end: what could not be awaited is lost.
+          if (name === 'otlp' && left > 0 && timeoutMs > 0) left = sendLeftovers(queue, settings, timeoutMs);
+        } catch (error) {
+          queue.trouble = shortReason(error);
+        }
+        const lost = queue.lost + left;
+        if (lost > 0) {
+          const spans = lost === 1 ? 'span was' : 'spans were';
+          const reason =
+            queue.trouble ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
+          diagnostics.warn(
+            `${lost} ${spans} lost on the way to ${target(name, settings)}: ${reason}.${connectionHint(reason)}`,
+          );
+        }
+      }
+    },
+    adopt: (instrumentation) => adopt(instrumentation, leanProvider),
+  };
+}
+
+/** The providers are the global ones, however they were made. */
+export function adopt(instrumentation: Instrumentation, tracerProvider = trace.getTracerProvider()): void {
+  instrumentation.setTracerProvider(tracerProvider);
+  instrumentation.setMeterProvider(metrics.getMeterProvider());
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** Sends a queue's rest by the helper process. Gives the number of spans that did not arrive. */
+function sendLeftovers(
+  queue: SpanQueue<EncodedSpans> | SpanQueue<SpanList>,
+  settings: Settings,
+  timeoutMs: number,
+): number {
+  const batches = queue.takeUnsent();
+  const failures = sendNow(tracesTarget(settings), requestBodies(batches), timeoutMs);
+  return sum(
+    batches.map(({ count }, index) => {
+      const failure = failures[index];
+      if (failure === null) return 0;
+      queue.trouble = failure === undefined ? queue.trouble : shortReason({ message: failure.reason });
+      return Math.min(failure?.count ?? count, count);
+    }),
+  );
+}
+
+const reporting =
+  (send: Send<SpanBatch>, report: (outcome: Outcome) => void): Send<SpanBatch> =>
+  async (batch) => {
+    const outcome = await send(batch);
+    report(outcome);
+    return outcome;
+  };
+
+/** While the app runs: once that the collector cannot be reached, and for who asked, that it has accepted spans. */
+function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
+  const refusal = refusalIn(outcome);
+  if (refusal !== undefined) {
+    diagnostics.warn(`spans are refused by ${target}: ${refusal}.`);
+  } else if (outcome.kind === 'accepted') {
+    diagnostics.info(`the first spans were accepted by ${target}.`);
+  } else if (outcome.kind === 'later') {
+    diagnostics.warn(
+      `spans cannot be sent to ${target} now; they are kept and tried again: ${outcome.reason}.${connectionHint(outcome.reason)}`,
+    );
+  }
+}
+
+/** Why some or all spans of a batch will never be taken. */
+function refusalIn(outcome: Outcome): string | undefined {
+  if (outcome.kind === 'accepted') return outcome.rejected?.reason;
+  return outcome.kind === 'refused' ? outcome.reason : undefined;
+}
+
+const target = (name: string, settings: Settings): string =>
+  name === 'zipkin' ? zipkinUrl(settings) : shownEndpoint(settings);
+
+const defaultPropagator = () =>
+  new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] });
+
+/** NodeSDK has no option for "no logs", and would take an unset OTEL_LOGS_EXPORTER for otlp. */
+function withoutLogs(sdk: NodeSDK): void {
+  (sdk as unknown as { configureLoggerProviderFromEnv(): void }).configureLoggerProviderFromEnv = () => {};
+}

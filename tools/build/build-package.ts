@@ -1,0 +1,468 @@
+/**
+ * `npm run build`: the published files, out of register.ts and src/. The preload and what it loads later are one
+ * tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
+ */
+
+import { existsSync } from 'node:fs';
+import { cp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { build, type InputOptions, type OutputOptions, type Plugin } from 'rolldown';
+import { CATALOG } from '../../src/instrumentations/catalog.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const dist = join(root, 'dist');
+const importHookFile = join(root, 'src/instrumentations/import-hook.ts');
+const requireHookFile = join(root, 'src/instrumentations/require-hook.ts');
+
+/** Shared with the app, or needed as files of their own. */
+const EXTERNAL = ['@opentelemetry/api', '@grpc/grpc-js'];
+
+/** Parts that are loaded only when they are needed: file name → what it exports. */
+const PARTS: Record<string, string> = {
+  ...Object.fromEntries(
+    CATALOG.map(({ name, className }) => [
+      `instrumentation-${name}`,
+      `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
+    ]),
+  ),
+  'bundled-milvus': `export { traceHttp2Calls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
+  'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
+  'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
+  'otlp-over-grpc': `export { createExporter } from '${join(root, 'src/otlp/own-exporter.ts')}';`,
+  'otlp-over-grpc-js': upstreamTransport(
+    '@opentelemetry/otlp-grpc-exporter-base',
+    'createOtlpGrpcExportDelegate',
+    'convertLegacyOtlpGrpcOptions',
+    "config, 'TRACES'",
+  ),
+  'otlp-over-http': upstreamTransport(
+    '@opentelemetry/otlp-exporter-base/node-http',
+    'createOtlpHttpExportDelegate',
+    'convertLegacyHttpOptions',
+    "config, 'TRACES', 'v1/traces', { 'Content-Type': contentType }",
+  ),
+  'detector-container': detectors('container', 'containerDetector'),
+  'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
+  'detector-aws': detectors(
+    'aws',
+    'awsEc2Detector',
+    'awsEcsDetector',
+    'awsEksDetector',
+    'awsBeanstalkDetector',
+    'awsLambdaDetector',
+  ),
+  'detector-azure': detectors(
+    'azure',
+    'azureAppServiceDetector',
+    'azureFunctionsDetector',
+    'azureVmDetector',
+  ),
+  'detector-gcp': detectors('gcp', 'gcpDetector'),
+};
+
+/** Packages that NodeSDK imports for signals and formats that are mostly off: each becomes a part. */
+const LAZY = [
+  '@opentelemetry/exporter-trace-otlp-grpc',
+  '@opentelemetry/exporter-trace-otlp-http',
+  '@opentelemetry/exporter-trace-otlp-proto',
+  '@opentelemetry/exporter-zipkin',
+  '@opentelemetry/exporter-metrics-otlp-grpc',
+  '@opentelemetry/exporter-metrics-otlp-http',
+  '@opentelemetry/exporter-metrics-otlp-proto',
+  '@opentelemetry/exporter-logs-otlp-grpc',
+  '@opentelemetry/exporter-logs-otlp-http',
+  '@opentelemetry/exporter-logs-otlp-proto',
+  '@opentelemetry/exporter-prometheus',
+  '@opentelemetry/propagator-b3',
+  '@opentelemetry/sdk-metrics',
+  '@opentelemetry/sdk-logs',
+];
+const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
+for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
+
+function upstreamTransport(from: string, createDelegate: string, optionsOf: string, args: string): string {
+  return `import { ${createDelegate} as createDelegate, ${optionsOf} } from '${from}';
+import { upstreamExporter } from '${join(root, 'src/otlp/upstream-exporter.ts')}';
+const optionsOf = (config, contentType) => ${optionsOf}(${args});
+export const createExporter = (settings) => upstreamExporter(settings, { createDelegate, optionsOf });`;
+}
+
+function detectors(name: string, ...exported: string[]): string {
+  return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
+export const detectors = [${exported.join(', ')}];`;
+}
+
+/** The entries that exist only here. */
+const parts: Plugin = {
+  name: 'parts',
+  resolveId: (id) => (id.startsWith('part:') ? `\0${id}` : undefined),
+  load: (id) =>
+    id.startsWith('\0part:') ? { code: PARTS[id.slice('\0part:'.length)] as string } : undefined,
+};
+
+/**
+ * In NodeSDK, the LAZY packages are stand-ins: classes that load their part when one is constructed. NodeSDK itself
+ * stays as it is.
+ */
+const lazyImports: Plugin = {
+  name: 'lazy-imports',
+  resolveId: (id, importer) =>
+    LAZY.includes(id) && importer?.includes('/@opentelemetry/sdk-node/') ? `\0lazy:${id}` : undefined,
+  async load(id) {
+    if (!id.startsWith('\0lazy:')) return undefined;
+    const packageName = id.slice('\0lazy:'.length);
+    const names = Object.keys(await import(packageName));
+    const stands = names.map(
+      (name) => `export const ${name} = /* @__PURE__ */ standIn('${partOf(packageName)}', '${name}');`,
+    );
+    return {
+      code: [`import { standIn } from '${join(root, 'src/sdk/lazy-modules.ts')}';`, ...stands].join('\n'),
+    };
+  },
+};
+
+/** `debug` is there for people who debug require-in-the-middle itself; it would be loaded in every app. */
+const withoutDebug: Plugin = {
+  name: 'without-debug',
+  resolveId: (id) => (id === 'debug' ? '\0debug' : undefined),
+  load: (id) => (id === '\0debug' ? { code: 'module.exports = () => () => {};' } : undefined),
+};
+
+/** How rolldown makes that copy; a test holds that none is left. */
+const COPY_OF_API = /\b_opentelemetry_api ?= ?require_rolldown_runtime\.\w+\(_opentelemetry_api(, ?1)?\);/g;
+
+/**
+ * Named imports of the API are read off its exports, not through a copy that has a getter for each: operations do so
+ * many times. Everything else stays where it is, so that source maps fit.
+ */
+async function readApiDirectly(folder: string): Promise<void> {
+  for (const file of await readdir(folder)) {
+    if (!file.endsWith('.cjs')) continue;
+    const code = await readFile(join(folder, file), 'utf8');
+    if (code.includes('_opentelemetry_api.default')) continue;
+    const direct = code.replace(COPY_OF_API, (copy) => ' '.repeat(copy.length));
+    if (direct !== code) await writeFile(join(folder, file), direct);
+  }
+}
+
+/** See src/instrumentations/require-hook.ts and import-hook.ts. */
+const hooks: Plugin = {
+  name: 'hooks',
+  resolveId(id, importer) {
+    if (id === 'require-in-the-middle' && importer !== requireHookFile) return requireHookFile;
+    return id === 'import-in-the-middle' ? importHookFile : undefined;
+  },
+};
+
+/** Linux asks no program for its machine's id, so the module for programs is not loaded with the preload. */
+const lateChildProcess: Plugin = {
+  name: 'late-child-process',
+  transform: (_code, id) =>
+    /\/machine-id\/execAsync\.mjs$/.test(id)
+      ? {
+          code: `import { promisify } from 'node:util';
+export const execAsync = (...args) => promisify(process.getBuiltinModule('node:child_process').exec)(...args);`,
+          map: null,
+        }
+      : undefined,
+};
+
+/** A package that upstream requires instead of importing it would stay outside, where users do not have it. */
+const bundledRequires: Plugin = {
+  name: 'bundled-requires',
+  transform: (code, id) =>
+    id.includes('/@opentelemetry/instrumentation-http/')
+      ? {
+          code: code.replace(/^const (\w+) = __require\("(forwarded-parse)"\);$/m, "import $1 from '$2';"),
+          map: null,
+        }
+      : undefined,
+};
+
+/** Lines of one of upstream's files, each with what stands in the bundle for it. */
+interface ReplacedLines {
+  file: RegExp;
+  lines: [upstream: string, ours: string][];
+}
+
+/**
+ * What a span costs in OpenTelemetry's SDK, and need not: the same results in fewer steps. docs/decisions/cost-per-call.md
+ * says what each brings.
+ */
+const LEANER_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/core\/.*\/attributes\.mjs$/,
+    lines: [
+      // A WeakSet for each attribute guards against circles, which only objects can have.
+      [
+        'isAnyValueInternal(val, /* @__PURE__ */ new WeakSet())',
+        "isAnyValueInternal(val, typeof val === 'object' ? new WeakSet() : undefined)",
+      ],
+      // No array of arrays for each set of attributes.
+      [
+        'for (const [key, val] of Object.entries(inAttributes)) {',
+        'for (const key in inAttributes) { if (!Object.hasOwn(inAttributes, key)) continue; const val = inAttributes[key];',
+      ],
+    ],
+  },
+  {
+    // The SDK's metrics of itself are off unless they are asked for; then nothing is prepared for them.
+    file: /\/@opentelemetry\/sdk-trace\/.*\/TracerMetrics\.mjs$/,
+    lines: [
+      [
+        'import "./Sampler.mjs";',
+        'import { createNoopMeter } from "@opentelemetry/api"; import "./Sampler.mjs";',
+      ],
+      ['constructor(meter) {', 'constructor(meter) { if (meter === createNoopMeter()) return;'],
+      [
+        'startSpan(parentSpanCtx, samplingDecision) {',
+        'startSpan(parentSpanCtx, samplingDecision) { if (this.startedSpans === undefined) return undefined;',
+      ],
+    ],
+  },
+  {
+    file: /\/@opentelemetry\/sdk-trace\/.*\/Tracer\.mjs$/,
+    lines: [
+      [
+        'const links = (options.links ?? []).map(',
+        'const links = options.links === undefined ? [] : options.links.map(',
+      ],
+      // Attributes were made valid once for the sampler; a second time only if it added some, or there are limits.
+      [
+        'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
+        'samplingResult.attributes === undefined && this._spanLimits.attributeValueLengthLimit === Infinity ' +
+          '&& Object.keys(attributes).length <= this._spanLimits.attributeCountLimit ? { attributes } : ' +
+          'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
+      ],
+    ],
+  },
+];
+
+/**
+ * A connection that went dead without a word (a host that is gone, a load balancer that forgot it) takes every request, and
+ * answers none, until the kernel gives it up after a quarter of an hour. docs/decisions/span-queue.md says more.
+ */
+const CONNECTION_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/otlp-grpc-exporter-base\/.*\/grpc-exporter-transport\.mjs$/,
+    lines: [
+      // A new client after the first request that is not answered in time.
+      ['const MAX_DEADLINE_EXCEEDED_COUNT = 5;', 'const MAX_DEADLINE_EXCEEDED_COUNT = 0;'],
+      [
+        '"grpc.default_compression_algorithm": toGrpcCompression(this._parameters.compression),',
+        '"grpc.default_compression_algorithm": toGrpcCompression(this._parameters.compression), ' +
+          // Not the connection of the client before it.
+          '"grpc.use_local_subchannel_pool": 1, ' +
+          // Load balancers forget connections after minutes.
+          '"grpc.client_idle_timeout_ms": 60_000,',
+      ],
+      // Bytes that nobody writes to any more need no copy.
+      [
+        'const buffer = Buffer.from(data);',
+        'const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);',
+      ],
+    ],
+  },
+];
+
+/** Like the requests themselves, a pause between two attempts does not keep the app from ending: see upstream-exporter.ts. */
+const PAUSE_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/otlp-exporter-base\/.*\/retrying-transport\.mjs$/,
+    lines: [['}, inMillis);', '}, inMillis).unref();']],
+  },
+];
+
+/**
+ * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it for nothing else.
+ * The file is in memory of the kernel.
+ */
+const THREADLESS_LINES: ReplacedLines[] = [
+  {
+    file: /\/machine-id\/getMachineId-linux\.mjs$/,
+    lines: [
+      ['import { promises } from "fs";', 'import { readFileSync } from "node:fs";'],
+      ['await promises.readFile(path, { encoding: "utf8" })', 'readFileSync(path, "utf8")'],
+    ],
+  },
+];
+
+/** Upstream reads a package's version out of its package.json for every file of it that is loaded; here, for those to be patched. */
+const SELDOM_LINES: ReplacedLines[] = [
+  {
+    file: /\/@opentelemetry\/instrumentation\/.*\/platform\/node\/instrumentation\.mjs$/,
+    lines: [
+      [
+        'const version = this._extractPackageVersion(baseDir);',
+        'if (module.name !== name && !(module.files ?? []).some((f) => f.name === path.normalize(name))) return exports; ' +
+          'const version = this._extractPackageVersion(baseDir);',
+      ],
+    ],
+  },
+];
+
+const REPLACED = [...LEANER_LINES, ...CONNECTION_LINES, ...PAUSE_LINES, ...THREADLESS_LINES, ...SELDOM_LINES];
+
+const replacedLines: Plugin = {
+  name: 'replaced-lines',
+  transform(code, id) {
+    const replaced = REPLACED.find(({ file }) => file.test(id));
+    if (replaced === undefined) return undefined;
+    let changed = code;
+    for (const [upstream, ours] of replaced.lines) {
+      if (changed.split(upstream).length !== 2)
+        throw new Error(`${id} is another one than this was written for: ${upstream}`);
+      changed = changed.replace(upstream, ours);
+    }
+    return { code: changed, map: null };
+  },
+};
+
+const common = {
+  cwd: root,
+  platform: 'node',
+  external: EXTERNAL,
+  plugins: [parts, lazyImports, withoutDebug, hooks, lateChildProcess, bundledRequires, replacedLines],
+  resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
+  transform: { target: 'node22.15' },
+  logLevel: 'warn',
+} as const satisfies InputOptions;
+
+/**
+ * The modules that are loaded with the preload, whatever the app does: they go into one file. register.ts stays
+ * outside: when it runs, what parts may ask of that file must be exported already.
+ */
+async function coreModules(): Promise<ReadonlySet<string>> {
+  const front = join(root, 'register.ts');
+  const { output } = await build({
+    ...common,
+    input: { preload: front },
+    output: { format: 'cjs', exports: 'named' },
+    write: false,
+  });
+  return new Set(
+    output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : [])).filter((id) => id !== front),
+  );
+}
+
+export async function buildPackage(): Promise<void> {
+  // Beside dist/, so that paths in source maps fit.
+  const out = join(root, `.dist-${process.pid}`);
+  try {
+    await buildInto(out);
+    // The old one moves away first: between the two there is no more than an instant without dist/.
+    if (existsSync(dist)) await rename(dist, `${out}-old`);
+    await rename(out, dist);
+  } finally {
+    await rm(out, { recursive: true, force: true });
+    await rm(`${out}-old`, { recursive: true, force: true });
+  }
+}
+
+async function buildInto(out: string): Promise<void> {
+  const core = await coreModules();
+  const files = {
+    dir: out,
+    format: 'cjs',
+    // Flat, so that a part is './name.cjs' wherever it is asked for.
+    entryFileNames: '[name].cjs',
+    sourcemap: true,
+    // Less to read at every start. Names stay, and the source maps lead to the rest.
+    minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
+    exports: 'named',
+  } as const satisfies OutputOptions;
+  const { output } = await build({
+    input: {
+      preload: join(root, 'register.ts'),
+      instrumentation: join(root, 'src/milvus/instrumentation.ts'),
+      ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
+    },
+    ...common,
+    output: {
+      ...files,
+      chunkFileNames: 'shared-[hash].cjs',
+      codeSplitting: { groups: [{ name: 'core', test: (id) => core.has(id) }] },
+    },
+  });
+  // Apart from the preload: the app waits for it at its end, so it loads nothing that it does not need.
+  const senderProcess = await build({
+    ...common,
+    input: { 'sender-process': join(root, 'src/shutdown/sender-process.ts') },
+    output: {
+      ...files,
+      chunkFileNames: 'sender-process-[name].cjs',
+      // A file of its own: what the program shares with its part would else be in the program, and loading it would run that.
+      codeSplitting: { groups: [{ name: 'connection', test: /\/src\/otlp\/connection\.ts$/ }] },
+    },
+  });
+  // Apart from the preload, which shall neither grow by it nor wait for it.
+  const doctor = await build({
+    ...common,
+    input: {
+      doctor: join(root, 'src/doctor/command.ts'),
+      'doctor-probe': join(root, 'src/doctor/probe.ts'),
+      'doctor-call-recorder': join(root, 'src/doctor/call-recorder.ts'),
+    },
+    output: { ...files, chunkFileNames: 'doctor-shared-[hash].cjs' },
+  });
+  await readApiDirectly(out);
+  await cp(join(root, 'src/register.cjs'), join(out, 'register.cjs'));
+  await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
+  const modules = [...output, ...senderProcess.output, ...doctor.output].flatMap((file) =>
+    file.type === 'chunk' ? file.moduleIds : [],
+  );
+  await writeFile(join(out, 'LICENSES'), await licences(modules));
+}
+
+/** The licence texts of every package that a module of the bundle comes from. */
+async function licences(moduleIds: readonly string[]): Promise<string> {
+  const folders = new Set<string>();
+  for (const id of moduleIds) {
+    const folder = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(id)?.[1];
+    if (folder !== undefined && !folder.startsWith('\0')) folders.add(folder);
+  }
+  const texts = await Promise.all(
+    [...folders].sort().map(async (folder) => {
+      const { name, version, license } = createRequire(import.meta.url)(join(folder, 'package.json'));
+      const files = (await readdir(folder, { withFileTypes: true }))
+        .filter((file) => file.isFile() && /^(licen[cs]e|notice)/i.test(file.name))
+        .map(({ name }) => name)
+        .sort();
+      const contents =
+        files.length > 0
+          ? await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
+          : [await licenceInReadme(folder, name)];
+      return `${name} ${version} (${license})\n\n${contents.join('\n')}`;
+    }),
+  );
+  const rule = `\n${'-'.repeat(80)}\n`;
+  return `The files beside this one contain the packages below.\n${rule}${texts.join(rule)}`;
+}
+
+/** Some packages have their licence only as a section of their README. */
+async function licenceInReadme(folder: string, name: string): Promise<string> {
+  const readme = (await readdir(folder)).find((file) => /^readme/i.test(file));
+  const text = readme === undefined ? '' : await readFile(join(folder, readme), 'utf8');
+  const section = /^#* *licen[cs]e\b.*?$([\s\S]*?)(?=^#|$(?![\s\S]))/im
+    .exec(text.replace(/^-{3,}$/gm, ''))?.[1]
+    ?.trim();
+  if (!section) throw new Error(`${name} is bundled but has no licence text`);
+  return section;
+}
+
+/** Builds when dist/ is missing or older than a source. */
+export async function ensureBuilt(): Promise<void> {
+  const sources = ['package.json', 'package-lock.json', 'register.ts', 'tools/build/build-package.ts'];
+  for (const entry of await readdir(join(root, 'src'), { recursive: true })) sources.push(join('src', entry));
+  const newest = Math.max(
+    ...(await Promise.all(sources.map(async (file) => (await stat(join(root, file))).mtimeMs))),
+  );
+  const built = await stat(join(dist, 'register.cjs')).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+  if (built > newest) return;
+  console.error('Building dist/ …');
+  await buildPackage();
+}

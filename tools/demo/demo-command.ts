@@ -1,0 +1,95 @@
+/** What the demos have in common as commands: options, wrong usage, --keep, the result as their last line. */
+import path from 'node:path';
+import { parseArgs, styleText } from 'node:util';
+import { ensureBuilt } from '../build/build-package.ts';
+import { endOnSignals, Teardown } from '../processes/teardown.ts';
+import { appVariables, type Say, type Stack } from './demo-stack.ts';
+
+/** Answered with the usage and exit code 2. */
+export class UsageError extends Error {}
+
+export const say: Say = (who, line) => console.log(`${styleText('dim', who.padEnd(7))} ${line}`);
+
+/** Not just `node`: the machine's own may be too old for the preload. */
+export const node = path.relative(process.cwd(), process.execPath);
+
+/** How the user starts the app again from this folder, over several lines. */
+export function startedBy(stack: Stack, file: string, service?: string): string {
+  const variables = { ...appVariables(stack, service), MILVUS_ADDRESS: stack.milvusAddress };
+  const assigned = Object.entries(variables).map((pair) => pair.join('='));
+  return [...assigned, `${node} --import milvus-otel/register ${file}`]
+    .map((part) => `  ${part}`)
+    .join(' \\\n');
+}
+
+/** What a run of a demo came to. */
+export interface DemoResult {
+  /** Else the exit code is 1. */
+  isSound: boolean;
+  /** The last line. */
+  result: string;
+  /** Says, for --keep, what is left running. */
+  printKept(): void;
+}
+
+export interface DemoCommand<Flag extends string> {
+  /** Begins its error messages, such as `demo`. */
+  name: string;
+  usage: string;
+  /** Options of its own, beside --keep and --help. */
+  flags?: Flag[];
+  run(options: Record<Flag, boolean>, teardown: Teardown): Promise<DemoResult>;
+}
+
+/** Does what the command line asks for, and ends the process. */
+export async function runCommand<Flag extends string = never>(demo: DemoCommand<Flag>): Promise<never> {
+  const teardown = new Teardown();
+  try {
+    const options = readOptions(['keep', 'help', ...(demo.flags ?? [])]);
+    if (options.help) console.log(demo.usage);
+    else process.exitCode = await runToEnd(demo, options, teardown);
+  } catch (error) {
+    const isUsage = error instanceof UsageError;
+    console.error(`${demo.name}: ${(error as Error).message}${isUsage ? `\n\n${demo.usage}` : ''}`);
+    process.exitCode = isUsage ? 2 : 1;
+  }
+  await teardown.run();
+  // What is still open (idle connections) has no more to say.
+  process.exit();
+}
+
+function readOptions<Name extends string>(names: Name[]): Record<Name, boolean> {
+  try {
+    const off = { type: 'boolean', default: false } as const;
+    const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, off])) });
+    return values as Record<Name, boolean>;
+  } catch (error) {
+    // The first sentence names the argument; the others are about positional ones, of which there are none here.
+    throw new UsageError((error as Error).message.split('. ')[0]);
+  }
+}
+
+/** Gives the exit code. */
+async function runToEnd<Flag extends string>(
+  demo: DemoCommand<Flag>,
+  options: Record<Flag | 'keep', boolean>,
+  teardown: Teardown,
+): Promise<number> {
+  let keptExitCode: number | undefined;
+  endOnSignals(teardown, (usual) => keptExitCode ?? usual);
+
+  await ensureBuilt();
+  const { isSound, result, printKept } = await demo.run(options, teardown);
+  const exitCode = isSound ? 0 : 1;
+  if (options.keep) {
+    console.log(result);
+    keptExitCode = exitCode;
+    printKept();
+    // Until a signal: an open handle is what keeps the process alive meanwhile.
+    await new Promise(() => setInterval(() => {}, 2 ** 30));
+  }
+  // The result is the last line, so what is said at the end comes before it.
+  await teardown.run();
+  console.log(result);
+  return exitCode;
+}

@@ -1,0 +1,268 @@
+/** What spans and the metric mean, for docs/semantic-conventions.md. A test holds it against what the code does. */
+import { ATTR } from '../../src/milvus/attributes.ts';
+
+export interface AttributeDocumentation {
+  type: 'string' | 'string[]' | 'int' | 'double';
+  example: string | number | string[];
+  /** What it is, and when it is there. */
+  when: string;
+  level: 'always' | 'per operation' | 'on failure' | 'opt-in';
+  /** Set when the span starts, so that a sampler may decide by it. */
+  atCreation?: true;
+}
+
+export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, AttributeDocumentation>> = {
+  system: {
+    type: 'string',
+    example: 'milvus',
+    when: 'The database.',
+    level: 'always',
+    atCreation: true,
+  },
+  operation: {
+    type: 'string',
+    example: 'search',
+    when: "The SDK's method; `hybridSearch` is told from `search`.",
+    level: 'always',
+    atCreation: true,
+  },
+  collection: {
+    type: 'string',
+    example: 'quick_setup',
+    when: 'The collection, when the request names one.',
+    level: 'per operation',
+    atCreation: true,
+  },
+  namespace: {
+    type: 'string',
+    example: 'default',
+    when: "The database that the request names, else the client's, when known.",
+    level: 'always',
+    atCreation: true,
+  },
+  queryText: {
+    type: 'string',
+    example: 'color == "red"',
+    when: 'The filter expression, when OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER is true.',
+    level: 'opt-in',
+  },
+  returnedRows: {
+    type: 'int',
+    example: 10,
+    when: 'Hits of a search, of all its vectors together, or rows of a query or get.',
+    level: 'per operation',
+  },
+  statusCode: {
+    type: 'string',
+    example: '100',
+    when: "Milvus' code, the name of the gRPC status, or the HTTP status, when one was given.",
+    level: 'on failure',
+  },
+  errorType: {
+    type: 'string',
+    example: 'CollectionNotExists',
+    when: "Milvus' error_code by name, else the same as the code, or the class of what was thrown.",
+    level: 'on failure',
+  },
+  serverAddress: {
+    type: 'string',
+    example: 'milvus.example',
+    when: "Host in the client's address, when known.",
+    level: 'always',
+    atCreation: true,
+  },
+  serverPort: {
+    type: 'int',
+    example: 19531,
+    when: "Port in the client's address, unless it is 19530.",
+    level: 'always',
+    atCreation: true,
+  },
+  partitions: {
+    type: 'string[]',
+    example: ['2026', '2027'],
+    when: 'Partitions, when the request names any.',
+    level: 'per operation',
+  },
+  consistency: {
+    type: 'string',
+    example: 'Strong',
+    when: 'Consistency level, when the request has one.',
+    level: 'per operation',
+  },
+  annsField: {
+    type: 'string',
+    example: 'embedding',
+    when: 'Vector field of a search, when given; for a hybrid search those of its sub-searches, with commas.',
+    level: 'per operation',
+  },
+  searchNq: {
+    type: 'int',
+    example: 1,
+    when: 'Query vectors of a search; for a hybrid search those of its first sub-search.',
+    level: 'per operation',
+  },
+  searchLimit: {
+    type: 'int',
+    example: 10,
+    when: 'Hits that a search asks for by vector, when given.',
+    level: 'per operation',
+  },
+  queryLimit: {
+    type: 'int',
+    example: 100,
+    when: 'Rows that a query asks for, when given.',
+    level: 'per operation',
+  },
+  requestRows: {
+    type: 'int',
+    example: 1000,
+    when: 'Rows that an insert or upsert sends.',
+    level: 'per operation',
+  },
+  insertCount: {
+    type: 'int',
+    example: 1000,
+    when: 'Rows that the server inserted.',
+    level: 'per operation',
+  },
+  upsertCount: {
+    type: 'int',
+    example: 1000,
+    when: 'Rows that the server upserted.',
+    level: 'per operation',
+  },
+  deleteCount: {
+    type: 'int',
+    example: 3,
+    when: 'Rows that the server deleted.',
+    level: 'per operation',
+  },
+  cost: {
+    type: 'double',
+    example: 21,
+    when: "What the call cost, in the server's own unit, when it says so.",
+    level: 'per operation',
+  },
+  retries: {
+    type: 'int',
+    example: 2,
+    when: 'Attempts of its RPCs after the first, when there were any.',
+    level: 'per operation',
+  },
+};
+
+/** What the span of an RPC says, by name. */
+export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocumentation>> = {
+  'rpc.system': {
+    type: 'string',
+    example: 'grpc',
+    when: 'The way of calling.',
+    level: 'always',
+    atCreation: true,
+  },
+  'rpc.service': {
+    type: 'string',
+    example: 'milvus.proto.milvus.MilvusService',
+    when: "Milvus' gRPC service.",
+    level: 'always',
+    atCreation: true,
+  },
+  'rpc.method': {
+    type: 'string',
+    example: 'Search',
+    when: 'The RPC.',
+    level: 'always',
+    atCreation: true,
+  },
+  [ATTR.serverAddress]: ATTRIBUTE_DOCUMENTATION.serverAddress,
+  [ATTR.serverPort]: ATTRIBUTE_DOCUMENTATION.serverPort,
+  'rpc.grpc.status_code': {
+    type: 'int',
+    example: 0,
+    when: 'Number of the gRPC status, when the call got as far as having one.',
+    level: 'always',
+  },
+};
+
+/** The metric; its attributes are those that an operation's span has at creation, and on failure. */
+export const METRIC_DOCUMENTATION = {
+  name: 'db.client.operation.duration',
+  instrument: 'histogram',
+  unit: 's',
+  boundaries: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
+} as const;
+
+export const METRIC_ATTRIBUTES = (Object.keys(ATTRIBUTE_DOCUMENTATION) as (keyof typeof ATTR)[]).filter(
+  (key) =>
+    ATTRIBUTE_DOCUMENTATION[key].atCreation === true || ATTRIBUTE_DOCUMENTATION[key].level === 'on failure',
+);
+
+/** Methods of HttpClient, which are all operations. Source: dist/milvus/http/*.js, SDK 3.0.6. */
+export const HTTP_METHODS: readonly string[] = [
+  'search',
+  'hybridSearch',
+  'query',
+  'get',
+  'insert',
+  'upsert',
+  'delete',
+  'createDatabase',
+  'listDatabases',
+  'describeDatabase',
+  'dropDatabase',
+  'alterDatabaseProperties',
+  'dropDatabaseProperties',
+  'createCollection',
+  'describeCollection',
+  'dropCollection',
+  'addCollectionField',
+  'alterCollectionProperties',
+  'alterCollectionFieldProperties',
+  'dropCollectionProperties',
+  'listCollections',
+  'hasCollection',
+  'renameCollection',
+  'getCollectionStatistics',
+  'flushCollection',
+  'loadCollection',
+  'releaseCollection',
+  'getCollectionLoadState',
+  'compactCollection',
+  'getCompactionState',
+  'refreshLoad',
+  'createAlias',
+  'listAliases',
+  'describeAlias',
+  'dropAlias',
+  'alterAlias',
+  'createImportJobs',
+  'listImportJobs',
+  'getImportJobProgress',
+  'createIndex',
+  'listIndexes',
+  'describeIndex',
+  'dropIndex',
+  'alterIndexProperties',
+  'dropIndexProperties',
+  'createPartition',
+  'listPartitions',
+  'hasPartition',
+  'getPartitionStatistics',
+  'loadPartitions',
+  'releasePartitions',
+  'dropPartition',
+  'createUser',
+  'listUsers',
+  'describeUser',
+  'updateUserPassword',
+  'dropUser',
+  'grantRoleToUser',
+  'revokeRoleFromUser',
+  'createRole',
+  'listRoles',
+  'describeRole',
+  'dropRole',
+  'grantPrivilegeToRole',
+  'revokePrivilegeFromRole',
+];

@@ -1,0 +1,267 @@
+/**
+ * Generates env.example, the ConfigMap of the Kubernetes sample, the tables of variables in README.md and docs/settings.md, and those of attributes,
+ * operations and the metric in docs/semantic-conventions.md, out of the tables in src/ that they describe.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { SETTINGS, shownFallback } from '../../src/config/settings.ts';
+import { ATTR } from '../../src/milvus/attributes.ts';
+import { OPERATIONS } from '../../src/milvus/operations.ts';
+import {
+  ATTRIBUTE_DOCUMENTATION,
+  type AttributeDocumentation,
+  HTTP_METHODS,
+  METRIC_ATTRIBUTES,
+  METRIC_DOCUMENTATION,
+  RPC_ATTRIBUTE_DOCUMENTATION,
+} from './attributes.ts';
+import { type Group, VARIABLE_DOCUMENTATION } from './variables.ts';
+
+type Key = keyof typeof SETTINGS;
+
+interface Definition {
+  env: string;
+  doc: string;
+  expected: string;
+  group: Group;
+  fallback: unknown;
+  shownFallback?: string;
+  ownDefault?: boolean;
+}
+
+const CONFIG_MAP = 'samples/kubernetes/configmap.yaml';
+
+const DOCUMENTED = Object.fromEntries(
+  Object.entries(SETTINGS).map(([key, row]) => [key, { ...row, ...VARIABLE_DOCUMENTATION[key as Key] }]),
+) as unknown as Record<Key, Definition>;
+
+const rows: readonly Definition[] = Object.values(DOCUMENTED);
+
+/** Groups in the order in which the table first has them. */
+const groups: readonly Group[] = [...new Set(rows.map(({ group }) => group))];
+
+/** What most apps set, with values for the setup in compose/. */
+const MOST_NEEDED: Partial<Record<Key, string>> = {
+  serviceName: 'milvus-client',
+  endpoint: 'http://localhost:4317',
+  resourceAttributes: 'application=milvus-otel-test',
+};
+
+/** Rows of the README's table, beside all of the groups Service and Milvus. */
+const IN_README: readonly Key[] = [
+  'tracesExporter',
+  'endpoint',
+  'protocol',
+  'headers',
+  'sampler',
+  'samplerRatio',
+];
+
+/** For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. */
+export function envExample(): string {
+  const needed = Object.entries(MOST_NEEDED).map(([key, value]) => {
+    const definition = DOCUMENTED[key as Key];
+    return `${comment(definition)}\n${definition.env}=${value}`;
+  });
+  const rest = groups.map((group) => {
+    const settings = rows
+      .filter(
+        (row) =>
+          row.group === group && !Object.keys(MOST_NEEDED).some((key) => row === DOCUMENTED[key as Key]),
+      )
+      .map((row) => `${comment(row)}\n#${row.env}=${assignable(row)}`);
+    return [`# --- ${group} ---`, ...settings].join('\n\n');
+  });
+  return `${[
+    '# Every variable that milvus-otel understands. Those with a # before their name stand at their default.\n' +
+      '# For node --env-file=… and docker run --env-file …',
+    '# --- What most apps set ---',
+    ...needed,
+    ...rest,
+  ].join('\n\n')}\n`;
+}
+
+/** Set in the ConfigMap of the Kubernetes sample; the other variables stand behind a # there. */
+const IN_CONFIG_MAP: Readonly<Record<string, string>> = {
+  [SETTINGS.endpoint.env]: 'http://collector.observability.svc:4317',
+};
+
+/** env.example as a ConfigMap: the same variables in the same order, with the same comments. */
+export function configMap(): string {
+  const data = envExample()
+    .split('\n')
+    .slice(2)
+    .map((line) => {
+      const [, name = '', value = ''] = /^#?([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
+      if (name === '') return line;
+      const set = IN_CONFIG_MAP[name];
+      // JSON's strings are YAML's too, and a ConfigMap takes nothing but strings.
+      return `${set === undefined ? '#' : ''}${name}: ${JSON.stringify(set ?? value)}`;
+    })
+    .map((line) => (line === '' ? '' : `  ${line}`));
+  return `# Every variable of env.example, from which \`npm run docs\` writes this. What stands behind a # is an example or the default.
+# What is different in every app (OTEL_SERVICE_NAME) is in app.yaml; tokens belong into a Secret.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: milvus-otel
+data:${data.join('\n').replace(/^\n*/, '\n').trimEnd()}
+`;
+}
+
+/** What a variable may be set to without changing anything: its default, or nothing, which means unset. */
+const assignable = (row: Definition): string => (row.fallback === undefined ? '' : shownFallback(row));
+
+function comment(row: Definition): string {
+  const unset = assignable(row) === '' && shownFallback(row) !== '' ? `; unset: ${shownFallback(row)}` : '';
+  return `# ${row.doc} Takes ${row.expected}${unset}.`;
+}
+
+function markdownTable(heads: readonly string[], lines: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(heads), line(heads.map(() => '---')), ...lines.map(line)].join('\n');
+}
+
+const code = (text: string): string => `\`${text}\``;
+
+/** The default as a table shows it: values as code, prose as prose. */
+function shownDefault(row: Definition): string {
+  const shown = shownFallback(row);
+  const value = row.fallback !== undefined || !/[ ,]/.test(shown) ? shown && code(shown) : shown;
+  return row.ownDefault === true ? `${value} *` : value;
+}
+
+function settingsTable(definitions: readonly Definition[]): string {
+  return markdownTable(
+    ['Variable', 'What it does', 'Takes', 'Default'],
+    definitions.map((row) => [code(row.env), row.doc, row.expected, shownDefault(row)]),
+  );
+}
+
+const OWN_DEFAULT = "\\* While the variable is unset, this default is ours; OpenTelemetry's own differs.";
+
+function allSettings(): string {
+  const sections = groups.map(
+    (group) => `## ${group}\n\n${settingsTable(rows.filter((row) => row.group === group))}`,
+  );
+  return [...sections, OWN_DEFAULT].join('\n\n');
+}
+
+function readmeSettings(): string {
+  const chosen = rows.filter(
+    (row) =>
+      row.group === 'Service' || row.group === 'Milvus' || IN_README.some((key) => row === DOCUMENTED[key]),
+  );
+  return `${settingsTable(chosen)}\n\n${OWN_DEFAULT}`;
+}
+
+function attributesTable(documentation: readonly (readonly [string, AttributeDocumentation])[]): string {
+  const lines = documentation.map(([name, { type, example, when, level, atCreation }]) => {
+    const examples = [example].flat().map((value) => code(String(value)));
+    const levelled = atCreation === true ? `${level}, at creation` : level;
+    return [code(name), type, examples.join(', '), when, levelled];
+  });
+  return markdownTable(['Attribute', 'Type', 'Example', 'What it is', 'Level'], lines);
+}
+
+function attributes(): string {
+  const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
+  return attributesTable(keys.map((key) => [ATTR[key], ATTRIBUTE_DOCUMENTATION[key]]));
+}
+
+const rpcAttributes = (): string => attributesTable(Object.entries(RPC_ATTRIBUTE_DOCUMENTATION));
+
+function metric(): string {
+  const { name, instrument, unit, boundaries } = METRIC_DOCUMENTATION;
+  const cells = [
+    code(name),
+    instrument,
+    code(unit),
+    boundaries.join(', '),
+    METRIC_ATTRIBUTES.map((key) => code(ATTR[key])).join(', '),
+  ];
+  return markdownTable(['Metric', 'Instrument', 'Unit', 'Boundaries of its buckets', 'Attributes'], [cells]);
+}
+
+const listed = (names: readonly string[]): string => `${names.map(code).join(', ')}.`;
+
+function operations(): string {
+  const names = [...new Set(Object.entries(OPERATIONS).map(([method, { name }]) => name ?? method))];
+  return listed(names.flatMap((name) => (name === 'search' ? ['search', 'hybridSearch'] : [name])));
+}
+
+/** File → its generated parts, by the name in their markers. */
+const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
+  'README.md': { settings: readmeSettings },
+  'docs/settings.md': { settings: allSettings },
+  'docs/semantic-conventions.md': {
+    attributes,
+    operations,
+    'rest-operations': () => listed(HTTP_METHODS),
+    'rpc-attributes': rpcAttributes,
+    metric,
+  },
+};
+
+/** The text with `content` between the markers of `name`. Fails when there are not exactly these two, in order. */
+export function fillPart(text: string, name: string, content: string): string {
+  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
+  const [before, rest, ...more] = text.split(start);
+  const [, after, ...others] = rest?.split(end) ?? [];
+  if (before === undefined || after === undefined || more.length > 0 || others.length > 0) {
+    throw new Error(`it needs the lines ${start} and ${end}, once each, for what is generated between them`);
+  }
+  return `${before}${start}\n${content}\n${end}${after}`;
+}
+
+interface Generated {
+  /** From the root of the repository. */
+  file: string;
+  /** As it is on disk; undefined when there is none. */
+  found: string | undefined;
+  expected: string;
+}
+
+async function generate(root: string): Promise<Generated[]> {
+  const onDisk = (file: string) => readFile(path.join(root, file), 'utf8').catch(() => undefined);
+  const files: Generated[] = [
+    { file: 'env.example', found: await onDisk('env.example'), expected: envExample() },
+    { file: CONFIG_MAP, found: await onDisk(CONFIG_MAP), expected: configMap() },
+  ];
+  for (const [file, parts] of Object.entries(PARTS)) {
+    const found = await onDisk(file);
+    if (found === undefined) throw new Error(`${file} is missing`);
+    let expected = found;
+    for (const [name, content] of Object.entries(parts)) {
+      try {
+        expected = fillPart(expected, name, content());
+      } catch (error) {
+        throw new Error(`${file}: ${(error as Error).message}`);
+      }
+    }
+    files.push({ file, found, expected });
+  }
+  return files;
+}
+
+/** Writes what differs. Resolves to the files that were written. */
+export async function writeDocs(root: string): Promise<string[]> {
+  const differing = (await generate(root)).filter(({ found, expected }) => found !== expected);
+  for (const { file, expected } of differing) await writeFile(path.join(root, file), expected);
+  return differing.map(({ file }) => file);
+}
+
+/** Resolves to one text for each file that differs: the first line that does, as it is and as it should be. */
+export async function checkDocs(root: string): Promise<string[]> {
+  return (await generate(root))
+    .filter(({ found, expected }) => found !== expected)
+    .map(({ file, found, expected }) => {
+      if (found === undefined) return `${file} is missing`;
+      const [is, be] = [found.split('\n'), expected.split('\n')];
+      const at = be.findIndex((line, index) => line !== is[index]);
+      const line = at === -1 ? be.length : at;
+      const show = (text: string | undefined) => (text === undefined ? '(the end of the file)' : text);
+      return `${file}:${line + 1} differs\n  on disk:   ${show(is[line])}\n  generated: ${show(be[line])}`;
+    });
+}

@@ -1,0 +1,119 @@
+/** What documents say of each variable: its group there, and one sentence. Nothing of the bundle reads it. */
+import type { SETTINGS } from '../../src/config/settings.ts';
+
+export type Group =
+  | 'Service'
+  | 'Export'
+  | 'Sampling'
+  | 'Instrumentations'
+  | 'Milvus'
+  | 'Batching and ends'
+  | 'Diagnostics';
+
+export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { group: Group; doc: string }>> =
+  {
+    sdkDisabled: {
+      group: 'Service',
+      doc: 'Switches everything off: nothing is loaded, the app runs as without the preload.',
+    },
+    serviceName: { group: 'Service', doc: "The service's name in the trace viewer." },
+    resourceAttributes: {
+      group: 'Service',
+      doc: 'Attributes of every span, as key=value pairs, for instance deployment.environment.name=production.',
+    },
+    resourceDetectors: {
+      group: 'Service',
+      doc: 'What is found out about the surroundings. Cloud detectors ask the network, so they are off until named; so are the arguments in process.',
+    },
+    configFile: {
+      group: 'Service',
+      doc: 'A declarative configuration file. When it is set, it describes the telemetry instead of the variables here.',
+    },
+    tracesExporter: { group: 'Export', doc: 'Where spans go.' },
+    metricsExporter: {
+      group: 'Export',
+      doc: 'Where metrics go. Off until set, because Jaeger refuses metrics.',
+    },
+    logsExporter: {
+      group: 'Export',
+      doc: 'Where log records go. Off until set, because Jaeger refuses logs.',
+    },
+    endpoint: { group: 'Export', doc: 'The collector, for all signals.' },
+    tracesEndpoint: { group: 'Export', doc: 'The collector for traces only; used as it is, with its path.' },
+    metricsEndpoint: {
+      group: 'Export',
+      doc: 'The collector for metrics only; used as it is, with its path.',
+    },
+    logsEndpoint: { group: 'Export', doc: 'The collector for logs only; used as it is, with its path.' },
+    protocol: { group: 'Export', doc: 'How the collector is spoken to.' },
+    tracesProtocol: { group: 'Export', doc: 'The same for traces only.' },
+    metricsProtocol: { group: 'Export', doc: 'The same for metrics only.' },
+    logsProtocol: { group: 'Export', doc: 'The same for logs only.' },
+    headers: {
+      group: 'Export',
+      doc: 'Headers sent to the collector, for instance authorization=Bearer%20TOKEN. Never printed.',
+    },
+    tracesHeaders: { group: 'Export', doc: 'Headers for traces only. Never printed.' },
+    exportTimeoutMs: { group: 'Export', doc: 'Longest one request to the collector may take, in ms.' },
+    tracesExportTimeoutMs: { group: 'Export', doc: 'The same for traces only.' },
+    compression: { group: 'Export', doc: 'Compression of what is sent.' },
+    tracesCompression: { group: 'Export', doc: 'The same for traces only.' },
+    insecure: { group: 'Export', doc: 'No TLS for a gRPC endpoint that is given without a scheme.' },
+    tracesInsecure: { group: 'Export', doc: 'The same for traces only.' },
+    certificate: {
+      group: 'Export',
+      doc: "File with the certificate authority of the collector's certificate.",
+    },
+    tracesCertificate: { group: 'Export', doc: 'The same for traces only.' },
+    clientKey: { group: 'Export', doc: 'File with the private key for mutual TLS.' },
+    tracesClientKey: { group: 'Export', doc: 'The same for traces only.' },
+    clientCertificate: { group: 'Export', doc: 'File with the certificate for mutual TLS.' },
+    tracesClientCertificate: { group: 'Export', doc: 'The same for traces only.' },
+    metricExportIntervalMs: { group: 'Export', doc: 'Time between two exports of metrics, in ms.' },
+    metricExportTimeoutMs: { group: 'Export', doc: 'Longest one export of metrics may take, in ms.' },
+    zipkinEndpoint: { group: 'Export', doc: 'The Zipkin collector; used as it is, with its path.' },
+    prometheusHost: { group: 'Export', doc: 'Address that Prometheus scrapes.' },
+    prometheusPort: { group: 'Export', doc: 'Port that Prometheus scrapes.' },
+    sampler: { group: 'Sampling', doc: 'Which traces are kept. The Milvus server follows this decision.' },
+    samplerRatio: { group: 'Sampling', doc: 'Share of traces that a traceidratio sampler keeps, 0 to 1.' },
+    propagators: {
+      group: 'Sampling',
+      doc: 'Formats of the trace context on the wire. Milvus reads tracecontext.',
+    },
+    enabledInstrumentations: {
+      group: 'Instrumentations',
+      doc: 'Only these instrumentations, by name: milvus, http, express, pg and so on.',
+    },
+    disabledInstrumentations: { group: 'Instrumentations', doc: 'Not these instrumentations, by name.' },
+    captureFilter: {
+      group: 'Milvus',
+      doc: 'Puts the filter expression into db.query.text. It may hold user data, so it is off.',
+    },
+    rpcSpans: { group: 'Milvus', doc: 'A child span for each RPC that an operation makes.' },
+    scheduleDelayMs: { group: 'Batching and ends', doc: 'Longest a span waits before it is sent, in ms.' },
+    maxQueueSize: {
+      group: 'Batching and ends',
+      doc: 'Spans that may wait to be sent, with 8 KiB each on average; what comes beyond is dropped and counted.',
+    },
+    maxExportBatchSize: {
+      group: 'Batching and ends',
+      doc: 'Spans in one request; one of 512 KiB is full with fewer.',
+    },
+    batchTimeoutMs: {
+      group: 'Batching and ends',
+      doc: 'Longest one batch may take with all its attempts, in ms.',
+    },
+    flushTimeoutMs: {
+      group: 'Batching and ends',
+      doc: "Longest the app's end is held up to send what is left, in ms.",
+    },
+    attributeValueLengthLimit: {
+      group: 'Batching and ends',
+      doc: "Longest an attribute's text may be; the rest is cut.",
+    },
+    attributeCountLimit: { group: 'Batching and ends', doc: 'Attributes that one span may have.' },
+    logLevel: {
+      group: 'Diagnostics',
+      doc: "What is written to stderr; debug shows OpenTelemetry's own messages too.",
+    },
+  };

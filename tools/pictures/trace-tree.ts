@@ -1,0 +1,140 @@
+import { styleText } from 'node:util';
+import type { ReceivedSpan } from '../servers/receiver.ts';
+
+/** A span with the spans under it, earliest first. */
+export type TraceNode = { span: ReceivedSpan; children: TraceNode[] };
+
+export type TreeFormat = {
+  colour: boolean;
+  /** Levels shown, the root being the first; everything below is counted in a "… n more" line. Default: all. */
+  depth?: number;
+};
+
+export type Joins = {
+  /** Traces that hold a span of the client. */
+  clientTraces: number;
+  /** Those of them in which every RPC of the client has a span of the server as its direct child. */
+  joined: number;
+  /** Client spans with no span of the server under them, as `name (trace id)`. */
+  unjoined: string[];
+};
+
+/**
+ * One tree for each span whose parent is not among the spans, earliest first. A span that arrived twice (an export that
+ * was retried) counts once.
+ */
+export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
+  // Span ids are unique within a trace only.
+  const idOf = (span: ReceivedSpan, spanId: string) => `${span.traceId}/${spanId}`;
+  const nodes = new Map<string, TraceNode>();
+  for (const span of spans) nodes.set(idOf(span, span.spanId), { span, children: [] });
+
+  const roots: TraceNode[] = [];
+  for (const node of nodes.values()) {
+    const { span } = node;
+    const parent = span.parentSpanId === undefined ? undefined : nodes.get(idOf(span, span.parentSpanId));
+    (parent?.children ?? roots).push(node);
+  }
+  // OpenTelemetry for JavaScript says starts in whole ms, and durations exactly: of two that seem to start together, the
+  // one that ended first was the earlier step.
+  const earliestFirst = ({ span: a }: TraceNode, { span: b }: TraceNode) =>
+    a.startMs - b.startMs || a.durationMs - b.durationMs;
+  for (const { children } of nodes.values()) children.sort(earliestFirst);
+  return roots.sort(earliestFirst);
+}
+
+/**
+ * How many of the client's traces the server has joined. The proof of a join is in the ids: a span of the server whose
+ * parent is the client's span, not merely a span of the same trace. A client span that has client spans under it (an
+ * operation with its RPCs, the app's own root) is joined by what is under those.
+ */
+export function countJoins(spans: ReceivedSpan[], client: string, server = 'standalone'): Joins {
+  const joinedByTrace = new Map<string, boolean>();
+  const unjoined: string[] = [];
+
+  const visit = ({ span, children }: TraceNode) => {
+    children.forEach(visit);
+    if (span.service !== client) return;
+    const answered = children.some((child) => child.span.service === server);
+    const passedOn = children.some((child) => child.span.service === client);
+    const isJoined = answered || passedOn;
+    if (!isJoined) unjoined.push(`${span.name} (trace ${span.traceId})`);
+    joinedByTrace.set(span.traceId, (joinedByTrace.get(span.traceId) ?? true) && isJoined);
+  };
+  traceTrees(spans).forEach(visit);
+
+  const joined = [...joinedByTrace.values()].filter(Boolean).length;
+  return { clientTraces: joinedByTrace.size, joined, unjoined };
+}
+
+/** The name as people say it: a gRPC method without its protobuf package. */
+export function shortName(name: string): string {
+  return name.replace(/^(?:[a-z]\w*\.)+(?=[A-Z]\w*\/)/, '');
+}
+
+/** Every span under the node, itself not counted. */
+export function countDescendants({ children }: TraceNode): number {
+  return children.reduce((count, child) => count + 1 + countDescendants(child), 0);
+}
+
+/**
+ * One line for each span: where it hangs, the service where it differs from the parent's, the name, the duration in ms,
+ * and what went wrong.
+ */
+export function formatTree(node: TraceNode, format: TreeFormat): string {
+  return formatTrees([node], format);
+}
+
+/** The trees one after the other, their durations in one column. */
+export function formatTrees(nodes: TraceNode[], { colour, depth = Infinity }: TreeFormat): string {
+  // The caller knows where the text goes, so styleText shall not look at our own standard output.
+  const paint = (style: 'bold' | 'dim' | 'red' | 'green' | 'cyan', text: string) =>
+    colour && text !== '' ? styleText(style, text, { validateStream: false }) : text;
+  const rows: { plain: string; painted: string; durationMs?: number; failure: string }[] = [];
+
+  const add = (
+    node: TraceNode,
+    level: number,
+    parent: ReceivedSpan | undefined,
+    lead: string,
+    below: string,
+  ) => {
+    const { span } = node;
+    const service = span.service === parent?.service ? '' : `${span.service}: `;
+    const name = shortName(span.name);
+    const style = span.kind === 'CLIENT' ? 'cyan' : 'green';
+    rows.push({
+      plain: `${lead}${service}${name}`,
+      painted: `${paint('dim', lead)}${paint(style, service)}${service === '' ? name : paint('bold', name)}`,
+      durationMs: span.durationMs,
+      failure: span.status.code === 'ERROR' ? `  ERROR ${span.status.message}`.trimEnd() : '',
+    });
+
+    if (level >= depth) {
+      const hidden = countDescendants(node);
+      if (hidden > 0) {
+        const more = `${below}└─ … ${hidden} more`;
+        rows.push({ plain: more, painted: paint('dim', more), failure: '' });
+      }
+      return;
+    }
+    node.children.forEach((child, index) => {
+      const isLast = index === node.children.length - 1;
+      add(child, level + 1, span, `${below}${isLast ? '└─ ' : '├─ '}`, `${below}${isLast ? '   ' : '│  '}`);
+    });
+  };
+  for (const node of nodes) add(node, 1, undefined, '', '');
+
+  const durations = rows.map(({ durationMs }) =>
+    durationMs === undefined ? '' : `${durationMs.toFixed(2)} ms`,
+  );
+  const nameWidth = Math.max(...rows.map(({ plain }) => plain.length));
+  const durationWidth = Math.max(...durations.map((text) => text.length));
+  return rows
+    .map(({ plain, painted, failure }, index) => {
+      const duration = durations[index] ?? '';
+      if (duration === '') return painted;
+      return `${painted}${' '.repeat(nameWidth - plain.length)}  ${duration.padStart(durationWidth)}${paint('red', failure)}`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,66 @@
+/** Packages from npm beside this project's own, for the tests that run on top of them. */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { npm } from './npm.ts';
+
+const folder = path.join(import.meta.dirname, '..', '..', '.cache', 'installed');
+
+/** Name → version: exact, or a major: the newest of it on the day of its installation. */
+export type Packages = Record<string, string>;
+
+const installations = new Map<string, Promise<string>>();
+
+/**
+ * Absolute path of a folder whose node_modules has these packages. Installed once into .cache/installed, with a line on
+ * stderr; the same packages give the same folder. Rejects with npm's own words when they cannot be installed.
+ *
+ * Peer dependencies come only when they are named: some packages have hundreds.
+ *
+ * @param scripts also run the packages' own install scripts; false when not given.
+ */
+export function installed(packages: Packages, { scripts = false } = {}): Promise<string> {
+  const wanted = Object.entries(packages)
+    .map(([name, version]) => `${name}@${version}`)
+    .sort();
+  const key = `${wanted.join(' ')}${scripts ? ' with scripts' : ''}`;
+  const known = installations.get(key) ?? install(key, wanted, scripts);
+  installations.set(key, known);
+  return known;
+}
+
+async function install(key: string, wanted: string[], scripts: boolean): Promise<string> {
+  const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
+  const finished = path.join(folder, hash);
+  if (existsSync(finished)) return finished;
+  const what = wanted.join(', ');
+  console.error(`Installing ${what} into .cache/installed (once) …`);
+  await mkdir(folder, { recursive: true });
+  // In a folder of its own until it is complete: several test files may install the same at the same time.
+  const unfinished = await mkdtemp(path.join(folder, `.${hash}-`));
+  try {
+    await writeFile(path.join(unfinished, 'package.json'), '{ "name": "app", "private": true }\n');
+    // --prefix: an npm that runs this project's scripts tells its children to work in the project.
+    await npm([
+      'install',
+      '--prefix',
+      unfinished,
+      '--prefer-offline',
+      '--no-audit',
+      '--no-fund',
+      '--legacy-peer-deps',
+      '--save-exact',
+      `--ignore-scripts=${!scripts}`,
+      ...wanted,
+    ]);
+    await rename(unfinished, finished);
+  } catch (error) {
+    // Another test file was faster: its copy is as good.
+    if (existsSync(finished)) return finished;
+    throw new Error(`${what} cannot be installed: ${(error as Error).message}`);
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+  return finished;
+}

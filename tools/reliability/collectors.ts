@@ -1,0 +1,205 @@
+/**
+ * Collectors with a fault: real servers that do one thing wrong, and hand what they accept on to a receiver. All listen
+ * on a free port of 127.0.0.1.
+ */
+import { once } from 'node:events';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import tls from 'node:tls';
+import { credentials, makeGenericClientConstructor, ServerCredentials } from '@grpc/grpc-js';
+import { asIs, startExportServer } from '../../src/doctor/export-server.ts';
+import { EXPORT } from '../../src/otlp/connection.ts';
+
+export interface Collector {
+  port: number;
+  stop(): Promise<void>;
+}
+
+async function listen(server: net.Server, port = 0): Promise<Collector> {
+  const sockets = new Set<net.Socket>();
+  server.on('connection', (socket: net.Socket) => {
+    sockets.add(socket);
+    // What the other side does to its connection is what is tested, not a fault here.
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+  });
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async stop() {
+      for (const socket of sockets) socket.destroy();
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Accepts connections and never answers. */
+export const startSilent = (): Promise<Collector> => listen(net.createServer((socket) => socket.resume()));
+
+/** Resets every connection as soon as something has come in. */
+export const startResetting = (): Promise<Collector> =>
+  listen(net.createServer((socket) => socket.once('data', () => socket.resetAndDestroy())));
+
+/** Hands everything on, and answers `delayMs` later. */
+export const startSlow = (receiverPort: number, delayMs: number): Promise<Collector> =>
+  listen(
+    net.createServer((socket) => {
+      const behind = net.connect(receiverPort, '127.0.0.1').on('error', () => socket.destroy());
+      socket.pipe(behind);
+      socket.on('close', () => behind.destroy());
+      behind.on('data', (chunk) => setTimeout(() => socket.writable && socket.write(chunk), delayMs).unref());
+    }),
+  );
+
+/**
+ * What listens at `targetPort`, behind a port of its own, which can go away with all its connections, and come back; or stay, and
+ * forget its connections without a word.
+ */
+export async function startGate(targetPort: number) {
+  let behindPort = targetPort;
+  const pairs = new Set<[net.Socket, net.Socket]>();
+  const open = (port: number) =>
+    listen(
+      net.createServer((socket) => {
+        const behind = net.connect(behindPort, '127.0.0.1').on('error', () => socket.destroy());
+        socket.pipe(behind).pipe(socket);
+        pairs.add([socket, behind]);
+        socket.on('close', () => behind.destroy());
+        behind.on('close', () => socket.destroy());
+      }),
+      port,
+    );
+  let collector = await open(0);
+  return {
+    port: collector.port,
+    stop: () => collector.stop(),
+    forget() {
+      for (const [socket, behind] of pairs) {
+        socket.unpipe(behind);
+        behind.unpipe(socket);
+      }
+      pairs.clear();
+    },
+    async reopen(newTargetPort = behindPort) {
+      behindPort = newTargetPort;
+      collector = await open(collector.port);
+    },
+  };
+}
+
+/** Speaks TLS and hands what is inside on, gRPC and HTTP alike. With `ca`, clients must have a certificate of it. */
+export const startTls = (
+  receiverPort: number,
+  own: { certificate: string; key: string },
+  ca?: string,
+): Promise<Collector> =>
+  listen(
+    tls.createServer(
+      {
+        cert: own.certificate,
+        key: own.key,
+        // What the client offers: h2 for gRPC, HTTP/1.1 else.
+        ALPNCallback: ({ protocols }) => protocols[0],
+        ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+      },
+      (socket) => {
+        const behind = net.connect(receiverPort, '127.0.0.1').on('error', () => socket.destroy());
+        socket.on('error', () => {}).on('close', () => behind.destroy());
+        socket.pipe(behind).pipe(socket);
+      },
+    ),
+  );
+
+/** gRPC: takes no request of more than `maxBytes`; hands on the others. */
+export const startGrpcWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
+  startGrpcRefusing(receiverPort, () => undefined, maxBytes);
+
+/** gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives nothing. */
+export async function startGrpcRefusing(
+  receiverPort: number,
+  refusal: (attempt: number) => { code: number; details: string } | undefined,
+  maxBytes?: number,
+): Promise<Collector> {
+  const Client = makeGenericClientConstructor({}, 'TraceService');
+  const behind = new Client(`127.0.0.1:${receiverPort}`, credentials.createInsecure());
+  let attempts = 0;
+  const server = await startExportServer(
+    ({ request }, respond) => {
+      const refused = refusal(++attempts);
+      if (refused !== undefined) respond(refused);
+      else behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error, answer) => respond(error, answer));
+    },
+    ServerCredentials.createInsecure(),
+    maxBytes,
+  );
+  return {
+    port: server.port,
+    async stop() {
+      server.stop();
+      behind.close();
+    },
+  };
+}
+
+/** ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }. */
+export const partialSuccess = (rejected: number, reason: string): Buffer =>
+  Buffer.concat([
+    Buffer.from([0x0a, 4 + reason.length, 0x08, rejected, 0x12, reason.length]),
+    Buffer.from(reason, 'latin1'),
+  ]);
+
+/** Accepts each request but for `rejected` of its spans, at most 127, and says why in a few words. */
+export async function startRejecting(
+  protocol: 'grpc' | 'http/protobuf' | 'http/json',
+  rejected: number,
+  reason: string,
+): Promise<Collector> {
+  const protobuf = partialSuccess(rejected, reason);
+  if (protocol === 'grpc') {
+    const server = await startExportServer((_, respond) => respond(null, protobuf));
+    return { port: server.port, stop: async () => server.stop() };
+  }
+  // 64 bits are text in OTLP's JSON.
+  const json = JSON.stringify({ partialSuccess: { rejectedSpans: String(rejected), errorMessage: reason } });
+  const isJson = protocol === 'http/json';
+  return listen(
+    createHttpServer((request, response) => {
+      request.resume().on('end', () => {
+        response.writeHead(200, { 'content-type': isJson ? 'application/json' : 'application/x-protobuf' });
+        response.end(isJson ? json : protobuf);
+      });
+    }),
+  );
+}
+
+/** HTTP: takes no request of more than `maxBytes`; hands on the others. */
+export const startHttpWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
+  startHttpRefusing(receiverPort, (_, bytes) => (bytes > maxBytes ? 413 : undefined));
+
+/** HTTP: refuses the n-th request with the status that `refusal(n, bytes)` gives; hands on those for which it gives nothing. */
+export function startHttpRefusing(
+  receiverPort: number,
+  refusal: (attempt: number, bytes: number) => number | undefined,
+): Promise<Collector> {
+  let attempts = 0;
+  return listen(
+    createHttpServer(async (request, response) => {
+      const body = Buffer.concat(await request.toArray());
+      const status = refusal(++attempts, body.length);
+      if (status !== undefined) {
+        response.writeHead(status).end();
+        return;
+      }
+      const { url, headers, method } = request;
+      const behind = httpRequest(
+        { host: '127.0.0.1', port: receiverPort, path: url, headers, method },
+        (answer) => {
+          response.writeHead(answer.statusCode ?? 500, answer.headers);
+          answer.pipe(response);
+        },
+      );
+      behind.on('error', () => response.destroy());
+      behind.end(body);
+    }),
+  );
+}

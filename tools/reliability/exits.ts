@@ -1,0 +1,123 @@
+/** Every way in which a process ends: what the program is told, and what becomes of its twenty searches. */
+import type { RunningFixture } from '../processes/run-fixture.ts';
+
+export interface Ending {
+  /** What happens, as the tables name it. */
+  what: string;
+  file: string;
+  args: string[];
+  /** Sent once the program has said that it is ready. */
+  signal?: NodeJS.Signals;
+  twice?: true;
+  /** Its stdout when it is ready for the signal. */
+  readyAt?: RegExp;
+  /** Searches that have ended before the process does, beyond the twenty that every program makes. */
+  moreSearches?: number;
+  /** Not all spans can be kept: nothing of ours runs at such an end. */
+  sudden?: true;
+}
+
+const endings = 'test/fixtures/endings.mjs';
+const children = 'test/fixtures/children.mjs';
+
+const own = (what: string, way: string, more: Partial<Ending> = {}): Ending => ({
+  what,
+  file: endings,
+  args: [way],
+  ...more,
+});
+
+const child = (what: string, kind: string, way: string, more: Partial<Ending> = {}): Ending => ({
+  what,
+  file: children,
+  args: [kind, way],
+  ...more,
+});
+
+const signalled = (signal: NodeJS.Signals): Ending[] => [
+  own(`${signal}, no handler in the app`, 'wait', { signal }),
+  own(`${signal}, a handler that closes down in 1 s with more calls, then exits`, 'signal-closes-down', {
+    signal,
+    moreSearches: 2,
+  }),
+];
+
+export const ENDINGS: readonly Ending[] = [
+  own('normal end', 'drain'),
+  own('normal end, process.exitCode = 3', 'exit-code'),
+  own('normal end, handlers of beforeExit and exit', 'exit-handlers'),
+  own(
+    'normal end, a handler of beforeExit that closes down in 1 s with more calls',
+    'closes-down-before-exit',
+    {
+      moreSearches: 2,
+    },
+  ),
+  own('process.exit(9)', 'exit'),
+  own('process.exit(6) in a handler of beforeExit', 'exit-before-exit'),
+  own('process.exit(8) in a handler of exit', 'exit-in-exit'),
+  own('an error thrown in a handler of exit', 'throw-in-exit'),
+  own('uncaught exception', 'throw'),
+  own('uncaught exception, a handler that goes on', 'uncaught-goes-on'),
+  own('uncaught exception, a handler that exits', 'uncaught-exits'),
+  own(
+    'uncaught exception, a handler that closes down in 1 s with more calls, then exits',
+    'uncaught-closes-down',
+    {
+      moreSearches: 2,
+    },
+  ),
+  own('uncaught exception, a monitor', 'uncaught-monitored'),
+  own('uncaught exception, a capture callback', 'uncaught-captured'),
+  own('unhandled rejection', 'reject'),
+  own('unhandled rejection, a handler that exits', 'rejection-exits'),
+  own('top-level await that never settles', 'never-settle'),
+  ...signalled('SIGTERM'),
+  own('SIGTERM, a handler that calls process.exit()', 'signal-exits', { signal: 'SIGTERM' }),
+  own(
+    'SIGTERM, a handler that closes down in 1 s with more calls and lets the app run dry',
+    'signal-drains',
+    {
+      signal: 'SIGTERM',
+      moreSearches: 2,
+    },
+  ),
+  own('SIGTERM, a handler that cleans up and sends the signal again', 'signal-again', { signal: 'SIGTERM' }),
+  own('SIGTERM, a handler that was there and is gone', 'signal-handlers-gone', { signal: 'SIGTERM' }),
+  own('SIGTERM, all listeners removed', 'signal-listeners-removed', { signal: 'SIGTERM' }),
+  own('SIGTERM twice, as npm and a terminal send it together', 'wait', { signal: 'SIGTERM', twice: true }),
+  own('SIGTERM sent by the app to itself', 'signals-itself'),
+  ...signalled('SIGINT'),
+  ...signalled('SIGHUP'),
+  child('worker thread that ends', 'worker', 'drain'),
+  child('worker thread that calls process.exit(3)', 'worker', 'exit'),
+  child('worker thread that throws', 'worker', 'throw'),
+  child('worker thread that its parent terminates', 'worker', 'terminate'),
+  child('worker thread of a process that calls process.exit(5)', 'worker', 'exit-of-main'),
+  child('forked process that disconnects', 'fork', 'drain'),
+  child('forked process that calls process.exit(3)', 'fork', 'exit'),
+  child('forked process that its parent disconnects', 'fork', 'disconnect'),
+  child('forked process that its parent kills (SIGTERM)', 'fork', 'kill'),
+  child('forked process that its parent kills (SIGINT)', 'fork', 'interrupt'),
+  child("cluster's worker that disconnects", 'cluster', 'drain'),
+  child("cluster's worker that calls process.exit(3)", 'cluster', 'exit'),
+  child("cluster's worker that throws", 'cluster', 'throw'),
+  child("cluster's worker that its primary disconnects", 'cluster', 'disconnect'),
+  child("cluster's worker that its primary kills", 'cluster', 'kill'),
+  child('cluster whose workers are all disconnected', 'cluster', 'disconnect-all'),
+  own('SIGKILL', 'wait', { signal: 'SIGKILL', sudden: true }),
+  // Node ends at once with code 7: no exit event.
+  own('uncaught exception, a handler that throws', 'uncaught-throws', { sudden: true }),
+  own('process.abort()', 'abort', { sudden: true }),
+];
+
+/** Sends the ending's signal once the program is ready for it. */
+export async function endBySignal(
+  fixture: RunningFixture,
+  { signal, twice, readyAt = /ready/ }: Ending,
+): Promise<void> {
+  if (signal === undefined) return;
+  await fixture.waitForStdout(readyAt);
+  fixture.kill(signal);
+  if (twice) fixture.kill(signal);
+}

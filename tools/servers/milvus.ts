@@ -1,0 +1,381 @@
+/**
+ * A real Milvus standalone for the tests and the demo, without Docker: the server that the PyPI package `milvus` carries.
+ * It is downloaded and unpacked once into .cache/milvus and run straight from there, each run with its own ports and data.
+ */
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MilvusClient } from '@zilliz/milvus2-sdk-node';
+import { isRunning, spawnGuarded } from '../processes/guarded-child.ts';
+
+/** Of the PyPI package and the server in it. */
+export const milvusVersion = '2.3.5';
+const cacheFolder = path.join(import.meta.dirname, '..', '..', '.cache', 'milvus');
+const installedFolder = path.join(cacheFolder, milvusVersion);
+
+/** From the start of the process to the first answered RPC; measured: 2 to 3 s on two idle cores. */
+const startDeadlineMs = 180_000;
+const startAttempts = 3;
+
+export interface MilvusOptions {
+  /** Where the server sends its spans: OTLP/gRPC without TLS, `host:port` without a scheme. Start the collector first. */
+  otlpEndpoint: string;
+  /**
+   * Share of the traces without a sampled parent that the server keeps, 0 to 1. With 0, the default, it still keeps every
+   * span whose client is sampled, and none of its background work.
+   */
+  sampleFraction?: number;
+  /** Further variables of the server, which override those that are set here. */
+  env?: Record<string, string>;
+  /** `user:password` for the look whether it is ready, when `env` switches authorisation on. */
+  token?: string;
+  /** Takes progress, a line at a time, without a line end. */
+  log?: (line: string) => void;
+}
+
+export interface Milvus {
+  /** `127.0.0.1:port`, never the default port, so that server.port is an attribute of every client span. */
+  readonly address: string;
+  /** As the server tells it: `v2.3.5-lite`. */
+  readonly version: string;
+  /** Of the server's own process. */
+  readonly pid: number;
+  /** Kills the server and removes its data. Spans that it has not exported yet are lost: wait for them first. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Resolves when the server answers RPCs and is healthy. It ends with this process, whatever way that ends.
+ *
+ * Server spans reach the collector in batches, every 200 ms (the server's own default is 5 s), so a span is there about
+ * a quarter of a second after its operation has ended; the collection's background steps (loading, indexing) end later.
+ * The server listens on all interfaces (it has no setting for that) without authorisation.
+ */
+export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
+  const { otlpEndpoint, sampleFraction = 0, env = {}, token, log = () => {} } = options;
+  if (!/^[^/:]+:\d+$/.test(otlpEndpoint)) {
+    throw new Error(
+      `otlpEndpoint "${otlpEndpoint}": needs host:port without a scheme, such as 127.0.0.1:4317`,
+    );
+  }
+  await removeAbandonedFolders();
+  await installOnce(log);
+
+  for (let attempt = 1; ; attempt++) {
+    log(`Starting Milvus ${milvusVersion}`);
+    const startedMs = performance.now();
+    try {
+      const milvus = await startServer(otlpEndpoint, sampleFraction, env, token);
+      const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+      log(`Milvus ${milvus.version} is ready at ${milvus.address} after ${seconds} s`);
+      return milvus;
+    } catch (error) {
+      // Somebody took one of the ports between our look and the server's.
+      if (!(error instanceof PortTakenError) || attempt === startAttempts) throw error;
+      log(`${error.message}; trying other ports`);
+    }
+  }
+}
+
+class PortTakenError extends Error {}
+
+async function startServer(
+  otlpEndpoint: string,
+  sampleFraction: number,
+  env: Record<string, string>,
+  token: string | undefined,
+): Promise<Milvus> {
+  const runFolder = await newFolder('run');
+  const { ports, address, metricsPort, etcdFile } = await writeConfiguration(runFolder);
+  const logFile = path.join(runFolder, 'logs', 'milvus.log');
+  const logDescriptor = openSync(logFile, 'a');
+  const binFolder = path.join(installedFolder, 'bin');
+  // The library path is set by a shell, since macOS takes it from the environment of its own programs, /bin/sh included.
+  const pidFile = path.join(runFolder, 'pid');
+  const run =
+    'echo $$ >"$2"; export LD_LIBRARY_PATH="$1" DYLD_LIBRARY_PATH="$1"; exec "$1/milvus" run standalone';
+  const server = spawnGuarded('/bin/sh', ['-c', run, 'sh', binFolder, pidFile], {
+    cwd: runFolder,
+    // Nothing of our environment: Milvus reads every setting from variables too, and its SDK reads OTEL_*.
+    env: {
+      PATH: process.env.PATH,
+      HOME: runFolder,
+      DEPLOY_MODE: 'STANDALONE',
+      METRICS_PORT: String(metricsPort),
+      ETCD_CONFIG_PATH: etcdFile,
+      MILVUS_RUN_DIR: path.join(runFolder, 'run'),
+      TRACE_EXPORTER: 'otlp',
+      TRACE_OTLP_ENDPOINT: otlpEndpoint,
+      TRACE_OTLP_SECURE: 'false',
+      TRACE_SAMPLEFRACTION: String(sampleFraction),
+      OTEL_BSP_SCHEDULE_DELAY: '200',
+      ...env,
+    },
+    stdout: logDescriptor,
+    stderr: logDescriptor,
+    removeAtStop: runFolder,
+  });
+  closeSync(logDescriptor);
+
+  let exitCode: number | null | undefined;
+  server.ended.then((code) => {
+    exitCode = code;
+  });
+  const failure = async (reason: string) => {
+    const text = await readFile(logFile, 'utf8');
+    await server.stop();
+    await rm(runFolder, { recursive: true, force: true });
+    const taken = /listen tcp[^\n]*address already in use/.exec(text);
+    if (taken) return new PortTakenError(`Milvus: ${taken[0]}`);
+    return new Error(`${reason} The end of its log:\n${text.trimEnd().split('\n').slice(-15).join('\n')}`);
+  };
+
+  const deadlineMs = performance.now() + startDeadlineMs;
+  const healthUrl = `http://127.0.0.1:${metricsPort}/healthz`;
+  for (;;) {
+    if (exitCode !== undefined) {
+      throw await failure(
+        `Milvus ended with code ${exitCode} before it was ready (ports ${ports.join(', ')}).`,
+      );
+    }
+    if (performance.now() > deadlineMs) {
+      throw await failure(`Milvus is not ready after ${startDeadlineMs} ms.`);
+    }
+    // The SDK comes second: a client whose first call finds nobody hangs until its deadline.
+    const version = (await isHealthy(healthUrl)) ? await versionByRpc(address, token) : undefined;
+    if (version !== undefined) {
+      const pid = Number(await readFile(pidFile, 'utf8'));
+      return { address, version, pid, stop: () => server.stop() };
+    }
+    await sleep(25);
+  }
+}
+
+async function isHealthy(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(1_000) });
+    return (await response.text()) === 'OK';
+  } catch {
+    return false;
+  }
+}
+
+/** What the server says over gRPC that its version is; undefined while it cannot say so or is not healthy. */
+async function versionByRpc(address: string, token: string | undefined): Promise<string | undefined> {
+  const client = new MilvusClient({ address, token, timeout: 5_000, maxRetries: 0 });
+  try {
+    await client.connectPromise;
+    const { isHealthy: healthy } = await client.checkHealth();
+    return healthy ? (await client.getVersion()).version : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    await client.closeConnection();
+  }
+}
+
+/**
+ * Ports, folders and addresses into the package's own template. Its fields are `{{ name }}`, `{{ name(type): default }}`.
+ * Fails when a field has neither a value of ours nor a default, which a package of another version could bring.
+ */
+async function writeConfiguration(runFolder: string) {
+  const template = await readFile(path.join(installedFolder, 'config.yaml.template'), 'utf8');
+  const fieldPattern = /\{\{\s*(\w+)(?:\(\w+\))?(?::\s*(.*?))?\s*\}\}/g;
+  const portFields = [...template.matchAll(fieldPattern)]
+    .map(([, name]) => name)
+    .filter((name) => name?.endsWith('_port'));
+  const ports = await freePorts(portFields.length + 3);
+  const [metricsPort, etcdPort, etcdPeerPort, ...componentPorts] = ports as [
+    number,
+    number,
+    number,
+    ...number[],
+  ];
+
+  const dataFolder = path.join(runFolder, 'data');
+  const logFolder = path.join(runFolder, 'logs');
+  const values: Record<string, string | number> = {
+    etcd_data_dir: path.join(dataFolder, 'etcd'),
+    etcd_log_path: path.join(logFolder, 'etcd.log'),
+    local_storage_dir: dataFolder,
+    rocksmq_data_dir: path.join(dataFolder, 'rocksmq'),
+    // Empty: no file of its own, standard output is a file already.
+    system_log_path: '',
+    ...Object.fromEntries(portFields.map((name, index) => [name, componentPorts[index]])),
+  };
+  const configuration = template
+    .replace(fieldPattern, (field, name: string, fallback: string | undefined) => {
+      const value = values[name] ?? fallback;
+      if (value === undefined)
+        throw new Error(`Milvus ${milvusVersion}: no value for ${field} in its template`);
+      return String(value);
+    })
+    // The components talk to each other by this address; unset, it is that of a network card, which firewalls may close.
+    .replace(/^( {2}ip:) #.*$/gm, '$1 127.0.0.1');
+
+  // The template's etcd port is the client's; where the embedded etcd listens, 2379 and 2380, changes by this file alone.
+  const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+  const peerUrl = `http://127.0.0.1:${etcdPeerPort}`;
+  const etcdConfiguration = [
+    `listen-client-urls: ${etcdUrl}`,
+    `advertise-client-urls: ${etcdUrl}`,
+    `listen-peer-urls: ${peerUrl}`,
+    `initial-advertise-peer-urls: ${peerUrl}`,
+    `initial-cluster: default=${peerUrl}`,
+  ].join('\n');
+
+  const configFolder = path.join(runFolder, 'configs');
+  for (const folder of [configFolder, dataFolder, logFolder]) await mkdir(folder);
+  const etcdFile = path.join(configFolder, 'embedEtcd.yaml');
+  await writeFile(path.join(configFolder, 'milvus.yaml'), configuration);
+  await writeFile(path.join(configFolder, 'glog.conf'), '--logtostderr=true\n--minloglevel=0\n');
+  await writeFile(etcdFile, `${etcdConfiguration}\n`);
+  return { address: `127.0.0.1:${values.proxy_port}`, metricsPort, etcdFile, ports };
+}
+
+/**
+ * Consecutive ports that nobody holds, from below the range in which systems pick ports for outgoing connections: the
+ * server makes many such connections before its last component listens, and one of them could take that one's port.
+ */
+async function freePorts(count: number): Promise<number[]> {
+  const [lowest, highest] = [10_000, 32_000];
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const first = lowest + Math.floor(Math.random() * (highest - count - lowest));
+    const ports = Array.from({ length: count }, (_, index) => first + index);
+    const free = await Promise.all(ports.map(isFree));
+    if (free.every(Boolean)) return ports;
+  }
+  throw new Error(
+    `Milvus needs ${count} consecutive free ports between ${lowest} and ${highest}: none found`,
+  );
+}
+
+async function isFree(port: number): Promise<boolean> {
+  // Both: a listener on one of the two does not keep every system from giving out the other.
+  for (const host of ['127.0.0.1', '0.0.0.0']) {
+    const server = net.createServer();
+    const listens = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen({ port, host, exclusive: true }, () => resolve(true));
+    });
+    if (!listens) return false;
+    await new Promise((resolve) => server.close(resolve));
+  }
+  return true;
+}
+
+let installing: Promise<void> | undefined;
+
+/** Several starts at once in one process share one installation; in several processes, the first one done wins. */
+function installOnce(log: (line: string) => void): Promise<void> {
+  if (existsSync(installedFolder)) return Promise.resolve();
+  installing ??= install(log).finally(() => {
+    installing = undefined;
+  });
+  return installing;
+}
+
+const withoutPython = 'or run the demo with `-- --docker`, or set MILVUS_ADDRESS to a Milvus that you have';
+
+async function install(log: (line: string) => void): Promise<void> {
+  const platform = `${process.platform} ${process.arch}`;
+  if (!['linux x64', 'darwin x64', 'darwin arm64'].includes(platform)) {
+    throw new Error(
+      `Milvus ${milvusVersion} has no Python package for ${platform}, only for Linux x64 and macOS: ` +
+        `use one of these, ${withoutPython}`,
+    );
+  }
+  await python(
+    ['-m', 'pip', '--version'],
+    `pip is missing: install it (for instance python3-pip), ${withoutPython}`,
+  );
+
+  const started = performance.now();
+  log(
+    `Installing Milvus ${milvusVersion} into ${path.relative(process.cwd(), installedFolder)}, once (60 MB to download)`,
+  );
+  const folder = await newFolder('install');
+  try {
+    const packageFolder = path.join(folder, 'package');
+    await python(
+      ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-compile', '--no-deps'].concat([
+        '--target',
+        packageFolder,
+        `milvus==${milvusVersion}`,
+      ]),
+      `pip cannot install milvus==${milvusVersion}: make its package index reachable, ${withoutPython}`,
+    );
+    log('Unpacking it (246 MB)');
+    const unpacked = path.join(folder, 'unpacked');
+    await python(
+      ['-c', unpackProgram, path.join(packageFolder, 'milvus', 'data'), unpacked],
+      `Milvus cannot be unpacked into ${folder}: it needs 350 MB of free space and Python's lzma module, ${withoutPython}`,
+    );
+    await rename(unpacked, installedFolder).catch((error: NodeJS.ErrnoException) => {
+      // Another process was faster, and its result is as good.
+      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  log(`Installed it in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+}
+
+/** Fails with what to install when python3 or its pip is missing. */
+export async function requirePip(): Promise<void> {
+  await python(
+    ['-m', 'pip', '--version'],
+    `pip is missing: install it (for instance python3-pip), ${withoutPython}`,
+  );
+}
+
+/** The package's binaries lie compressed beside its template; lzma lets go of Python's lock, so threads use all cores. */
+const unpackProgram = `
+import lzma, os, shutil, sys
+from concurrent.futures import ThreadPoolExecutor
+source, target = sys.argv[1:]
+packed = os.path.join(source, 'bin')
+os.makedirs(os.path.join(target, 'bin'))
+def unpack(name):
+    file = os.path.join(target, 'bin', name.removesuffix('.lzma'))
+    with lzma.open(os.path.join(packed, name)) as reader, open(file, 'wb') as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+    os.chmod(file, 0o755)
+largest_first = sorted(os.listdir(packed), key=lambda name: -os.path.getsize(os.path.join(packed, name)))
+with ThreadPoolExecutor(os.cpu_count()) as pool:
+    list(pool.map(unpack, largest_first))
+shutil.copy(os.path.join(source, 'config.yaml.template'), target)
+`;
+
+/** Runs python3 to its end. Fails with `cure` and what Python wrote to stderr; a missing python3 has a cure of its own. */
+async function python(args: string[], cure: string): Promise<void> {
+  const child = spawnGuarded('python3', args, { stdout: 'ignore', stderr: 'pipe' });
+  let stderr = '';
+  child.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const code = await child.ended;
+  if (code === 0) return;
+  // 127: the shell has not found the command.
+  if (code === 127) throw new Error(`python3 is missing: install Python 3 with pip, ${withoutPython}`);
+  throw new Error(`${cure}\n${stderr.trimEnd()}`);
+}
+
+/** Its name carries our process id, so that a later start knows which folders nobody uses any more. */
+async function newFolder(purpose: 'run' | 'install'): Promise<string> {
+  await mkdir(cacheFolder, { recursive: true });
+  return await mkdtemp(path.join(cacheFolder, `${purpose}-${process.pid}-`));
+}
+
+/** What processes left behind that were killed in the middle of an installation, or whose server failed. */
+async function removeAbandonedFolders(): Promise<void> {
+  const names = await readdir(cacheFolder).catch(() => []);
+  for (const name of names) {
+    const pid = /^(?:run|install)-(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !isRunning(Number(pid))) {
+      await rm(path.join(cacheFolder, name), { recursive: true, force: true });
+    }
+  }
+}
