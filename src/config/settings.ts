@@ -87,6 +87,11 @@ const number = (raw: string, min: number, max: number, integer: boolean): number
 const MAX_MS = 2 ** 31 - 1;
 const milliseconds = (raw: string) => number(raw, 0, MAX_MS, true);
 const positiveMilliseconds = (raw: string) => number(raw, 1, MAX_MS, true);
+/** As the specification says, 0 is no limit: it is given as Infinity, which no timer takes. */
+const timeoutMilliseconds = (raw: string) => {
+  const ms = milliseconds(raw);
+  return ms === 0 ? Number.POSITIVE_INFINITY : ms;
+};
 const positiveInteger = (raw: string) => number(raw, 1, Number.MAX_SAFE_INTEGER, true);
 const naturalNumber = (raw: string) => number(raw, 0, Number.MAX_SAFE_INTEGER, true);
 const ratio = (raw: string) => number(raw, 0, 1, false);
@@ -239,15 +244,15 @@ export const SETTINGS = {
   }),
   exportTimeoutMs: row({
     env: 'OTEL_EXPORTER_OTLP_TIMEOUT',
-    parse: positiveMilliseconds,
+    parse: timeoutMilliseconds,
     fallback: 10_000,
-    expected: 'a whole number of ms, 1 or more',
+    expected: 'a whole number of ms, 0 for no limit',
   }),
   tracesExportTimeoutMs: passThrough<number>({
     env: 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT',
-    parse: positiveMilliseconds,
+    parse: timeoutMilliseconds,
     shownFallback: 'OTEL_EXPORTER_OTLP_TIMEOUT',
-    expected: 'a whole number of ms, 1 or more',
+    expected: 'a whole number of ms, 0 for no limit',
   }),
   compression: row<'none' | 'gzip'>({
     env: 'OTEL_EXPORTER_OTLP_COMPRESSION',
@@ -317,9 +322,9 @@ export const SETTINGS = {
   }),
   metricExportTimeoutMs: row({
     env: 'OTEL_METRIC_EXPORT_TIMEOUT',
-    parse: positiveMilliseconds,
+    parse: timeoutMilliseconds,
     fallback: 30_000,
-    expected: 'a whole number of ms, 1 or more',
+    expected: 'a whole number of ms, 0 for no limit',
   }),
   zipkinEndpoint: endpointRow(
     'OTEL_EXPORTER_ZIPKIN_ENDPOINT',
@@ -406,9 +411,9 @@ export const SETTINGS = {
   }),
   batchTimeoutMs: row({
     env: 'OTEL_BSP_EXPORT_TIMEOUT',
-    parse: positiveMilliseconds,
+    parse: timeoutMilliseconds,
     fallback: 30_000,
-    expected: 'a whole number of ms, 1 or more',
+    expected: 'a whole number of ms, 0 for no limit',
   }),
   flushTimeoutMs: row({
     env: 'OTEL_NODE_FLUSH_TIMEOUT',

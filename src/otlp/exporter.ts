@@ -31,11 +31,9 @@ export function createSender(name: ExporterName, settings: Settings): Send<SpanB
     await settled(batch.resource);
     return new Promise<Outcome>((resolve) => {
       const timeoutMs = settings.batchTimeoutMs;
-      const timer = setTimeout(
-        () =>
-          resolve({ kind: 'later', reason: `no answer within ${timeoutMs} ms (OTEL_BSP_EXPORT_TIMEOUT)` }),
-        timeoutMs,
-      ).unref();
+      const late = () =>
+        resolve({ kind: 'later', reason: `no answer within ${timeoutMs} ms (OTEL_BSP_EXPORT_TIMEOUT)` });
+      const timer = Number.isFinite(timeoutMs) ? setTimeout(late, timeoutMs).unref() : undefined;
       const settle = (outcome: Outcome) => {
         clearTimeout(timer);
         resolve(outcome);

@@ -61,6 +61,12 @@ const wholeNumber = (least: number, most: number): Cases => ({
 });
 const MAX_MS = 2 ** 31 - 1;
 
+/** 0 is no limit. */
+const timeout: Cases = {
+  valid: [...wholeNumber(1, MAX_MS).valid, ['0', Number.POSITIVE_INFINITY]],
+  invalid: ['-1', ...wholeNumber(1, MAX_MS).invalid.slice(1)],
+};
+
 /** `all` must be the names that the row knows; `several` of them make a list. */
 const listOf = (several: string, ...all: string[]): Cases => ({
   valid: [
@@ -107,8 +113,8 @@ const CASES: Record<Key, Cases> = {
   logsProtocol: protocol,
   headers: pairs,
   tracesHeaders: pairs,
-  exportTimeoutMs: wholeNumber(1, MAX_MS),
-  tracesExportTimeoutMs: wholeNumber(1, MAX_MS),
+  exportTimeoutMs: timeout,
+  tracesExportTimeoutMs: timeout,
   compression: oneOf('none', 'gzip'),
   tracesCompression: oneOf('none', 'gzip'),
   insecure: flag,
@@ -120,7 +126,7 @@ const CASES: Record<Key, Cases> = {
   clientCertificate: anyText,
   tracesClientCertificate: anyText,
   metricExportIntervalMs: wholeNumber(1, MAX_MS),
-  metricExportTimeoutMs: wholeNumber(1, MAX_MS),
+  metricExportTimeoutMs: timeout,
   zipkinEndpoint: url,
   prometheusHost: anyText,
   prometheusPort: wholeNumber(0, 65_535),
@@ -145,7 +151,7 @@ const CASES: Record<Key, Cases> = {
   scheduleDelayMs: wholeNumber(0, MAX_MS),
   maxQueueSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   maxExportBatchSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
-  batchTimeoutMs: wholeNumber(1, MAX_MS),
+  batchTimeoutMs: timeout,
   flushTimeoutMs: wholeNumber(0, MAX_MS),
   attributeValueLengthLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
   attributeCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
