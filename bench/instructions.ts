@@ -86,6 +86,7 @@ async function count(
       BENCH_IN_FLIGHT: '8',
       BENCH_WARM_UP: String(warmUpCalls),
       BENCH_FIRST: '0',
+      BENCH_WORKLOAD: 'mixed',
       BENCH_SLOWLY: '1',
     },
   });

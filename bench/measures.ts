@@ -1,12 +1,32 @@
 import os from 'node:os';
+import { startFilledMilvus } from './filled-milvus.ts';
 import { type Growth, growth } from './growth.ts';
-import { type Bench, type Costs, oneByOne, rotated, rounds, search, start } from './rounds.ts';
+import {
+  type Bench,
+  type Costs,
+  oneByOne,
+  rotated,
+  rounds,
+  search,
+  start,
+  together,
+  type Workload,
+} from './rounds.ts';
 import type { Cost } from './run-app.ts';
 import { sideBySide } from './side-by-side.ts';
-import { added, ratios, type Spread, spread } from './statistics.ts';
+import { added, ratioOfMeans, ratios, type Spread, spread } from './statistics.ts';
 import { type Installed, installedBytes, type Variant, type VariantName } from './variants.ts';
 
-export const measureNames = ['startup', 'cpu', 'memory', 'size', 'burst', 'growth', 'floor'] as const;
+export const measureNames = [
+  'startup',
+  'cpu',
+  'memory',
+  'size',
+  'burst',
+  'latency',
+  'growth',
+  'floor',
+] as const;
 export type MeasureName = (typeof measureNames)[number];
 /** The floor tells nothing of the targets, and takes a good minute. */
 export const measuredUnlessTold: readonly MeasureName[] = measureNames.filter((name) => name !== 'floor');
@@ -63,6 +83,7 @@ export async function measure(
   if (wanted.has('memory')) figures.rows.push(...(await memory(bench, pick('none', 'ours', 'stock'))));
   if (wanted.has('size')) figures.rows.push(await size(installed));
   if (wanted.has('burst')) figures.rows.push(await burst(bench, pick('ours', 'stock')));
+  if (wanted.has('latency')) figures.rows.push(...(await latency(bench, pick('none', 'ours', 'stock'))));
   if (wanted.has('growth')) figures.growth = await growth(bench, installed.variants.ours);
   if (wanted.has('floor'))
     figures.floors.push(
@@ -157,6 +178,7 @@ interface SearchLoad {
   calls: number;
   warmUp: number;
   first?: number;
+  workload: Workload;
 }
 
 /** Throws when nothing of a preload came in at the collector. */
@@ -193,15 +215,17 @@ export function stretchesOf({ slicesBegan = [], ...end }: Cost, count: number): 
 }
 
 async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
-  const { searchRounds, searchStretches, searchCalls, warmUpCalls, firstCalls } = bench.plan;
+  const { searchRounds, uniformRounds, searchStretches, searchCalls, warmUpCalls, firstCalls } = bench.plan;
   const load = {
-    count: searchRounds,
     stretches: searchStretches,
     calls: searchCalls,
     warmUp: warmUpCalls,
     first: firstCalls,
   };
-  const { costs, stretches } = await searchCosts(bench, 'searches', load, variants);
+  const mixed = { ...load, count: searchRounds, workload: 'mixed' } as const;
+  const uniform = { ...load, count: uniformRounds, workload: 'uniform' } as const;
+  const { costs, stretches } = await searchCosts(bench, 'searches', mixed, variants);
+  const repeated = await searchCosts(bench, 'one search repeated', uniform, variants);
   const common = { measure: 'cpu', against: 'stock' } as const;
   return [
     {
@@ -211,9 +235,18 @@ async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
         unit: 'µs',
         costs: stretches,
         of: cpuOfSearch(searchCalls),
+        ratioOf: ratioOfMeans,
       }),
       target: 0.4,
     },
+    addedRow({
+      ...common,
+      what: 'CPU added per search, one search repeated',
+      unit: 'µs',
+      costs: repeated.stretches,
+      of: cpuOfSearch(searchCalls),
+      ratioOf: ratioOfMeans,
+    }),
     addedRow({
       ...common,
       what: `CPU added per search, the first ${firstCalls.toLocaleString('en')} of a process`,
@@ -260,7 +293,13 @@ async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
 
 async function searchFloors(bench: Bench, variants: Variant[]): Promise<Floor[]> {
   const { floorRounds, floorCalls, floorWarmUpCalls } = bench.plan;
-  const load = { count: floorRounds, stretches: 1, calls: floorCalls, warmUp: floorWarmUpCalls };
+  const load = {
+    count: floorRounds,
+    stretches: 1,
+    calls: floorCalls,
+    warmUp: floorWarmUpCalls,
+    workload: 'mixed',
+  } as const;
   const { stretches } = await searchCosts(bench, 'floor of a search', load, variants);
   return variants
     .filter(({ name }) => name !== 'none')
@@ -291,6 +330,45 @@ async function size(installed: Installed): Promise<Row> {
   };
 }
 
+/** On the real server, where a search takes milliseconds: what a user of the app waits. */
+async function latency(bench: Bench, variants: Variant[]): Promise<Row[]> {
+  const { latencyCalls, latencySlices, latencyWarmUpCalls } = bench.plan;
+  bench.progress('searches on a real Milvus', 0, 0);
+  const milvus = await startFilledMilvus(bench.collector.address);
+  try {
+    const env = {
+      BENCH_MILVUS: milvus.address,
+      BENCH_CALLS: String(latencyCalls),
+      BENCH_SLICES: String(latencySlices),
+      BENCH_WARM_UP: String(latencyWarmUpCalls),
+    };
+    const places = variants.map((_, at) => at);
+    const turns = Array.from({ length: latencySlices }, (_, slice) =>
+      rotated(places, slice).map((place) => [place]),
+    ).flat();
+    const costs = await together(bench, variants, 'latencies.mjs', env, turns);
+    const quantile = (share: number) => (name: VariantName) => {
+      const all = costs[variants.findIndex((variant) => variant.name === name)]?.latenciesMs ?? [];
+      return all.toSorted((a, b) => a - b)[Math.floor(share * all.length)] as number;
+    };
+    return (
+      [
+        ['median', quantile(0.5)],
+        ['99th percentile', quantile(0.99)],
+      ] as const
+    ).map(([what, of]) => ({
+      measure: 'latency',
+      what: `time of a search on a real Milvus, ${what}`,
+      unit: 'ms',
+      none: once(of('none')),
+      ours: once(of('ours') - of('none')),
+      stock: once(of('stock') - of('none')),
+    }));
+  } finally {
+    await milvus.stop();
+  }
+}
+
 const once = (value: number): Spread => ({ median: value, min: value, max: value, count: 1 });
 
 async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
@@ -298,7 +376,14 @@ async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
   const lost = new Map<string, number[]>(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < burstRounds; round += 1) {
     bench.progress('burst', round + 1, burstRounds);
-    const load = { calls: burstCalls, slices: 1, inFlight: burstCalls, warmUp: 1, sideBySide: true };
+    const load = {
+      calls: burstCalls,
+      slices: 1,
+      inFlight: burstCalls,
+      warmUp: 1,
+      sideBySide: true,
+      workload: 'uniform',
+    } as const;
     const { costs, received } = await search(bench, variants, load);
     for (const [at, { name }] of variants.entries()) {
       const answered = costs[at]?.answered;
@@ -337,6 +422,8 @@ function addedRow<Measured>(options: {
   costs: Map<string, Measured[]>;
   of: (cost: Measured) => number;
   against: VariantName;
+  /** The median of the rounds' ratios when not given. */
+  ratioOf?: (ours: number[], theirs: number[]) => Spread | undefined;
 }): Row {
   const values = (name: VariantName) => (options.costs.get(name) ?? []).map(options.of);
   const none = values('none');
@@ -349,6 +436,6 @@ function addedRow<Measured>(options: {
     none: spread(none),
     ours: spread(ours) as Spread,
     stock: spread(stock) as Spread,
-    ratio: spread(ratios(ours, stock)),
+    ratio: (options.ratioOf ?? ((one, other) => spread(ratios(one, other))))(ours, stock),
   };
 }

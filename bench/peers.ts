@@ -130,7 +130,8 @@ export async function measurePeers(
       stretches: searchStretches,
       calls: searchCalls,
       warmUp: warmUpCalls,
-    };
+      workload: 'mixed',
+    } as const;
     const { stretches } = await searchCosts(bench, 'searches of peers', load, order);
     const sizeOfNone = await installedBytes(none.folder);
     for (const [peer, { name, folder }] of variants) {
@@ -168,7 +169,13 @@ async function tryOut(bench: Bench, variant: Variant, agent: SideProcess): Promi
   bench.progress(`trying ${variant.name}`, 0, 0);
   await agent.ask('forget what came before');
   // More than one batch: some never send what is left at the end.
-  const { received } = await search(bench, [variant], { calls: 1200, slices: 1, inFlight: 8, warmUp: 10 });
+  const { received } = await search(bench, [variant], {
+    calls: 1200,
+    slices: 1,
+    inFlight: 8,
+    warmUp: 10,
+    workload: 'uniform',
+  });
   const arrived = variant.sends === 'nothing' ? await agent.ask('what came?') : received.get(variant.name);
   if (arrived === 0) throw new Error('none of its spans came in');
 }

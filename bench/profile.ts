@@ -134,6 +134,7 @@ async function record(
       BENCH_SLICES: '1',
       BENCH_IN_FLIGHT: '8',
       BENCH_WARM_UP: '2000',
+      BENCH_WORKLOAD: 'mixed',
     },
   });
   if (calls > 0) {

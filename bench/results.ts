@@ -30,10 +30,11 @@ export function setup(installed: Installed): string[] {
 
 export function roundsOf(plan: Plan): string {
   return (
-    `${plan.startUpRounds} for start-up, ${plan.searchRounds} ${searchesOf(plan)} ` +
+    `${plan.startUpRounds} for start-up, ${plan.searchRounds} ${searchesOf(plan)} (${plan.uniformRounds} of one search repeated) ` +
     `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} after ` +
     `${plan.floorWarmUpCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
-    `${plan.growthRounds} of ${plan.growthTurns} turns for each size of what grows, ${plan.burstRounds} bursts`
+    `${plan.growthRounds} of ${plan.growthTurns} turns for each size of what grows, ${plan.burstRounds} bursts, ` +
+    `${plan.latencyCalls.toLocaleString('en')} searches of each process on the real Milvus`
   );
 }
 

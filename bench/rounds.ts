@@ -7,8 +7,9 @@ import type { Variant } from './variants.ts';
 /** How much is run. */
 export interface Plan {
   startUpRounds: number;
-  /** Sets of processes. */
+  /** Sets of processes, with the mixed workload and with the uniform one. */
   searchRounds: number;
+  uniformRounds: number;
   /** Of each process, one after the other. */
   searchStretches: number;
   /** Of each stretch. */
@@ -31,17 +32,22 @@ export interface Plan {
   /** Of each process, at the first points. */
   growthWarmUp: number;
   peerSearchRounds: number;
+  /** Searches of each process on the real Milvus, in slices, after some that do not count. */
+  latencyCalls: number;
+  latencySlices: number;
+  latencyWarmUpCalls: number;
   burstRounds: number;
   burstCalls: number;
 }
 
 export const fullPlan: Plan = {
   startUpRounds: 15,
-  searchRounds: 3,
-  searchStretches: 5,
+  searchRounds: 5,
+  uniformRounds: 2,
+  searchStretches: 2,
   searchCalls: 6000,
   searchSlices: 30,
-  warmUpCalls: 12_000,
+  warmUpCalls: 9_000,
   firstCalls: 6000,
   floorRounds: 3,
   floorCalls: 3000,
@@ -53,6 +59,9 @@ export const fullPlan: Plan = {
   // Two thirds of them are searches.
   growthWarmUp: 9000,
   peerSearchRounds: 2,
+  latencyCalls: 3000,
+  latencySlices: 30,
+  latencyWarmUpCalls: 1000,
   burstRounds: 3,
   burstCalls: 5000,
 };
@@ -61,6 +70,7 @@ export const fullPlan: Plan = {
 export const quickPlan: Plan = {
   startUpRounds: 2,
   searchRounds: 1,
+  uniformRounds: 1,
   searchStretches: 2,
   searchCalls: 600,
   searchSlices: 2,
@@ -75,6 +85,9 @@ export const quickPlan: Plan = {
   growthTurns: 3,
   growthWarmUp: 300,
   peerSearchRounds: 1,
+  latencyCalls: 100,
+  latencySlices: 2,
+  latencyWarmUpCalls: 50,
   burstRounds: 1,
   burstCalls: 5000,
 };
@@ -154,7 +167,11 @@ export interface Load {
   first?: number;
   /** No turns: nothing of it is a matter of time. */
   sideBySide?: boolean;
+  /** One of those in bench/programs/load.mjs. */
+  workload: Workload;
 }
+
+export type Workload = 'mixed' | 'uniform';
 
 /**
  * One run of the searching app under each variant, and how many spans of its searches (warm-up included) reached the
@@ -173,24 +190,26 @@ export async function search(
     BENCH_IN_FLIGHT: String(load.inFlight),
     BENCH_WARM_UP: String(load.warmUp),
     BENCH_FIRST: String(load.first ?? 0),
+    BENCH_WORKLOAD: load.workload,
   };
   const places = variants.map((_, at) => at);
   const oneAfterTheOther = (slice: number) => rotated(places, slice).map((place) => [place]);
   const turns = Array.from({ length: load.slices }, (_, slice) =>
     load.sideBySide ? [places] : oneAfterTheOther(slice),
   ).flat();
-  const costs = await together(bench, variants, env, turns);
-  // Ours are named `search quick_setup`, those of others after the RPC: `grpc.…MilvusService/Search`.
+  const costs = await together(bench, variants, 'searches.mjs', env, turns);
+  // Ours are named `search` and the collection, those of others after the RPC: `grpc.…MilvusService/Search`.
   return { costs, received: await receivedSpans(bench, variants, /search/i) };
 }
 
 /**
- * Starts the searching app under all variants, which warm up side by side, and lets them go in turn. Each turn has the places in
+ * Starts the app under all variants, which warm up side by side, and lets them go in turn. Each turn has the places in
  * `variants` of those that go at once, and each comes as often as the app waits to be told.
  */
-async function together(
+export async function together(
   bench: Bench,
   variants: Variant[],
+  program: Program,
   env: Record<string, string>,
   turns: number[][],
 ): Promise<Cost[]> {
@@ -198,7 +217,7 @@ async function together(
   const signal = AbortSignal.any([bench.signal, stopped.signal]);
   const apps: RunningApp[] = [];
   try {
-    for (const variant of variants) apps.push(start(bench, variant, 'searches.mjs', { signal, env }));
+    for (const variant of variants) apps.push(start(bench, variant, program, { signal, env }));
     await Promise.all(apps.map((app) => app.ready()));
     for (const [turn, places] of turns.entries()) {
       const later = new Set(turns.slice(turn + 1).flat());

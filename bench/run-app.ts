@@ -19,7 +19,7 @@ export interface Cost {
    */
   wholeCpuMs?: number;
   peakMiB: number;
-  /** Searches that came back with five hits; only from the program that searches. */
+  /** Searches that came back as expected; only from the program that searches. */
   answered?: number;
   /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
   heapPeakMiB?: number;
@@ -30,6 +30,8 @@ export interface Cost {
   /** Of the program that searches: CPU time of the first searches of the process, and what it had cost when each slice began. */
   firstCpuMs?: number;
   slicesBegan?: Pick<Cost, 'cpuMs' | 'peakMiB'>[];
+  /** Of the program that times its searches, each of them. */
+  latenciesMs?: number[];
 }
 
 export interface RunningApp {
@@ -46,6 +48,7 @@ export type Program =
   | 'start-up.mjs'
   | 'start-up-web.mjs'
   | 'searches.mjs'
+  | 'latencies.mjs'
   | 'memory.mjs'
   | 'growth.mjs';
 

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { type MethodDefinition, status } from '@grpc/grpc-js';
 import { DataType, getGRPCService } from '@zilliz/milvus2-sdk-node';
+import { mixedCost, mixedFails, mixedRows } from './programs/mixed-searches.mjs';
 import { announce } from './side-process.ts';
 
 /** Bench and tests search this collection: an Int64 key `id` and a FloatVector `vector` of dimension 5. */
@@ -89,6 +90,37 @@ const ANSWERS: Record<string, object | ((request: any) => object)> = {
   }),
 };
 
+/** What the stub answers to mixed search `number` of the mixed workload. */
+function mixedAnswer(number: number): object {
+  if (mixedFails(number))
+    return { status: { error_code: 'UnexpectedError', code: 101, reason: 'collection not loaded' } };
+  const rows = mixedRows(number);
+  const ids = Array.from({ length: rows }, (_, row) => String(row + 1));
+  return {
+    status: { ...SUCCESS, extra_info: { report_value: String(mixedCost(number)) } },
+    collection_name: STUB_COLLECTION,
+    session_ts: '1',
+    results: {
+      num_queries: '1',
+      top_k: String(rows),
+      scores: ids.map((_, row) => 1 / (row + 2)),
+      ids: { int_id: { data: ids } },
+      topks: [String(rows)],
+      primary_field_name: 'id',
+      output_fields: ['id'],
+      fields_data: [{ ...int64Column, scalars: { long_data: { data: ids } } }],
+      all_search_count: String(rows),
+    },
+  };
+}
+
+/** The number of a mixed search, out of its filter in the encoded request; undefined for other searches. */
+function mixedNumber(request: Buffer): number | undefined {
+  const at = request.indexOf('number == ');
+  const number = at === -1 ? undefined : /^\d+/.exec(request.toString('latin1', at + 10, at + 22))?.[0];
+  return number === undefined ? undefined : Number(number);
+}
+
 export interface StubCall {
   /** The RPC's name, such as `Search`. */
   method: string;
@@ -133,13 +165,24 @@ function answers(): Map<string, Answer> {
         : framed(responseSerialize(answer)),
     );
   }
+  const { path, responseSerialize } = service.Search as MethodDefinition<any, any>;
+  const fixed = byPath.get(path) as Buffer;
+  const mixed = new Map<string, Buffer>();
+  byPath.set(path, (body) => {
+    const number = mixedNumber(body);
+    if (number === undefined) return fixed;
+    const key = mixedFails(number) ? 'failed' : `${mixedRows(number)} rows for ${mixedCost(number)}`;
+    const frame = mixed.get(key) ?? framed(responseSerialize(mixedAnswer(number)));
+    mixed.set(key, frame);
+    return frame;
+  });
   return byPath;
 }
 
 /**
  * A gRPC server that speaks Milvus' protocol as the installed SDK defines it, and answers Connect, GetVersion,
  * CheckHealth, DescribeCollection, Search, Query and Insert with fixed values, any other call with UNIMPLEMENTED.
- * Fixed answers are encoded once and their requests are not decoded; and it does no more of gRPC than an answer takes, with
+ * Fixed answers, and those to mixed searches, are encoded once and their requests are not decoded; and it does no more of gRPC than an answer takes, with
  * HTTP/2 as Node has it: so that it is never what a measurement waits for.
  * `port` 0 (the default) takes a free one; a busy port rejects, naming it.
  */
