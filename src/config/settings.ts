@@ -123,6 +123,11 @@ const SAMPLERS = [
   'parentbased_traceidratio',
 ] as const;
 
+const DETECTORS = [
+  ...['all', 'none', 'env', 'host', 'os', 'process', 'processargs', 'serviceinstance', 'container'],
+  ...['alibaba', 'aws', 'azure', 'gcp'],
+];
+
 const protocolRow = <T extends Protocol | undefined>(env: string, fallback: T, shownFallback: string) =>
   row<Protocol | T>({
     env,
@@ -167,23 +172,9 @@ export const SETTINGS = {
   }),
   resourceDetectors: row<string[]>({
     env: 'OTEL_NODE_RESOURCE_DETECTORS',
-    ...listOf(
-      'all',
-      'none',
-      'env',
-      'host',
-      'os',
-      'process',
-      'serviceinstance',
-      'container',
-      'alibaba',
-      'aws',
-      'azure',
-      'gcp',
-    ),
+    ...listOf(...DETECTORS),
     fallback: ['env', 'host', 'process'],
-    expected:
-      'names out of all, none, env, host, os, process, serviceinstance, container, alibaba, aws, azure, gcp',
+    expected: `names out of ${DETECTORS.join(', ')}`,
     ownDefault: true,
   }),
   configFile: passThrough<string>({

@@ -276,6 +276,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     self: unknown,
     args: unknown[],
   ): unknown {
+    operation.rpcSent(args[2]);
     const child = this.getConfig().rpcSpans === true ? operation.startRpc(this.tracer, rpc) : undefined;
     const answer =
       child === undefined ? original.apply(self, args) : context.with(child.context, original, self, ...args);

@@ -25,6 +25,7 @@ import {
   type ServerAddress,
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
+import { type HiddenValues, hiddenValuesOf, namesIn, withoutHidden } from './hidden-values.ts';
 import type { RecordDuration } from './metrics.ts';
 import { OperationContext, operationIn, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
@@ -61,8 +62,9 @@ export class OperationSpan {
   /** Those of the span's creation, which are the metric's too. */
   private attributes: Readonly<Attributes>;
   private readonly startMs: number;
-  /** What must not show in a description: empty when filters may be shown. */
-  private hiddenFilters = NO_FILTERS;
+  /** What must not show in a description; undefined when filters may be shown. */
+  private hidden: readonly HiddenValues[] | undefined;
+  private request: unknown;
   private rpcs = 0;
   private rpcFailure: Failure | undefined;
   private retries = 0;
@@ -95,10 +97,22 @@ export class OperationSpan {
     if (!this.span.isRecording()) return;
     fill(readRequest, request, this.span);
     if (operation.reads !== undefined) fill(operation.reads, request, this.span);
+    if (!captureFilter) {
+      this.request = request;
+      this.hidden = NOTHING;
+      this.rpcSent(request);
+      return;
+    }
     const filters = attempt(filterTexts, request) ?? NO_FILTERS;
-    if (!captureFilter) this.hiddenFilters = filters;
     // Not by setAttribute: a lean span keeps what is likely to come again.
-    else if (filters.length > 0) this.span.setAttributes({ [ATTR.queryText]: filters.join('; ') });
+    if (filters.length > 0) this.span.setAttributes({ [ATTR.queryText]: filters.join('; ') });
+  }
+
+  /** @param message what goes out: the SDK builds an expression itself for primary keys. */
+  rpcSent(message: unknown): void {
+    if (this.hidden === undefined || this.hidden === EVERYTHING) return;
+    const hidden = attempt(hiddenValuesOf, message);
+    if (hidden !== undefined) this.hidden = [...this.hidden, hidden];
   }
 
   /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */
@@ -192,19 +206,26 @@ export class OperationSpan {
     const identity = trace.wrapSpanContext(this.span.spanContext());
     this.span = identity;
     this.attributes = NO_ATTRIBUTES;
+    // An RPC may outlast its operation.
+    if (this.hidden !== undefined) this.hidden = EVERYTHING;
+    this.request = undefined;
     this.wireContext.forget(identity);
     this.inner.forget(identity);
   }
 
-  /**
-   * Milvus quotes a filter that it cannot parse, and after it the parts of it that it stumbled over. The filter is
-   * user data, so the description ends where it begins.
-   */
+  /** A reason without the filters, keys and values of the request: Milvus quotes what it cannot use. */
   describe(reason: string): string {
-    const starts = this.hiddenFilters.map((filter) => reason.indexOf(filter)).filter((start) => start >= 0);
-    return starts.length === 0 ? reason : `${reason.slice(0, Math.min(...starts))}<filter>`;
+    const { hidden } = this;
+    if (hidden === EVERYTHING) return '';
+    if (hidden === undefined || hidden === NOTHING || reason === '') return reason;
+    const names = attempt(namesIn, this.request) ?? [];
+    // When it cannot be told what to hide, all of it is.
+    return attempt((text) => withoutHidden(text, hidden, names), reason) ?? '';
   }
 }
+
+const NOTHING: readonly HiddenValues[] = [];
+const EVERYTHING: readonly HiddenValues[] = [];
 
 const NO_ATTRIBUTES: Attributes = {};
 

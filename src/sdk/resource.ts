@@ -18,36 +18,51 @@ type Detectors = ResourceDetector | ResourceDetector[];
 /** Detectors that ask a cloud's network or the file system, loaded only when they are named. */
 const SURROUNDINGS = ['container', 'alibaba', 'aws', 'azure', 'gcp'];
 
-const LOCAL: Record<string, ResourceDetector> = {
-  env: envDetector,
-  host: hostDetector,
-  os: osDetector,
-  process: processDetector,
-  serviceinstance: serviceInstanceIdDetector,
-};
-
 /** The process without its arguments: people pass tokens and addresses in them. */
 const processWithoutArguments: ResourceDetector = {
   detect(config) {
     const { attributes = {} } = processDetector.detect(config);
-    const { 'process.command_args': _, ...rest } = attributes;
-    return { attributes: rest };
+    const { [ARGUMENTS]: _, [COMMAND]: command, ...rest } = attributes;
+    // Of a program on the command line (-e), the first argument stands in the place of the main file.
+    const isFile = !process.execArgv.some((option) => /^(-e|-p|-pe|--eval|--print)(=|$)/.test(option));
+    return { attributes: isFile ? { ...rest, [COMMAND]: command } : rest };
   },
 };
 
-/**
- * The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid.
- *
- * @param named whether the names were given; if so, `process` means what it means upstream, arguments included.
- */
-export function resourceDetectors(names: readonly string[], named: boolean): ResourceDetector[] {
-  if (!named) return [envDetector, hostDetector, processWithoutArguments];
+const argumentsOfProcess: ResourceDetector = {
+  detect(config) {
+    const { attributes = {} } = processDetector.detect(config);
+    return { attributes: { [ARGUMENTS]: attributes[ARGUMENTS] } };
+  },
+};
+
+const ARGUMENTS = 'process.command_args';
+const COMMAND = 'process.command';
+
+const LOCAL: Record<string, ResourceDetector> = {
+  env: envDetector,
+  host: hostDetector,
+  os: osDetector,
+  process: processWithoutArguments,
+  serviceinstance: serviceInstanceIdDetector,
+};
+
+/** Not part of `all`. */
+const WITH_USER_DATA: Record<string, ResourceDetector> = { processargs: argumentsOfProcess };
+
+/** The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid. */
+export function resourceDetectors(names: readonly string[]): ResourceDetector[] {
   if (names.includes('none')) return [];
-  const wanted = names.includes('all') ? [...Object.keys(LOCAL), ...SURROUNDINGS] : names;
-  return wanted.flatMap(
-    (name): Detectors =>
-      LOCAL[name] ?? loadChunk<Record<string, Detectors>>(`detector-${name}`).detectors ?? [],
-  );
+  const all = names.includes('all') ? [...Object.keys(LOCAL), ...SURROUNDINGS] : [];
+  return [...new Set([...all, ...names])]
+    .filter((name) => name !== 'all')
+    .flatMap(
+      (name): Detectors =>
+        LOCAL[name] ??
+        WITH_USER_DATA[name] ??
+        loadChunk<Record<string, Detectors>>(`detector-${name}`).detectors ??
+        [],
+    );
 }
 
 /**

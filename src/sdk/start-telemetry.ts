@@ -85,10 +85,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         metricReaders: metricReaders(settings),
         ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
         resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
-        resourceDetectors: resourceDetectors(
-          settings.resourceDetectors,
-          settings.given.has('resourceDetectors'),
-        ),
+        resourceDetectors: resourceDetectors(settings.resourceDetectors),
         // NodeSDK would read the variable again, and send nothing at all.
         ...(unusablePropagators && !settings.given.has('propagators')
           ? { textMapPropagator: defaultPropagator() }

@@ -1,4 +1,7 @@
-/** OTEL_NODE_RESOURCE_DETECTORS means what it means upstream: the same attributes, by name and by value. */
+/**
+ * OTEL_NODE_RESOURCE_DETECTORS means what it means upstream, the same attributes by name and by value; but for the arguments
+ * of the process, which are there when processargs is named.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
@@ -13,9 +16,13 @@ async function resource(
   preload: boolean,
   service: string,
   env: Record<string, string>,
+  args: string[] = [],
+  nodeArgs: string[] = [],
 ): Promise<Record<string, unknown>> {
   const { stdout } = await runs.run({
     file: 'test/fixtures/apps/one-span.mjs',
+    args,
+    nodeArgs,
     service,
     preload,
     env: {
@@ -43,7 +50,7 @@ describe('detectors of resources', { concurrency: 2 }, () => {
   for (const [detectors, has] of [
     ['env', 'team'],
     ['host,os', 'os.type'],
-    ['process', 'process.command_args'],
+    ['process,processargs', 'process.command_args'],
     ['env,serviceinstance', 'service.instance.id'],
     ['container,env', 'team'],
     ['none', 'telemetry.sdk.name'],
@@ -51,12 +58,32 @@ describe('detectors of resources', { concurrency: 2 }, () => {
     test(`${detectors} find what they find upstream`, async () => {
       const env = { OTEL_NODE_RESOURCE_DETECTORS: detectors, OTEL_RESOURCE_ATTRIBUTES: 'team=search' };
       const name = `detectors-${detectors.replace(',', '-')}`;
+      const upstream = { ...env, OTEL_NODE_RESOURCE_DETECTORS: detectors.replace(',processargs', '') };
       const [theirs, ours] = await Promise.all([
-        resource(false, `${name}-upstream`, env),
+        resource(false, `${name}-upstream`, upstream),
         resource(true, `${name}-ours`, env),
       ]);
       assert.deepEqual(ours, theirs);
       assert.ok(has in ours, JSON.stringify(ours));
     });
   }
+
+  test('set to what the documents show as the default, it finds the same as unset, and no argument', async () => {
+    const args = ['--token=hunter2-planted'];
+    const [unset, set] = await Promise.all([
+      resource(true, 'detectors-unset', {}, args),
+      resource(true, 'detectors-set', { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' }, args),
+    ]);
+    assert.deepEqual(set, unset);
+    assert.ok('process.command' in set);
+    assert.doesNotMatch(JSON.stringify([set, unset]), /hunter2|command_args/);
+  });
+
+  test('of a program on the command line, no argument stands as its command', async () => {
+    const span = "require('@opentelemetry/api').trace.getTracer('t').startSpan('s')";
+    const code = `const s = ${span}; console.log(s.spanContext().traceId); s.end();`;
+    const found = await resource(true, 'detectors-eval', {}, [], ['-e', code]);
+    assert.ok('process.pid' in found);
+    assert.doesNotMatch(JSON.stringify(found), /one-span/);
+  });
 });

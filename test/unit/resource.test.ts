@@ -89,39 +89,41 @@ test('any resource attributes can be asked for the service name', () => {
   );
 });
 
+/** The keys that the detectors of these names find. */
+const found = (names: readonly string[]): string[] =>
+  resourceDetectors(names).flatMap((detector) => Object.keys(detector.detect().attributes ?? {}));
+
 test('detectors are the named ones, in their order', () => {
-  const names = (list: string[]) =>
-    resourceDetectors(list, true).map((detector) => detector.constructor.name);
-  assert.deepEqual(names(['env', 'host', 'process']), ['EnvDetector', 'HostDetector', 'ProcessDetector']);
+  const names = (list: string[]) => resourceDetectors(list).map((detector) => detector.constructor.name);
+  assert.deepEqual(names(['env', 'host']), ['EnvDetector', 'HostDetector']);
   assert.deepEqual(names(['os', 'serviceinstance']), ['OSDetector', 'ServiceInstanceIdDetector']);
   assert.deepEqual(names([]), []);
 });
 
 test('none means no detector, whatever else is named', () => {
-  assert.deepEqual(resourceDetectors(['env', 'none'], true), []);
+  assert.deepEqual(resourceDetectors(['env', 'none']), []);
 });
 
 test('every detector that the setting knows is there, those of clouds from the parts of the bundle', () => {
   const known = SETTINGS.resourceDetectors.known ?? [];
-  const single = known.filter((name) => name !== 'all' && name !== 'none');
-  const counts = new Map(single.map((name) => [name, resourceDetectors([name], true).length]));
+  const single = known.filter((name) => !['all', 'none', 'processargs'].includes(name));
+  const counts = new Map(single.map((name) => [name, resourceDetectors([name]).length]));
   for (const [name, count] of counts) assert.ok(count > 0, `${name} has a detector`);
-  for (const detector of resourceDetectors(['all'], true)) assert.equal(typeof detector.detect, 'function');
+  for (const detector of resourceDetectors(['all'])) assert.equal(typeof detector.detect, 'function');
   const sum = [...counts.values()].reduce((total, count) => total + count, 0);
-  assert.equal(resourceDetectors(['all'], true).length, sum);
+  assert.equal(resourceDetectors(['all']).length, sum);
 });
 
-test('while nothing is named, the environment, the host and the process are found out, but not its arguments', () => {
-  const detected = resourceDetectors(SETTINGS.resourceDetectors.fallback, false).map((detector) =>
-    detector.detect(),
-  );
-  const keys = detected.flatMap(({ attributes = {} }) => Object.keys(attributes));
-  for (const key of ['host.name', 'process.pid', 'process.runtime.version'])
+test('the default finds the host and the process, but not its arguments', () => {
+  const keys = found(SETTINGS.resourceDetectors.fallback);
+  for (const key of ['host.name', 'process.pid', 'process.command', 'process.runtime.version'])
     assert.ok(keys.includes(key), key);
   assert.ok(!keys.includes('process.command_args'));
 });
 
-test('process, when named, means what it means upstream, arguments included', () => {
-  const [detector] = resourceDetectors(['process'], true);
-  assert.ok('process.command_args' in (detector?.detect().attributes ?? {}));
+test('arguments of the process are found by processargs alone', () => {
+  assert.deepEqual(found(['processargs']), ['process.command_args']);
+  assert.ok(found(['all', 'processargs']).includes('process.command_args'));
+  for (const names of [['process'], ['env', 'host', 'process'], ['all']])
+    assert.ok(!found(names).includes('process.command_args'), names.join());
 });

@@ -96,7 +96,7 @@ const CASES: Record<Key, Cases> = {
   resourceAttributes: pairs,
   resourceDetectors: listOf(
     'env,aws',
-    ...['all', 'none', 'env', 'host', 'os', 'process', 'serviceinstance', 'container'],
+    ...['all', 'none', 'env', 'host', 'os', 'process', 'processargs', 'serviceinstance', 'container'],
     ...['alibaba', 'aws', 'azure', 'gcp'],
   ),
   configFile: anyText,

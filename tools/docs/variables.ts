@@ -23,7 +23,7 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
     },
     resourceDetectors: {
       group: 'Service',
-      doc: 'What is found out about the surroundings. Cloud detectors ask the network, so they are off until named; so are the arguments in process.',
+      doc: 'Detectors of resource attributes. Those of clouds ask the network. The arguments of the process may hold secrets: only processargs adds them, neither process nor all does.',
     },
     configFile: {
       group: 'Service',

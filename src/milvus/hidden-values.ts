@@ -1,0 +1,196 @@
+/**
+ * What a request says about the app's data (filter expressions, primary keys, values of templates), and how it is kept
+ * out of a text of the server's. Milvus quotes an expression that it cannot use, and also single parts of it.
+ */
+
+type Fields = Record<string, unknown>;
+
+/** What must not show. Strings are kept as they are, lists and objects as the app or the SDK holds them. */
+export interface HiddenValues {
+  readonly expressions: readonly string[];
+  readonly values: readonly unknown[];
+}
+
+const fields = (value: unknown): Fields =>
+  typeof value === 'object' && value !== null ? (value as Fields) : {};
+
+/**
+ * Of a request of the SDK or of its REST client, or of the message of an RPC. Undefined when it has nothing to hide, as most
+ * have. Source: SDK 3.0.6, QueryReq, DeleteReq, SearchReq, HybridSearchReq, types/Http.d.ts.
+ */
+export function hiddenValuesOf(request: unknown, isPart = false): HiddenValues | undefined {
+  const { filter, expr, dsl, ids, id, exprValues, exprParams, expr_template_values, data, search, requests } =
+    fields(request);
+  const parts = isPart ? undefined : (search ?? requests ?? (isHybrid(data) ? data : undefined));
+  const hasOwn = filter || expr || dsl || ids || id || exprValues || exprParams || expr_template_values;
+  if (!hasOwn && !Array.isArray(parts)) return undefined;
+  const expressions = [filter, expr, dsl].filter((text) => typeof text === 'string' && text !== '');
+  const values = [ids, id, exprValues, exprParams, expr_template_values].filter(Boolean);
+  for (const part of Array.isArray(parts) ? parts : []) {
+    const ofPart = hiddenValuesOf(part, true);
+    if (ofPart === undefined) continue;
+    expressions.push(...ofPart.expressions);
+    values.push(...ofPart.values);
+  }
+  return { expressions: expressions as string[], values };
+}
+
+const isHybrid = (data: unknown): boolean => Array.isArray(data) && Boolean(fields(data[0]).anns_field);
+
+/** Stands in a text for what was hidden. */
+const MARK = '<filter>';
+
+/** The same while a text is worked on: what is hidden next may be a part of the word above. */
+const HOLE = '\u{F0000}';
+
+/** Shorter ones are in every text. */
+const SHORTEST = 4;
+
+const WORD = /[\p{L}\p{M}\p{N}_]{4,}/gu;
+
+/** No message of a server's has such a word, and looking for parts of it would take long. */
+const LONGEST_WORD = 100;
+
+/**
+ * `text` without any part of `hidden`. Where a whole expression stands, the text ends: what follows is about it. Elsewhere literals
+ * go, and then words that share four characters or more with what is hidden, but for `names`.
+ */
+export function withoutHidden(
+  text: string,
+  hidden: readonly HiddenValues[],
+  names: readonly string[],
+): string {
+  const expressions = hidden.flatMap(({ expressions }) => expressions);
+  const given = hidden.flatMap(({ values }) => values).flatMap((value) => leaves(value));
+  const literals = new Set<string>();
+  for (const value of given) literals.add(value);
+  for (const expression of expressions) for (const literal of literalsIn(expression)) literals.add(literal);
+  const forms = new Set<string>(expressions.flatMap(written));
+  for (const literal of literals) for (const form of written(literal)) forms.add(form);
+
+  let rest = upToExpression(text, expressions);
+  const found = [...forms].filter((form) => form.length >= SHORTEST && rest.includes(form));
+  for (const form of found.sort((one, other) => other.length - one.length))
+    if (!names.includes(form)) rest = rest.replaceAll(form, HOLE);
+  const haystack = [...forms].join('\0');
+  const hiddenWords = new Set(haystack.match(WORD) ?? []);
+  rest = rest.replace(WORD, (word) =>
+    !names.includes(word) && (haystack.includes(word) || containsOne(word, hiddenWords)) ? HOLE : word,
+  );
+  return rest.replaceAll(HOLE, MARK);
+}
+
+function upToExpression(text: string, expressions: readonly string[]): string {
+  const starts = expressions.flatMap((expression) =>
+    written(expression).map((form) => indexOfWhole(text, form)),
+  );
+  const found = starts.filter((start) => start >= 0);
+  return found.length === 0 ? text : `${text.slice(0, Math.min(...found))}${HOLE}`;
+}
+
+/** Not inside of a word: an expression may be as short as a letter. */
+function indexOfWhole(text: string, part: string): number {
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + 1)) {
+    const around = [text[at - 1] ?? ' ', text[at + part.length] ?? ' '];
+    if (part.length >= SHORTEST || around.every((character) => !/[\p{L}\p{N}_]/u.test(character))) return at;
+  }
+  return -1;
+}
+
+function containsOne(word: string, hiddenWords: ReadonlySet<string>): boolean {
+  if (word.length > LONGEST_WORD) return true;
+  for (let start = 0; start + SHORTEST <= word.length; start++) {
+    for (let end = start + SHORTEST; end <= word.length; end++)
+      if (hiddenWords.has(word.slice(start, end))) return true;
+  }
+  return false;
+}
+
+/** Texts and numbers in `value`, at any depth that a template has. Bytes have no text. */
+function leaves(value: unknown, depth = 0): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value === 'number' || typeof value === 'bigint') return [String(value)];
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || depth > DEEPEST) return [];
+  return Object.values(value).flatMap((inner) => leaves(inner, depth + 1));
+}
+
+const DEEPEST = 8;
+
+/** Between the parts of an expression that can be quoted alone. */
+const BETWEEN = /[\s,()[\]{}=<>!&|+*%"']+/;
+
+/** What is quoted in an expression, also with its escapes undone, and every other part of it. */
+function literalsIn(expression: string): string[] {
+  const quoted = Array.from(
+    expression.matchAll(/"((?:[^"\\]|\\.)*)(?:"|$)|'((?:[^'\\]|\\.)*)(?:'|$)/gs),
+    (match) => match[1] ?? match[2] ?? '',
+  );
+  return [...quoted, ...expression.split(BETWEEN)];
+}
+
+/** The forms in which a server may write `text`: as it is, its escapes undone, with those of JSON and Go, a number as Go prints it. */
+function written(text: string): string[] {
+  if (PLAIN.test(text)) return [text];
+  const forms = [text];
+  const plain = text.replace(
+    /\\(?:u\{?([\da-f]{4})\}?|x([\da-f]{2})|([0-7]{3})|(.))/gis,
+    (_, unicode, hex, octal, other) =>
+      other === undefined
+        ? String.fromCharCode(Number.parseInt(unicode ?? hex ?? octal, unicode || hex ? 16 : 8))
+        : (ESCAPED[other] ?? other),
+  );
+  forms.push(plain);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is written with an escape
+  if (/[\x00-\x1f\x7f-\uffff"'\\]/.test(plain)) {
+    forms.push(JSON.stringify(plain).slice(1, -1), asciiOf(plain), octalOf(plain));
+  }
+  const number = Number(text);
+  if (text.trim() !== '' && Number.isFinite(number)) forms.push(String(number), number.toExponential());
+  return forms;
+}
+
+/** Written the same everywhere: most are keys, and there may be thousands. */
+const PLAIN = /^(?:\d{1,15}|[\w@:/-]*[a-z_@:/][\w@:/-]*)$/i;
+
+const ESCAPED: Record<string, string> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', v: '\v', a: '\x07' };
+
+const asciiOf = (text: string): string =>
+  text.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** As the text format of protobuf has it. */
+const octalOf = (text: string): string =>
+  text.replace(/[^ -~]+/g, (run) =>
+    Array.from(Buffer.from(run), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join(''),
+  );
+
+/** Names in a request, which a text may show whatever else is hidden. */
+export function namesIn(request: unknown): string[] {
+  const {
+    collection_name,
+    collectionName,
+    partition_name,
+    partitionName,
+    partition_names,
+    partitionNames,
+    db_name,
+    dbName,
+    anns_field,
+    annsField,
+    output_fields,
+    outputFields,
+  } = fields(request);
+  const several = [partition_names, partitionNames, output_fields, outputFields].filter(Array.isArray).flat();
+  return [
+    ...[
+      collection_name,
+      collectionName,
+      partition_name,
+      partitionName,
+      db_name,
+      dbName,
+      anns_field,
+      annsField,
+    ],
+    ...several,
+  ].filter((name) => typeof name === 'string');
+}
