@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const devNode = path.join(root, 'node_modules', 'node', 'bin', 'node');
+/** MILVUS_OTEL_NODE=system runs the tasks with the Node that runs this file: for a matrix of Node versions. */
+const taskNode = process.env.MILVUS_OTEL_NODE === 'system' ? process.execPath : devNode;
 
 /** Name of the task → name of its npm script, from package.json. */
 function readTasks() {
@@ -94,7 +96,7 @@ async function main() {
     return asked ? 0 : 2;
   }
   const code = dependenciesFit() ? 0 : await installDependencies();
-  return code === 0 ? await run(devNode, [path.join(root, 'scripts', `${task}.ts`), ...args]) : code;
+  return code === 0 ? await run(taskNode, [path.join(root, 'scripts', `${task}.ts`), ...args]) : code;
 }
 
 process.exitCode = await main();
