@@ -2,13 +2,12 @@
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt } from '../tools/build/build-package.ts';
-import type { Teardown } from '../tools/processes/teardown.ts';
 import { runTests } from '../tools/processes/test-runner.ts';
-import { milvusVersion, startMilvus } from '../tools/servers/milvus.ts';
-import { startReceiver } from '../tools/servers/receiver.ts';
-import { serveReceiver } from '../tools/servers/shared-receiver.ts';
+import { milvusVersion } from '../tools/servers/milvus.ts';
+import { startTestStack, withoutTelemetrySettings } from '../tools/servers/test-stack.ts';
 
-const help = `npm test                        every test but those against a real Jaeger (npm run test:jaeger)
+const help = `npm test                        every test but those against a real Jaeger (npm run test:jaeger) and on
+                                real frameworks (npm run test:frameworks)
 npm test -- FILE or PATTERN …   the test files that are so called, match the glob, or have it in their path
 npm test -- --OPTION …          handed to node --test, for instance --test-name-pattern=search
 
@@ -23,8 +22,8 @@ const testTimeoutMs = 600_000;
 /** Paths from the root. Fails for a pattern that no test file fits. */
 function testFiles(patterns: string[]): string[] {
   const existing = globSync('test/**/*.test.ts', { cwd: root }).sort();
-  // These need a Jaeger beside the stack, which another task starts; by its full path one can still be had here.
-  const usual = existing.filter((file) => !file.startsWith('test/jaeger/'));
+  // Other tasks run these: they need a Jaeger, or minutes to build apps. A full path selects one of them here too.
+  const usual = existing.filter((file) => !/^test\/(jaeger|frameworks)\//.test(file));
   if (patterns.length === 0) return usual;
   const chosen = patterns.flatMap((pattern) => {
     const named = path.relative(root, path.resolve(pattern));
@@ -37,29 +36,11 @@ function testFiles(patterns: string[]): string[] {
   return [...new Set(chosen)];
 }
 
-const progress = (line: string) => console.error(line);
-
-/** Starts what the files need; resolves to the variables that tell them about it. */
-async function startStack(teardown: Teardown): Promise<Record<string, string>> {
-  const receiver = await startReceiver();
-  teardown.add(() => receiver.stop());
-  const served = await serveReceiver(receiver);
-  teardown.add(() => served.close());
-  const milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${receiver.grpcPort}`, log: progress });
-  teardown.add(() => milvus.stop());
-  return { MILVUS_OTEL_TEST_MILVUS: milvus.address, MILVUS_OTEL_TEST_RECEIVER: served.url };
-}
-
-/** Variables of the developer's own that would change what the programs under test do. */
-function withoutTelemetrySettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('OTEL_')));
-}
-
 await runTests(help, async (args, teardown) => {
   const files = testFiles(args.filter((arg) => !arg.startsWith('-')));
   await ensureBuilt();
   const needStack = files.some((file) => !file.startsWith('test/unit/'));
-  const stack = needStack ? await startStack(teardown) : {};
+  const stack = needStack ? await startTestStack(teardown) : {};
   return {
     options: [
       '--test-concurrency=2',
