@@ -1,4 +1,5 @@
 import { type Bench, oneByOne, receivedSpans, rounds } from './rounds.ts';
+import type { Slice } from './run-app.ts';
 import { type Spread, spread } from './statistics.ts';
 import type { Variant } from './variants.ts';
 
@@ -140,12 +141,6 @@ export function pooled(allSeries: readonly Pick<Series, 'points'>[], slices: Sli
       all.set(key, [...(all.get(key) ?? []), ...((slices[at] as Slice[][])[place] as Slice[])]);
     }
   return allSeries.map(({ points }) => points.map((point) => all.get(keyOf(point)) as Slice[]));
-}
-
-/** The CPU time in ms of the calls of one pair at one point, with spans and without. */
-export interface Slice {
-  traced: number;
-  untraced: number;
 }
 
 /** @param slices by round, point and pair */

@@ -4,8 +4,13 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { measuredEnvironment } from './environment.ts';
-import type { Slice } from './growth.ts';
 import { telemetryEnvironment, type Variant } from './variants.ts';
+
+/** The CPU time in ms of the calls of one pair at one point, with spans and without. */
+export interface Slice {
+  traced: number;
+  untraced: number;
+}
 
 /** What one run of an app cost, its preload and its last flush included. */
 export interface Cost {

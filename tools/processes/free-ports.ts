@@ -1,4 +1,4 @@
-/** Ports of 127.0.0.1 on which nobody listens. */
+/** Free ports of 127.0.0.1, for servers that tests and commands start. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 
@@ -14,4 +14,33 @@ export async function freePorts(count: number): Promise<number[]> {
 export async function freePort(): Promise<number> {
   const [port] = await freePorts(1);
   return port as number;
+}
+
+/**
+ * Consecutive ports that are free, from below the range in which systems pick ports for outgoing connections. A server that
+ * makes many such connections before its last component listens could lose that component's port to one of them.
+ */
+export async function consecutiveFreePorts(count: number): Promise<number[]> {
+  const [lowest, highest] = [10_000, 32_000];
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const first = lowest + Math.floor(Math.random() * (highest - count - lowest));
+    const ports = Array.from({ length: count }, (_, index) => first + index);
+    const free = await Promise.all(ports.map(isFree));
+    if (free.every(Boolean)) return ports;
+  }
+  throw new Error(`${count} consecutive free ports between ${lowest} and ${highest} are needed: none found`);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  // Both: a listener on one of the two does not keep every system from giving out the other.
+  for (const host of ['127.0.0.1', '0.0.0.0']) {
+    const server = createServer();
+    const listens = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen({ port, host, exclusive: true }, () => resolve(true));
+    });
+    if (!listens) return false;
+    await new Promise((resolve) => server.close(resolve));
+  }
+  return true;
 }

@@ -4,11 +4,12 @@
  */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
+import { consecutiveFreePorts } from '../processes/free-ports.ts';
 import { isRunning, spawnGuarded } from '../processes/guarded-child.ts';
+import { isHealthy } from './health-check.ts';
 
 /** Of the PyPI package and the server in it. */
 export const milvusVersion = '2.3.5';
@@ -144,21 +145,12 @@ async function startServer(
       throw await failure(`Milvus is not ready after ${startDeadlineMs} ms.`);
     }
     // The SDK comes second: a client whose first call finds nobody hangs until its deadline.
-    const version = (await isHealthy(healthUrl)) ? await versionByRpc(address, token) : undefined;
+    const version = (await isHealthy(healthUrl, 'OK')) ? await versionByRpc(address, token) : undefined;
     if (version !== undefined) {
       const pid = Number(await readFile(pidFile, 'utf8'));
       return { address, version, pid, stop: () => server.stop() };
     }
     await sleep(25);
-  }
-}
-
-async function isHealthy(url: string): Promise<boolean> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(1_000) });
-    return (await response.text()) === 'OK';
-  } catch {
-    return false;
   }
 }
 
@@ -186,7 +178,7 @@ async function writeConfiguration(runFolder: string) {
   const portFields = [...template.matchAll(fieldPattern)]
     .map(([, name]) => name)
     .filter((name) => name?.endsWith('_port'));
-  const ports = await freePorts(portFields.length + 3);
+  const ports = await consecutiveFreePorts(portFields.length + 3);
   const [metricsPort, etcdPort, etcdPeerPort, ...componentPorts] = ports as [
     number,
     number,
@@ -233,37 +225,6 @@ async function writeConfiguration(runFolder: string) {
   await writeFile(path.join(configFolder, 'glog.conf'), '--logtostderr=true\n--minloglevel=0\n');
   await writeFile(etcdFile, `${etcdConfiguration}\n`);
   return { address: `127.0.0.1:${values.proxy_port}`, metricsPort, etcdFile, ports };
-}
-
-/**
- * Consecutive ports that nobody holds, from below the range in which systems pick ports for outgoing connections: the
- * server makes many such connections before its last component listens, and one of them could take that one's port.
- */
-async function freePorts(count: number): Promise<number[]> {
-  const [lowest, highest] = [10_000, 32_000];
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const first = lowest + Math.floor(Math.random() * (highest - count - lowest));
-    const ports = Array.from({ length: count }, (_, index) => first + index);
-    const free = await Promise.all(ports.map(isFree));
-    if (free.every(Boolean)) return ports;
-  }
-  throw new Error(
-    `Milvus needs ${count} consecutive free ports between ${lowest} and ${highest}: none found`,
-  );
-}
-
-async function isFree(port: number): Promise<boolean> {
-  // Both: a listener on one of the two does not keep every system from giving out the other.
-  for (const host of ['127.0.0.1', '0.0.0.0']) {
-    const server = net.createServer();
-    const listens = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen({ port, host, exclusive: true }, () => resolve(true));
-    });
-    if (!listens) return false;
-    await new Promise((resolve) => server.close(resolve));
-  }
-  return true;
 }
 
 let installing: Promise<void> | undefined;

@@ -1,9 +1,11 @@
 /** Starts a real OpenTelemetry Collector or Jaeger for the tests. */
+
 import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnGuarded } from '../processes/guarded-child.ts';
 import { lastLines } from './go-program.ts';
+import { isHealthy } from './health-check.ts';
 
 const readyWithinMs = 60_000;
 
@@ -62,14 +64,4 @@ export async function startTelemetryProgram(
     await sleep(100);
   }
   return { log: () => output, stop };
-}
-
-async function isHealthy(url: string): Promise<boolean> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false;
-  }
 }
