@@ -5,3 +5,6 @@ export const VERSION: string = manifest.version;
 
 /** The instrumentation scope of Milvus' spans. */
 export const SCOPE = 'milvus-otel';
+
+/** The conventions that these spans follow: those of the installed @opentelemetry/semantic-conventions. */
+export const SCHEMA_URL = 'https://opentelemetry.io/schemas/1.45.0';

@@ -4,20 +4,32 @@
  * only names, counts and levels are ever read.
  */
 import type { AttributeValue } from '@opentelemetry/api';
+import {
+  ATTR_DB_COLLECTION_NAME,
+  ATTR_DB_NAMESPACE,
+  ATTR_DB_OPERATION_NAME,
+  ATTR_DB_QUERY_TEXT,
+  ATTR_DB_RESPONSE_STATUS_CODE,
+  ATTR_DB_SYSTEM_NAME,
+  ATTR_ERROR_TYPE,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
+} from '@opentelemetry/semantic-conventions';
 
 type Fields = Record<string, unknown>;
 
 export const ATTR = {
-  system: 'db.system.name',
-  operation: 'db.operation.name',
-  collection: 'db.collection.name',
-  namespace: 'db.namespace',
-  queryText: 'db.query.text',
+  system: ATTR_DB_SYSTEM_NAME,
+  operation: ATTR_DB_OPERATION_NAME,
+  collection: ATTR_DB_COLLECTION_NAME,
+  namespace: ATTR_DB_NAMESPACE,
+  queryText: ATTR_DB_QUERY_TEXT,
+  // Not imported: the package's entry for what is in development is a megabyte.
   returnedRows: 'db.response.returned_rows',
-  statusCode: 'db.response.status_code',
-  errorType: 'error.type',
-  serverAddress: 'server.address',
-  serverPort: 'server.port',
+  statusCode: ATTR_DB_RESPONSE_STATUS_CODE,
+  errorType: ATTR_ERROR_TYPE,
+  serverAddress: ATTR_SERVER_ADDRESS,
+  serverPort: ATTR_SERVER_PORT,
   partitions: 'milvus.partition.names',
   consistency: 'milvus.consistency_level',
   annsField: 'milvus.anns_field',
@@ -25,6 +37,7 @@ export const ATTR = {
   searchLimit: 'milvus.search.limit',
   queryLimit: 'milvus.query.limit',
   requestRows: 'milvus.request.rows',
+  clientRequestId: 'milvus.client_request_id',
   insertCount: 'milvus.response.insert_count',
   upsertCount: 'milvus.response.upsert_count',
   deleteCount: 'milvus.response.delete_count',
@@ -73,6 +86,12 @@ export function collectionName(request: unknown): string | undefined {
 export function databaseName(request: unknown): string | undefined {
   const { db_name, dbName } = fields(request);
   return name(db_name) ?? name(dbName);
+}
+
+/** The id that the SDK sends along with the call, for Milvus' access log. Source: getClientRequestId, SDK 2.6.11 on. */
+export function clientRequestId(request: unknown): string | undefined {
+  const given = fields(request);
+  return name(given.client_request_id ?? given['client-request-id']);
 }
 
 /**
@@ -190,14 +209,10 @@ export function readCost(response: unknown, sink: AttributeSink): void {
 }
 
 /** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is looked at. */
-export function readSearchResponse(response: unknown, sink: AttributeSink): void {
-  put(sink, ATTR.returnedRows, hitsIn(fields(response).results));
-}
+export const searchRows = (response: unknown): number | undefined => hitsIn(fields(response).results);
 
 /** The same for the REST client, which has them in `data`, and makes groups of them when there are several vectors. */
-export function readHttpSearchResponse(response: unknown, sink: AttributeSink): void {
-  put(sink, ATTR.returnedRows, hitsIn(fields(response).data));
-}
+export const httpSearchRows = (response: unknown): number | undefined => hitsIn(fields(response).data);
 
 function hitsIn(results: unknown): number | undefined {
   if (!Array.isArray(results)) return undefined;
@@ -207,9 +222,9 @@ function hitsIn(results: unknown): number | undefined {
 }
 
 /** Rows of a query or get. */
-export function readQueryResponse(response: unknown, sink: AttributeSink): void {
+export function queryRows(response: unknown): number | undefined {
   const { data } = fields(response);
-  if (Array.isArray(data)) put(sink, ATTR.returnedRows, data.length);
+  return Array.isArray(data) ? data.length : undefined;
 }
 
 export function readInsertResponse(response: unknown, sink: AttributeSink): void {
@@ -240,6 +255,11 @@ export interface ServerAddress {
 }
 
 const MILVUS_PORT = 19530;
+
+/** `address:port`, for the name of a span. */
+export function serverTarget({ address, port = MILVUS_PORT }: ServerAddress): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
 
 /**
  * A server's address as a client was given it, with or without scheme, credentials, port and path. Undefined when

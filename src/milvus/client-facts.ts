@@ -25,9 +25,13 @@ export type ReadClient = (client: unknown) => ClientFacts;
 const GRPC_PORT = 443;
 
 export const readGrpcClient: ReadClient = (client) => {
-  const { config, metadata } = (client ?? {}) as GrpcClientParts;
-  return { server: server(config?.address, GRPC_PORT), database: text(metadata?.get?.('dbname')) };
+  const { config } = (client ?? {}) as GrpcClientParts;
+  return { server: server(config?.address, GRPC_PORT), database: readGrpcDatabase(client) };
 };
+
+/** The database that a client names in the metadata of each RPC; `useDatabase` changes it. */
+export const readGrpcDatabase = (client: unknown): string | undefined =>
+  text(((client ?? {}) as GrpcClientParts).metadata?.get?.('dbname'));
 
 export const readHttpClient: ReadClient = (client) => {
   const { config } = (client ?? {}) as HttpClientParts;

@@ -1,5 +1,16 @@
 /** Patches of @zilliz/milvus2-sdk-node, and nothing else: what a span says is in operation-span.ts. */
-import { type Context, context, ROOT_CONTEXT, type Span, SpanStatusCode } from '@opentelemetry/api';
+import {
+  type Context,
+  context,
+  type MeterProvider,
+  metrics,
+  ROOT_CONTEXT,
+  type Span,
+  SpanStatusCode,
+  type Tracer,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api';
 import { isTracingSuppressed, suppressTracing } from '@opentelemetry/core';
 import {
   InstrumentationBase,
@@ -7,14 +18,15 @@ import {
   InstrumentationNodeModuleDefinition,
   InstrumentationNodeModuleFile,
 } from '@opentelemetry/instrumentation';
-import { SCOPE, VERSION } from '../version.ts';
-import { type ReadClient, readGrpcClient, readHttpClient } from './client-facts.ts';
-import { createDurationMetric, type RecordDuration } from './metrics.ts';
+import { ATTR_ERROR_TYPE, ATTR_RPC_STATUS_CODE } from '@opentelemetry/semantic-conventions';
+import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
+import { type ReadClient, readGrpcClient, readGrpcDatabase, readHttpClient } from './client-facts.ts';
+import { createMetrics, type RecordOperation } from './metrics.ts';
 import { operationIn } from './operation-context.ts';
 import { activeOperation, isUnimplemented, OperationSpan } from './operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
 import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
-import { UNIMPLEMENTED } from './status.ts';
+import { grpcStatusName, UNIMPLEMENTED } from './status.ts';
 import type { Carrier } from './trace-headers.ts';
 
 export interface MilvusInstrumentationConfig extends InstrumentationConfig {
@@ -47,14 +59,26 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   // Declared only: the base constructor calls init() and enable() before an initialiser here would run.
   declare private undo: (() => void)[];
   declare private wrappers: WeakSet<AnyFunction>;
-  declare private recordDuration: RecordDuration | undefined;
+  declare private record: RecordOperation | undefined;
+  declare private schemaTracer: Tracer | undefined;
 
   constructor(config: MilvusInstrumentationConfig = {}) {
     super(SCOPE, VERSION, config);
+    this.setMeterProvider(metrics.getMeterProvider());
   }
 
-  protected override _updateMetricInstruments(): void {
-    this.recordDuration = createDurationMetric(this.meter);
+  /** The base class names no schema to its tracer and meter. */
+  protected override get tracer(): Tracer {
+    this.schemaTracer ??= trace.getTracerProvider().getTracer(SCOPE, VERSION, { schemaUrl: SCHEMA_URL });
+    return this.schemaTracer;
+  }
+
+  override setTracerProvider(provider: TracerProvider): void {
+    this.schemaTracer = provider.getTracer(SCOPE, VERSION, { schemaUrl: SCHEMA_URL });
+  }
+
+  override setMeterProvider(provider: MeterProvider): void {
+    this.record = createMetrics(provider.getMeter(SCOPE, VERSION, { schemaUrl: SCHEMA_URL }));
   }
 
   protected override init(): InstrumentationNodeModuleDefinition[] {
@@ -114,7 +138,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
             this.traced({ method, operation, readClient: readGrpcClient, original }),
           );
       }
-      this.replace(prototype, 'metadataListener', (original) => this.injecting(original));
+      this.replace(prototype, 'metadataListener', (original) => this.injecting(original, readGrpcDatabase));
       prototype = Object.getPrototypeOf(prototype);
     }
   }
@@ -175,7 +199,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     let span: OperationSpan;
     try {
       const { captureFilter = false } = this.getConfig();
-      const options = { tracer: this.tracer, captureFilter, recordDuration: this.recordDuration };
+      const options = { tracer: this.tracer, captureFilter, record: this.record };
       span = new OperationSpan(options, method, operation, readClient, client, request, parent);
     } catch (error) {
       this._diag.error('A span could not be started', error);
@@ -230,7 +254,10 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   }
 
   /** The client fills the metadata or headers of each call here; the trace context goes beside them. */
-  private injecting(original: AnyFunction): AnyFunction {
+  private injecting(
+    original: AnyFunction,
+    databaseOf: (client: unknown) => string | undefined = () => undefined,
+  ): AnyFunction {
     const instrumentation = this;
     return {
       injecting(this: unknown, ...args: unknown[]) {
@@ -239,7 +266,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
           // metadataListener is given its metadata and returns it; a getter of headers makes them.
           if (instrumentation.isEnabled()) {
             const active = context.active();
-            operationIn(active)?.inject((args[0] ?? filled) as Carrier, active);
+            operationIn(active)?.inject((args[0] ?? filled) as Carrier, active, databaseOf(this));
           }
         } catch (error) {
           instrumentation._diag.error('The trace context could not be sent', error);
@@ -392,7 +419,7 @@ function baseOf(prototype: object | null): object | null {
 
 function endRpcAnswered(span: Span, response: unknown, operation: OperationSpan): void {
   if (isUnimplemented(response)) endRpc(span, UNIMPLEMENTED, operation.describe(''));
-  else span.setAttribute('rpc.grpc.status_code', 0).end();
+  else span.setAttribute(ATTR_RPC_STATUS_CODE, grpcStatusName(0)).end();
 }
 
 function endRpcRejected(span: Span, error: unknown, operation: OperationSpan): void {
@@ -401,7 +428,10 @@ function endRpcRejected(span: Span, error: unknown, operation: OperationSpan): v
 }
 
 function endRpc(span: Span, code: unknown, description: string): void {
-  if (typeof code === 'number') span.setAttribute('rpc.grpc.status_code', code);
+  if (typeof code === 'number') {
+    const name = grpcStatusName(code);
+    span.setAttributes({ [ATTR_RPC_STATUS_CODE]: name, [ATTR_ERROR_TYPE]: name });
+  }
   span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
 }
 

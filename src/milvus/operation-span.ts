@@ -12,10 +12,16 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import {
+  ATTR_RPC_METHOD,
+  ATTR_RPC_SYSTEM_NAME,
+  RPC_SYSTEM_NAME_VALUE_GRPC,
+} from '@opentelemetry/semantic-conventions';
 import { LeanSpan, type ShapeTracer, SpanShape } from '../trace/lean-span.ts';
 import {
   ATTR,
   type AttributeSink,
+  clientRequestId,
   collectionName,
   databaseName,
   filterTexts,
@@ -23,13 +29,21 @@ import {
   readCost,
   readRequest,
   type ServerAddress,
+  serverTarget,
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import { type HiddenValues, hiddenValuesOf, namesIn, withoutHidden } from './hidden-values.ts';
-import type { RecordDuration } from './metrics.ts';
+import type { RecordOperation } from './metrics.ts';
 import { OperationContext, operationIn, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
-import { type Failure, failureOfGrpc, failureOfResponse, failureOfThrown, UNIMPLEMENTED } from './status.ts';
+import {
+  type Failure,
+  failureOfGrpc,
+  failureOfResponse,
+  failureOfStatuses,
+  failureOfThrown,
+  UNIMPLEMENTED,
+} from './status.ts';
 import { type Carrier, writeHeaders, writeHeadersOf } from './trace-headers.ts';
 
 const UNIMPLEMENTED_FAILURE = failureOfGrpc(UNIMPLEMENTED, 'This Milvus server does not implement the call.');
@@ -44,7 +58,7 @@ export interface SpanOptions {
   tracer: Tracer | ShapeTracer;
   captureFilter: boolean;
   /** Undefined while metrics are off: then nothing is measured. */
-  recordDuration: RecordDuration | undefined;
+  record: RecordOperation | undefined;
 }
 
 /** Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times as much. */
@@ -58,10 +72,17 @@ export class OperationSpan {
    */
   readonly inner: OperationContext;
   private readonly operation: Operation;
-  private readonly recordDuration: RecordDuration | undefined;
+  private readonly record: RecordOperation | undefined;
   /** Those of the span's creation, which are the metric's too. */
   private attributes: Readonly<Attributes>;
   private readonly startMs: number;
+  private readonly server: ServerAddress | undefined;
+  /** The database that the request names. */
+  private readonly requestDatabase: string | undefined;
+  /** That the present RPC names itself. */
+  private rpcDatabase: string | undefined;
+  /** An RPC has carried the request's database. */
+  private isDatabaseSure = false;
   /** What must not show in a description; undefined when filters may be shown. */
   private hidden: readonly HiddenValues[] | undefined;
   private request: unknown;
@@ -70,7 +91,7 @@ export class OperationSpan {
   private retries = 0;
 
   constructor(
-    { tracer, captureFilter, recordDuration }: SpanOptions,
+    { tracer, captureFilter, record }: SpanOptions,
     method: string,
     operation: Operation,
     readClient: ReadClient,
@@ -82,7 +103,8 @@ export class OperationSpan {
     const name =
       method === 'search' && attempt(isHybridSearch, request) ? 'hybridSearch' : (operation.name ?? method);
     const collection = attempt(collectionName, request);
-    const namespace = attempt(databaseName, request) ?? facts.database;
+    this.requestDatabase = attempt(databaseName, request);
+    const namespace = this.requestDatabase ?? facts.database;
     const shape = shapeOf(facts.server, namespace, name, collection);
     this.span =
       'startShape' in tracer
@@ -91,52 +113,79 @@ export class OperationSpan {
     this.wireContext = new OperationContext(parent, this.span);
     this.inner = new OperationContext(parent, this.span, this);
     this.operation = operation;
-    this.recordDuration = recordDuration;
+    this.record = record;
+    this.server = facts.server;
     this.attributes = shape.attributes;
-    this.startMs = recordDuration === undefined ? 0 : performance.now();
+    this.startMs = record === undefined ? 0 : performance.now();
     if (!this.span.isRecording()) return;
     fill(readRequest, request, this.span);
     if (operation.reads !== undefined) fill(operation.reads, request, this.span);
+    const requestId = attempt(clientRequestId, request);
+    // Not by setAttribute: a lean span keeps what is likely to come again.
+    if (requestId !== undefined) this.span.setAttributes({ [ATTR.clientRequestId]: requestId });
     if (!captureFilter) {
       this.request = request;
       this.hidden = NOTHING;
-      this.rpcSent(request);
+      this.hide(request);
       return;
     }
     const filters = attempt(filterTexts, request) ?? NO_FILTERS;
-    // Not by setAttribute: a lean span keeps what is likely to come again.
     if (filters.length > 0) this.span.setAttributes({ [ATTR.queryText]: filters.join('; ') });
   }
 
   /** @param message what goes out: the SDK builds an expression itself for primary keys. */
-  rpcSent(message: unknown): void {
+  private hide(message: unknown): void {
     if (this.hidden === undefined || this.hidden === EVERYTHING) return;
     const hidden = attempt(hiddenValuesOf, message);
     if (hidden !== undefined) this.hidden = [...this.hidden, hidden];
   }
 
-  /** Starts the child span of one RPC. Attributes as instrumentation-grpc has them. */
+  /** @param message what an RPC of the operation sends. */
+  rpcSent(message: unknown): void {
+    this.hide(message);
+    this.rpcDatabase = attempt(databaseName, message);
+    if (this.rpcDatabase !== undefined && this.rpcDatabase === this.requestDatabase)
+      this.isDatabaseSure = true;
+  }
+
+  /** Starts the child span of one RPC. */
   startRpc(tracer: Tracer, rpc: string): { span: Span; context: Context } {
-    const service = 'milvus.proto.milvus.MilvusService';
-    const attributes: Attributes = { 'rpc.system': 'grpc', 'rpc.service': service, 'rpc.method': rpc };
+    const method = `milvus.proto.milvus.MilvusService/${rpc}`;
+    const attributes: Attributes = {
+      [ATTR_RPC_SYSTEM_NAME]: RPC_SYSTEM_NAME_VALUE_GRPC,
+      [ATTR_RPC_METHOD]: method,
+    };
     for (const key of [ATTR.serverAddress, ATTR.serverPort]) {
       if (this.attributes[key] !== undefined) attributes[key] = this.attributes[key];
     }
-    const span = tracer.startSpan(
-      `${service}/${rpc}`,
-      { kind: SpanKind.CLIENT, attributes },
-      this.wireContext,
-    );
+    const span = tracer.startSpan(method, { kind: SpanKind.CLIENT, attributes }, this.wireContext);
     return { span, context: context.active().setValue(WIRE, trace.setSpan(this.wireContext, span)) };
   }
 
-  /** @param active the context that the RPC runs in. */
-  inject(carrier: Carrier, active = context.active()): void {
+  /**
+   * Writes the trace context of an RPC or REST request that is sent now.
+   *
+   * @param active the context that the RPC runs in.
+   * @param database the client's, which counts when the RPC names none. Undefined: the client tells none.
+   */
+  inject(carrier: Carrier, active = context.active(), database?: string): void {
+    const namespace = this.rpcDatabase ?? database;
+    // By useDatabase, another call may have changed it since this one began.
+    if (namespace !== undefined && namespace !== this.attributes[ATTR.namespace]) this.moveTo(namespace);
     const ofRpc = active.getValue(WIRE) as Context | undefined;
     const { span, wireContext } = this;
     if (ofRpc === undefined && span instanceof LeanSpan)
       writeHeadersOf(span.spanContext(), carrier, wireContext, span.traceparent);
     else writeHeaders(carrier, ofRpc ?? wireContext);
+  }
+
+  private moveTo(namespace: string): void {
+    if (this.isDatabaseSure) return;
+    this.attributes = { ...this.attributes, [ATTR.namespace]: namespace };
+    this.span.setAttributes({ [ATTR.namespace]: namespace });
+    const { [ATTR.operation]: operation, [ATTR.collection]: collection } = this.attributes;
+    if (collection === undefined)
+      this.span.updateName(nameOf(operation as string, undefined, namespace, this.server));
   }
 
   /** Keeps what one of the operation's RPCs answered: a later throw of the SDK may hide it. */
@@ -159,19 +208,26 @@ export class OperationSpan {
 
   end(response: unknown): void {
     // Not sampled and not measured: nobody would see what became of it.
-    if (!this.span.isRecording() && this.recordDuration === undefined) {
+    if (!this.span.isRecording() && this.record === undefined) {
       this.span.end();
       return;
     }
     // An operation of one RPC, which the server does not have: the SDK hides that behind an empty answer.
     const unimplemented = this.rpcs === 1 && this.rpcFailure === UNIMPLEMENTED_FAILURE;
+    const { answers, rows, statuses } = this.operation;
     const failure =
-      attempt(failureOfResponse, response) ?? (unimplemented ? UNIMPLEMENTED_FAILURE : undefined);
-    if (failure === undefined && this.span.isRecording()) {
-      if (this.operation.answers !== undefined) fill(this.operation.answers, response, this.span);
-      fill(readCost, response, this.span);
+      attempt(statuses ? failureOfStatuses : failureOfResponse, response) ??
+      (unimplemented ? UNIMPLEMENTED_FAILURE : undefined);
+    let returnedRows: number | undefined;
+    if (failure === undefined) {
+      if (rows !== undefined) returnedRows = attempt(rows, response);
+      if (this.span.isRecording()) {
+        if (returnedRows !== undefined) this.span.setAttribute(ATTR.returnedRows, returnedRows);
+        if (answers !== undefined) fill(answers, response, this.span);
+        fill(readCost, response, this.span);
+      }
     }
-    this.finish(failure);
+    this.finish(failure, returnedRows);
   }
 
   endThrown(thrown: unknown): void {
@@ -184,17 +240,17 @@ export class OperationSpan {
     this.finish(failure);
   }
 
-  private finish(failure: Failure | undefined): void {
+  private finish(failure: Failure | undefined, returnedRows?: number): void {
     if (failure !== undefined) {
       const outcome: Attributes = { [ATTR.errorType]: failure.errorType };
       if (failure.statusCode !== undefined) outcome[ATTR.statusCode] = failure.statusCode;
       this.span.setAttributes(outcome);
       this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.describe(failure.reason) });
-      if (this.recordDuration !== undefined) this.attributes = { ...this.attributes, ...outcome };
+      if (this.record !== undefined) this.attributes = { ...this.attributes, ...outcome };
     }
     if (this.retries > 0) this.span.setAttribute(ATTR.retries, this.retries);
     this.span.end();
-    this.recordDuration?.(this.span, this.startMs, this.attributes);
+    this.record?.(this.span, this.startMs, this.attributes, returnedRows);
     this.forget();
   }
 
@@ -254,8 +310,7 @@ function shapeOf(
   if (namespace !== undefined) attributes[ATTR.namespace] = namespace;
   if (server !== undefined) attributes[ATTR.serverAddress] = server.address;
   if (server?.port !== undefined) attributes[ATTR.serverPort] = server.port;
-  const target = collection ?? namespace ?? server?.address;
-  const spanName = target === undefined ? name : `${name} ${target}`;
+  const spanName = nameOf(name, collection, namespace, server);
   if ((collection?.length ?? 0) + (namespace?.length ?? 0) > LONGEST_KEPT)
     return new SpanShape(spanName, SpanKind.CLIENT, attributes);
   if (shapesKept++ >= MAX_SHAPES) {
@@ -268,6 +323,17 @@ function shapeOf(
   const byOperation = getOrMake(byDatabase, namespace, (): ByText<ByText<SpanShape>> => new Map());
   getOrMake(byOperation, name, (): ByText<SpanShape> => new Map()).set(collection, shape);
   return shape;
+}
+
+/** `{operation} {target}`, as the conventions have it. */
+function nameOf(
+  operation: string,
+  collection: string | undefined,
+  namespace: string | undefined,
+  server: ServerAddress | undefined,
+): string {
+  const target = collection ?? namespace ?? (server === undefined ? undefined : serverTarget(server));
+  return target === undefined ? operation : `${operation} ${target}`;
 }
 
 function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {

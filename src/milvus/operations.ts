@@ -7,16 +7,16 @@
  */
 import {
   type AttributeSink,
+  httpSearchRows,
+  queryRows,
   readDeleteResponse,
   readHttpCounts,
-  readHttpSearchResponse,
   readInsertResponse,
   readQueryRequest,
-  readQueryResponse,
   readRowsRequest,
   readSearchRequest,
-  readSearchResponse,
   readUpsertResponse,
+  searchRows,
 } from './attributes.ts';
 
 export interface Operation {
@@ -28,6 +28,10 @@ export interface Operation {
   rpcIsCause?: true;
   /** Attributes out of the response of a call that succeeded. */
   answers?: (response: unknown, sink: AttributeSink) => void;
+  /** How many rows the response of a call that succeeded holds, for an attribute and a metric. */
+  rows?: (response: unknown) => number | undefined;
+  /** Answers with an array of statuses. */
+  statuses?: true;
 }
 
 const plain: Operation = {};
@@ -39,9 +43,9 @@ const same = <const Names extends string>(names: readonly Names[], operation: Op
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   // Data
   // SDK 2.5 looks for a vector field in the description that failed, and complains that there is none.
-  search: { reads: readSearchRequest, answers: readSearchResponse, rpcIsCause: true },
-  query: { reads: readQueryRequest, answers: readQueryResponse },
-  get: { answers: readQueryResponse },
+  search: { reads: readSearchRequest, rows: searchRows, rpcIsCause: true },
+  query: { reads: readQueryRequest, rows: queryRows },
+  get: { rows: queryRows },
   insert: { reads: readRowsRequest, answers: readInsertResponse },
   upsert: { reads: readRowsRequest, answers: readUpsertResponse },
   delete: { answers: readDeleteResponse },
@@ -165,8 +169,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'dropResourceGroup',
     'transferReplica',
     'transferNode',
-    'dropAllResourceGroups',
   ]),
+  dropAllResourceGroups: { statuses: true },
   // User
   ...same([
     'createUser',
@@ -187,7 +191,6 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'revokeRolePrivilege',
     'grantPrivilege',
     'revokePrivilege',
-    'dropAllRoles',
     'selectGrant',
     'listGrants',
     'hasRole',
@@ -201,6 +204,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'backupRBAC',
     'restoreRBAC',
   ]),
+  dropAllRoles: { statuses: true },
   // Server. `connect` itself returns before its RPC ends; _getServerInfo is where the connecting happens.
   _getServerInfo: { name: 'connect' },
   // A Global cluster's client first asks for the topology over HTTP: that is part of connecting.
@@ -220,10 +224,10 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
  * too. Source: dist/milvus/http/*.js, SDK 3.0.6.
  */
 export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {
-  search: { reads: readSearchRequest, answers: readHttpSearchResponse },
-  hybridSearch: { reads: readSearchRequest, answers: readQueryResponse },
-  query: { reads: readQueryRequest, answers: readQueryResponse },
-  get: { answers: readQueryResponse },
+  search: { reads: readSearchRequest, rows: httpSearchRows },
+  hybridSearch: { reads: readSearchRequest, rows: queryRows },
+  query: { reads: readQueryRequest, rows: queryRows },
+  get: { rows: queryRows },
   insert: { reads: readRowsRequest, answers: readHttpCounts },
   upsert: { reads: readRowsRequest, answers: readHttpCounts },
   delete: { answers: readHttpCounts },

@@ -2,12 +2,13 @@
  * Milvus' and gRPC's statuses, told apart and made into what a span says. Pure functions that never throw on
  * plain data; a getter that throws is the caller's to catch.
  */
+import { errorName } from './error-names.ts';
 
 /** Why an operation failed, in the words of whoever refused it. */
 export interface Failure {
   /** For `db.response.status_code`: Milvus' code as text, or the name of a gRPC status. Undefined: none was given. */
   statusCode: string | undefined;
-  /** For `error.type`: Milvus' error_code, the name of a gRPC status, or the class of what was thrown. */
+  /** For `error.type`: the name of Milvus' code or of a gRPC status, or the class of what was thrown. */
   errorType: string;
   /** The reason for the span's status; '' when there is none. */
   reason: string;
@@ -72,12 +73,12 @@ function failureOfStatus(status: unknown): Failure | undefined {
   // The REST API says code and message. Version 1 says 200 for success; with a message it is a missing partition.
   if (errorCode === undefined && code === 200 && !message) return undefined;
   const words = reason ?? message;
-  const known = typeof errorCode === 'string' && errorCode !== '' && !succeeded(undefined, errorCode);
+  const oldCode = typeof errorCode === 'string' && !succeeded(undefined, errorCode) ? errorCode : undefined;
   // Servers of the 2.2 age send no code; newer ones may send a code beside error_code 'Success'.
   const statusCode = String(isZero(code) ? errorCode : code);
   return {
     statusCode,
-    errorType: known ? errorCode : statusCode,
+    errorType: errorName(isZero(code) ? undefined : (code as string | number), oldCode) ?? statusCode,
     reason: typeof words === 'string' ? words : '',
   };
 }
@@ -90,6 +91,16 @@ export function failureOfResponse(response: unknown): Failure | undefined {
   const answer = fields(response);
   if (answer === undefined) return undefined;
   return failureOfStatus(answer.status) ?? failureOfStatus(answer.alter_status) ?? failureOfStatus(answer);
+}
+
+/** The first failure among several statuses, which `dropAllRoles` and `dropAllResourceGroups` answer with. */
+export function failureOfStatuses(response: unknown): Failure | undefined {
+  if (!Array.isArray(response)) return undefined;
+  for (const status of response) {
+    const failure = failureOfStatus(status);
+    if (failure !== undefined) return failure;
+  }
+  return undefined;
 }
 
 /**
@@ -149,8 +160,11 @@ function className(thrown: unknown): string {
   return thrown instanceof DOMException ? thrown.name : thrown.constructor.name || thrown.name;
 }
 
+/** The name of a gRPC status code; an unknown code as text. */
+export const grpcStatusName = (code: number): string => GRPC_STATUS[code] ?? String(code);
+
 /** The failure that a gRPC status code of a call stands for. */
 export function failureOfGrpc(code: number, details: string): Failure {
-  const name = GRPC_STATUS[code] ?? String(code);
+  const name = grpcStatusName(code);
   return { statusCode: name, errorType: name, reason: details };
 }

@@ -15,15 +15,15 @@ interface Line {
   /** The method behind the name loadCollectionSync: 2.4.4 made it an alias. */
   load: 'loadCollection' | 'loadCollectionSync';
   /** What its search does when the collection cannot be described: ask nevertheless, or throw an error of its own. */
-  missingSearch: { rpc: string; errorType: string; outcome: string };
+  missingSearch: { rpc: string; outcome: string };
 }
 
-const described = { rpc: 'DescribeCollection', errorType: 'UnexpectedError' };
+const described = { rpc: 'DescribeCollection' };
 const lines: Line[] = [
   {
     version: '2.3.5',
     load: 'loadCollectionSync',
-    missingSearch: { rpc: 'Search', errorType: 'CollectionNotExists', outcome: 'CollectionNotExists' },
+    missingSearch: { rpc: 'Search', outcome: 'CollectionNotExists' },
   },
   {
     version: '2.4.9',
@@ -96,7 +96,7 @@ function expectedSpans({ load, missingSearch }: Line, collection: string): Expec
       attributes: { 'milvus.query.limit': 10 },
       failure: {
         reason: 'cannot parse expression: <filter>',
-        errorType: 'UnexpectedError',
+        errorType: 'Unexpected',
         statusCode: '65535',
       },
     },
@@ -105,20 +105,20 @@ function expectedSpans({ load, missingSearch }: Line, collection: string): Expec
       collection: missing,
       rpcs: [missingSearch.rpc],
       attributes: search,
-      failure: { reason: notFound, errorType: missingSearch.errorType, statusCode: '100' },
+      failure: { reason: notFound, errorType: 'CollectionNotFound', statusCode: '100' },
     },
     {
       operation: 'insert',
       collection: missing,
       rpcs: [],
       attributes: { 'milvus.request.rows': 1 },
-      failure: { reason: notFound, errorType: 'UnexpectedError', statusCode: '100' },
+      failure: { reason: notFound, errorType: 'CollectionNotFound', statusCode: '100' },
     },
     {
       operation: load,
       collection: missing,
       rpcs: ['LoadCollection'],
-      failure: { reason: notFound, errorType: 'CollectionNotExists', statusCode: '100' },
+      failure: { reason: notFound, errorType: 'CollectionNotFound', statusCode: '100' },
     },
     {
       // Refused by the SDK, before anything is sent.

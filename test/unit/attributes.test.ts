@@ -5,23 +5,24 @@ import fc from 'fast-check';
 import {
   ATTR,
   type AttributeSink,
+  clientRequestId,
   collectionName,
   databaseName,
   filterTexts,
   isHybridSearch,
   parseServerAddress,
+  queryRows,
   queryVectors,
   readCost,
   readDeleteResponse,
   readHttpCounts,
   readInsertResponse,
   readQueryRequest,
-  readQueryResponse,
   readRequest,
   readRowsRequest,
   readSearchRequest,
-  readSearchResponse,
   readUpsertResponse,
+  searchRows,
 } from '../../src/milvus/attributes.ts';
 import { anyData, observed, RUNS } from '../support/arbitrary-values.ts';
 
@@ -36,14 +37,16 @@ function read(reader: Reader, source: unknown): Attributes {
 const REQUEST_READERS: Reader[] = [readRequest, readSearchRequest, readQueryRequest, readRowsRequest];
 const RESPONSE_READERS: Reader[] = [
   readCost,
-  readSearchResponse,
-  readQueryResponse,
   readInsertResponse,
   readUpsertResponse,
   readDeleteResponse,
   readHttpCounts,
 ];
-const READERS = [...REQUEST_READERS, ...RESPONSE_READERS];
+const ROW_READERS: Reader[] = [searchRows, queryRows].map((rows) => (source, sink) => {
+  const count = rows(source);
+  if (count !== undefined) sink.setAttribute(ATTR.returnedRows, count);
+});
+const READERS = [...REQUEST_READERS, ...RESPONSE_READERS, ...ROW_READERS];
 
 test('the collection is found under each name that requests have for it', () => {
   assert.equal(collectionName({ collection_name: 'docs' }), 'docs');
@@ -313,20 +316,28 @@ test('the filters of a request are its filter or expression, and those of its su
   assert.deepEqual(filterTexts({ filter: 'a > 1', data }), ['a > 1', 'b > 2', 'c > 3']);
 });
 
+test('the request id is read under both names, as the SDK reads it', () => {
+  assert.equal(clientRequestId({ client_request_id: 'a', 'client-request-id': 'b' }), 'a');
+  assert.equal(clientRequestId({ 'client-request-id': 'b' }), 'b');
+  for (const given of [undefined, {}, { client_request_id: '' }, { client_request_id: 7 }])
+    assert.equal(clientRequestId(given), undefined);
+});
+
 test('hits are counted for one query vector and for several', () => {
-  assert.deepEqual(read(readSearchResponse, { results: [{}, {}, {}] }), { [ATTR.returnedRows]: 3 });
-  assert.deepEqual(read(readSearchResponse, { results: [[{}, {}], [], [{}]] }), { [ATTR.returnedRows]: 3 });
-  assert.deepEqual(read(readSearchResponse, { results: [[], [{}]] }), { [ATTR.returnedRows]: 1 });
-  assert.deepEqual(read(readSearchResponse, { results: [] }), { [ATTR.returnedRows]: 0 });
-  assert.deepEqual(read(readSearchResponse, { results: 'none' }), {});
+  assert.equal(searchRows({ results: [{}, {}, {}] }), 3);
+  assert.equal(searchRows({ results: [[{}, {}], [], [{}]] }), 3);
+  assert.equal(searchRows({ results: [[], [{}]] }), 1);
+  assert.equal(searchRows({ results: [] }), 0);
+  assert.equal(searchRows({ results: 'none' }), undefined);
 });
 
 test('counts in responses are read as numbers, which the server sends as text', () => {
   assert.deepEqual(read(readInsertResponse, { insert_cnt: '10' }), { [ATTR.insertCount]: 10 });
   assert.deepEqual(read(readUpsertResponse, { upsert_cnt: '3' }), { [ATTR.upsertCount]: 3 });
   assert.deepEqual(read(readDeleteResponse, { delete_cnt: '0' }), { [ATTR.deleteCount]: 0 });
-  assert.deepEqual(read(readQueryResponse, { data: [{}, {}] }), { [ATTR.returnedRows]: 2 });
-  for (const reader of RESPONSE_READERS) assert.deepEqual(read(reader, { status: { code: 0 } }), {});
+  assert.equal(queryRows({ data: [{}, {}] }), 2);
+  for (const reader of [...RESPONSE_READERS, ...ROW_READERS])
+    assert.deepEqual(read(reader, { status: { code: 0 } }), {});
 });
 
 test('answers of the REST client have their counts in data', () => {

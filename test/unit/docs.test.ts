@@ -265,18 +265,31 @@ async function searchAnswered(answer: Answer) {
   await meterProvider.forceFlush();
   const [rpc, operation, ...others] = spans.getFinishedSpans();
   assert.ok(rpc !== undefined && operation !== undefined && others.length === 0);
-  const [metric] = metricExporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)[0]?.metrics ?? [];
-  assert.ok(metric?.dataPointType === DataPointType.HISTOGRAM);
-  const { descriptor, dataPoints } = metric;
-  assert.equal(dataPoints.length, 1);
-  const { attributes, value } = dataPoints[0] ?? {};
-  return { rpc, operation, descriptor, metricAttributes: attributes ?? {}, buckets: value?.buckets };
+  const [scope, ...otherScopes] = metricExporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics);
+  assert.equal(otherScopes.length, 0);
+  const metrics = (scope?.metrics ?? []).map((metric) => {
+    assert.ok(metric.dataPointType === DataPointType.HISTOGRAM);
+    const [point, ...others] = metric.dataPoints;
+    assert.ok(point !== undefined && others.length === 0);
+    const { name, unit } = metric.descriptor;
+    const { boundaries } = point.value.buckets;
+    return {
+      attributes: point.attributes,
+      sum: point.value.sum,
+      documented: { name, instrument: 'histogram', unit, boundaries },
+    };
+  });
+  return { rpc, operation, metrics, schemaUrl: scope?.scope.schemaUrl };
 }
 
-const ANSWERS: [what: string, answer: Answer, grpcStatus: number][] = [
-  ['succeeded', async () => ({ status: { code: 0 }, results: [] }), 0],
-  ['the server does not have', async () => ({}), 12],
-  ['failed', () => Promise.reject(Object.assign(new Error('m'), { code: 14, details: 'away' })), 14],
+const ANSWERS: [what: string, answer: Answer, grpcStatus: string][] = [
+  ['succeeded', async () => ({ status: { code: 0 }, results: [] }), 'OK'],
+  ['the server does not have', async () => ({}), 'UNIMPLEMENTED'],
+  [
+    'failed',
+    () => Promise.reject(Object.assign(new Error('m'), { code: 14, details: 'away' })),
+    'UNAVAILABLE',
+  ],
 ];
 
 for (const [what, answer, grpcStatus] of ANSWERS) {
@@ -284,35 +297,52 @@ for (const [what, answer, grpcStatus] of ANSWERS) {
     const { rpc, operation } = await searchAnswered(answer);
     assert.equal(rpc.name, 'milvus.proto.milvus.MilvusService/Search');
     assert.equal(rpc.parentSpanContext?.spanId, operation.spanContext().spanId);
-    assert.deepEqual(Object.keys(rpc.attributes), Object.keys(RPC_ATTRIBUTE_DOCUMENTATION));
+    const expected = Object.entries(RPC_ATTRIBUTE_DOCUMENTATION).filter(
+      ([, { level }]) => grpcStatus !== 'OK' || level !== 'on failure',
+    );
+    assert.deepEqual(
+      Object.keys(rpc.attributes),
+      expected.map(([name]) => name),
+    );
     for (const [name, value] of Object.entries(rpc.attributes)) {
       const documentation = RPC_ATTRIBUTE_DOCUMENTATION[name];
       assert.ok(documentation !== undefined, name);
       assertType(value, documentation, name);
     }
-    assert.equal(rpc.attributes['rpc.grpc.status_code'], grpcStatus);
-    for (const name of ['rpc.system', 'rpc.service', 'rpc.method']) {
+    assert.equal(rpc.attributes['rpc.status_code'], grpcStatus);
+    for (const name of ['rpc.system.name', 'rpc.method']) {
       assert.equal(rpc.attributes[name], RPC_ATTRIBUTE_DOCUMENTATION[name]?.example);
     }
   });
 }
 
-test('the metric is what is documented: name, instrument, unit, buckets and attributes', async () => {
-  const refused = { status: { error_code: 'UnexpectedError', code: 1, reason: 'no' } };
-  const { descriptor, metricAttributes, buckets } = await searchAnswered(async () => refused);
+test('the metrics are what is documented: name, instrument, unit, buckets and attributes', async () => {
+  const answered = { status: { code: 0 }, results: [{}, {}, {}] };
+  const { metrics, operation } = await searchAnswered(async () => answered);
   assert.deepEqual(
-    {
-      name: descriptor.name,
-      instrument: 'histogram',
-      unit: descriptor.unit,
-      boundaries: buckets?.boundaries,
-    },
-    METRIC_DOCUMENTATION,
+    metrics.map(({ documented }) => documented),
+    METRIC_DOCUMENTATION.map(({ when, ...documented }) => documented),
   );
+  const [durationS, rows] = metrics.map(({ sum }) => sum);
+  assert.equal(durationS, operation.duration[0] + operation.duration[1] / 1e9);
+  assert.equal(rows, 3);
+
+  const refused = { status: { error_code: 'UnexpectedError', code: 1, reason: 'no' } };
+  const [duration, ...others] = (await searchAnswered(async () => refused)).metrics;
+  assert.equal(others.length, 0);
   assert.deepEqual(
-    new Set(Object.keys(metricAttributes)),
+    new Set(Object.keys(duration?.attributes ?? {})),
     new Set(METRIC_ATTRIBUTES.map((key) => ATTR[key] as string)),
   );
+});
+
+test('spans and metrics name the schema of the conventions that are installed', async () => {
+  const { version } = JSON.parse(
+    await readFile(path.join(root, 'node_modules/@opentelemetry/semantic-conventions/package.json'), 'utf8'),
+  );
+  const { operation, schemaUrl } = await searchAnswered(async () => ({ status: { code: 0 }, results: [] }));
+  assert.equal(schemaUrl, `https://opentelemetry.io/schemas/${version}`);
+  assert.equal(operation.instrumentationScope.schemaUrl, schemaUrl);
 });
 
 test('what is documented as at creation is there when a sampler decides', async () => {

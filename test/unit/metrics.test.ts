@@ -18,7 +18,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { readGrpcClient } from '../../src/milvus/client-facts.ts';
-import { createDurationMetric } from '../../src/milvus/metrics.ts';
+import { createMetrics } from '../../src/milvus/metrics.ts';
 import { OperationSpan } from '../../src/milvus/operation-span.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
 
@@ -26,7 +26,7 @@ const metricExporter = new InMemoryMetricExporter(AggregationTemporality.DELTA);
 const meterProvider = new MeterProvider({
   readers: [new PeriodicExportingMetricReader({ exporter: metricExporter, exportIntervalMillis: 3_600_000 })],
 });
-const recordDuration = createDurationMetric(meterProvider.getMeter('test'));
+const record = createMetrics(meterProvider.getMeter('test'));
 
 const spanExporter = new InMemorySpanExporter();
 let decision = SamplingDecision.RECORD_AND_SAMPLED;
@@ -42,15 +42,14 @@ afterEach(async () => {
 });
 
 /** What was recorded since the last time. */
-async function collect(): Promise<HistogramMetricData | undefined> {
+async function collect(name = 'db.client.operation.duration'): Promise<HistogramMetricData | undefined> {
   await meterProvider.forceFlush();
   const found = metricExporter
     .getMetrics()
     .flatMap(({ scopeMetrics }) => scopeMetrics)
     .flatMap((scope) => scope.metrics);
   metricExporter.reset();
-  assert.ok(found.length <= 1);
-  const [metric] = found;
+  const metric = found.find(({ descriptor }) => descriptor.name === name);
   if (metric === undefined) return undefined;
   assert.ok(metric.dataPointType === DataPointType.HISTOGRAM);
   return metric;
@@ -65,8 +64,8 @@ async function recorded(): Promise<HistogramMetricData> {
 const client = { config: { address: 'db.example:19531' }, metadata: new Map([['dbname', 'sales']]) };
 
 function start(request: unknown, startedBy: Tracer = tracer, method = 'search'): OperationSpan {
-  assert.ok(recordDuration !== undefined);
-  const options = { tracer: startedBy, captureFilter: true, recordDuration };
+  assert.ok(record !== undefined);
+  const options = { tracer: startedBy, captureFilter: true, record };
   return new OperationSpan(options, method, OPERATIONS[method] ?? {}, readGrpcClient, client, request);
 }
 
@@ -116,9 +115,27 @@ test('an operation that succeeded is recorded with what was known when it starte
   assert.deepEqual((await recorded()).dataPoints[0]?.attributes, CREATION);
 });
 
+test('the rows that a search returns are a histogram of the conventions, whether it is sampled or not', async () => {
+  for (decision of [SamplingDecision.RECORD_AND_SAMPLED, SamplingDecision.NOT_RECORD]) {
+    start({ collection_name: 'docs' }).end({ status: { code: 0 }, results: [{}, {}, {}] });
+    start({ collection_name: 'docs' }).end({ status: { code: 100, reason: 'not found' } });
+    start({ collection_name: 'docs' }, tracer, 'flush').end({ status: { code: 0 } });
+    const metric = await collect('db.client.response.returned_rows');
+    assert.equal(metric?.descriptor.unit, '{row}');
+    const [point, ...others] = metric.dataPoints;
+    assert.equal(others.length, 0);
+    assert.deepEqual(point?.attributes, CREATION);
+    assert.deepEqual([point.value.count, point.value.sum], [1, 3]);
+    assert.deepEqual(
+      point.value.buckets.boundaries,
+      [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000],
+    );
+  }
+});
+
 test('an operation that failed is recorded with its code and type beside them, whether it returned or threw', async () => {
   const status = { error_code: 'CollectionNotExists', code: 100, reason: 'not found' };
-  const failed = { ...CREATION, [ATTR.statusCode]: '100', [ATTR.errorType]: 'CollectionNotExists' };
+  const failed = { ...CREATION, [ATTR.statusCode]: '100', [ATTR.errorType]: 'CollectionNotFound' };
   start({ collection_name: 'docs' }).end({ status });
   start({ collection_name: 'docs' }).endThrown(status);
   const { dataPoints } = await recorded();
@@ -159,7 +176,7 @@ for (const [what, notSampled] of [
     const leastS = 0.01;
     const mostS = (performance.now() - before) / 1_000 + 0.01;
     const [point] = (await recorded()).dataPoints;
-    assert.equal(point?.attributes[ATTR.errorType], 'UnexpectedError');
+    assert.equal(point?.attributes[ATTR.errorType], 'ServiceNotReady');
     const seconds = point?.value.sum ?? 0;
     assert.ok(seconds >= leastS && seconds <= mostS, `${seconds} s, not ${leastS} to ${mostS} s`);
   });
@@ -183,7 +200,7 @@ test('a tracer that is not of the SDK, whose spans know no duration, is measured
 });
 
 test('while nothing measures, there is no metric to prepare anything for', () => {
-  assert.equal(createDurationMetric(createNoopMeter()), undefined);
-  assert.equal(createDurationMetric(metrics.getMeter('milvus-otel')), undefined);
-  assert.notEqual(recordDuration, undefined);
+  assert.equal(createMetrics(createNoopMeter()), undefined);
+  assert.equal(createMetrics(metrics.getMeter('milvus-otel')), undefined);
+  assert.notEqual(record, undefined);
 });

@@ -27,7 +27,7 @@ import { HttpError } from '@zilliz/milvus2-sdk-node';
 import fc from 'fast-check';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { readGrpcClient, readHttpClient } from '../../src/milvus/client-facts.ts';
-import type { RecordDuration } from '../../src/milvus/metrics.ts';
+import type { RecordOperation } from '../../src/milvus/metrics.ts';
 import { activeOperation, isUnimplemented, OperationSpan } from '../../src/milvus/operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import { anyValue, observed, RUNS } from '../support/arbitrary-values.ts';
@@ -66,7 +66,7 @@ interface Given {
   request?: unknown;
   client?: unknown;
   captureFilter?: boolean;
-  recordDuration?: RecordDuration;
+  record?: RecordOperation;
 }
 
 function start({
@@ -74,15 +74,15 @@ function start({
   request,
   client = milvus,
   captureFilter = false,
-  recordDuration,
+  record,
 }: Given): OperationSpan {
-  const options = { tracer, captureFilter, recordDuration };
+  const options = { tracer, captureFilter, record };
   return new OperationSpan(options, method, OPERATIONS[method] ?? {}, readGrpcClient, client, request);
 }
 
 /** An operation of the REST client. */
 function startHttp(method: string, request: unknown, client: unknown): OperationSpan {
-  const options = { tracer, captureFilter: false, recordDuration: undefined };
+  const options = { tracer, captureFilter: false, record: undefined };
   return new OperationSpan(options, method, HTTP_OPERATIONS[method] ?? {}, readHttpClient, client, request);
 }
 
@@ -120,7 +120,8 @@ test('without a collection the name has the database, without that the server, w
   });
   const name = (given: unknown) => succeed({ method: 'listCollections', client: given }).name;
   assert.equal(name(client('db.example:19530', 'sales')), 'listCollections sales');
-  assert.equal(name(client('db.example:19530', '')), 'listCollections db.example');
+  assert.equal(name(client('db.example:19530', '')), 'listCollections db.example:19530');
+  assert.equal(name(client('[::1]:19531', '')), 'listCollections [::1]:19531');
   assert.equal(name(client(undefined, '')), 'listCollections');
   assert.equal(
     run({ method: 'getVersion', client: {} }, (operation) => operation.end({})).name,
@@ -182,6 +183,47 @@ test('the request is read before the call: what the SDK does to it later does no
   });
   assert.equal(span.attributes[ATTR.requestRows], 3);
   assert.equal(span.attributes[ATTR.insertCount], 3);
+});
+
+test('the database is the one that the RPC goes to, also when useDatabase is called meanwhile', () => {
+  const send = (operation: OperationSpan, request: object) => {
+    operation.rpcSent(request);
+    operation.inject({}, context.active(), client.metadata.get('dbname'));
+  };
+  const client = { ...milvus, metadata: new Map([['dbname', 'sales']]) };
+  const measured: unknown[] = [];
+  const record: RecordOperation = (_span, _startMs, attributes) => measured.push(attributes[ATTR.namespace]);
+  const runWith = (request: object, rpcRequest: object) =>
+    run({ method: 'listCollections', request, client, record }, (operation) => {
+      client.metadata.set('dbname', 'archive');
+      send(operation, rpcRequest);
+      operation.end({});
+      client.metadata.set('dbname', 'sales');
+    });
+
+  // The client's database has changed by the time the RPC is sent.
+  const moved = runWith({}, {});
+  assert.equal(moved.name, 'listCollections archive');
+  assert.equal(moved.attributes[ATTR.namespace], 'archive');
+  assert.equal(runWith({ collection_name: 'docs' }, {}).name, 'listCollections docs');
+  // The RPC names a database itself.
+  assert.equal(runWith({ db_name: 'own' }, { db_name: 'own' }).name, 'listCollections own');
+  // The SDK's method does not pass on what its request names.
+  assert.equal(runWith({ db_name: 'own' }, {}).attributes[ATTR.namespace], 'archive');
+  assert.deepEqual(measured, ['archive', 'archive', 'own', 'archive']);
+
+  // Once an RPC has carried the request's database, one without it changes nothing.
+  const several = run({ method: 'createCollection', request: { db_name: 'own' }, client }, (operation) => {
+    send(operation, { db_name: 'own' });
+    send(operation, {});
+    operation.end({});
+  });
+  assert.equal(several.attributes[ATTR.namespace], 'own');
+});
+
+test('the request id that goes to the access log is an attribute', () => {
+  const request = { collection_name: 'docs', client_request_id: 'order-7' };
+  assert.equal(succeed({ request }).attributes[ATTR.clientRequestId], 'order-7');
 });
 
 test('the database of the request counts over that of the client', () => {
@@ -285,7 +327,19 @@ test('a bad status inside a good gRPC answer is an ERROR, with code, type and th
     const { attributes, ...span } = succeed({ request: { collection_name: 'docs' } }, answer);
     assert.deepEqual(span.status, { code: SpanStatusCode.ERROR, message: 'collection not found' });
     assert.equal(attributes[ATTR.statusCode], '100');
-    assert.equal(attributes[ATTR.errorType], 'CollectionNotExists');
+    assert.equal(attributes[ATTR.errorType], 'CollectionNotFound');
+  }
+});
+
+test('an operation that answers with several statuses fails with the first that is a failure', () => {
+  const ok = { error_code: 'Success', code: 0, reason: '' };
+  const refused = { error_code: 'UnexpectedError', code: 1401, reason: 'not permitted' };
+  for (const method of ['dropAllRoles', 'dropAllResourceGroups']) {
+    const failed = succeed({ method }, [ok, refused, { ...refused, code: 300 }]);
+    assert.deepEqual(failed.status, { code: SpanStatusCode.ERROR, message: 'not permitted' });
+    assert.equal(failed.attributes[ATTR.errorType], 'PrivilegeNotPermitted');
+    for (const answer of [[ok, ok], [], undefined])
+      assert.equal(succeed({ method }, answer).status.code, SpanStatusCode.UNSET);
   }
 });
 
@@ -483,9 +537,8 @@ test('the span of an RPC is a child of its operation, named by service and metho
   assert.equal(child.kind, SpanKind.CLIENT);
   assert.equal(child.parentSpanContext?.spanId, operation.span.spanContext().spanId);
   assert.deepEqual(child.attributes, {
-    'rpc.system': 'grpc',
-    'rpc.service': 'milvus.proto.milvus.MilvusService',
-    'rpc.method': 'Search',
+    'rpc.system.name': 'grpc',
+    'rpc.method': 'milvus.proto.milvus.MilvusService/Search',
     [ATTR.serverAddress]: 'db.example',
     [ATTR.serverPort]: 19531,
   });
@@ -497,7 +550,7 @@ test('the span of an RPC is a child of its operation, named by service and metho
 test('the span of an RPC says no server that is not known', () => {
   const operation = start({ client: {} });
   operation.startRpc(tracer, 'Search').span.end();
-  assert.deepEqual(Object.keys(onlySpan().attributes), ['rpc.system', 'rpc.service', 'rpc.method']);
+  assert.deepEqual(Object.keys(onlySpan().attributes), ['rpc.system.name', 'rpc.method']);
   operation.end({});
 });
 
@@ -618,7 +671,7 @@ test('a REST answer with another code than 0 and 200 is an ERROR with its messag
   const { attributes, status } = succeedHttp('insert', { collectionName: 'docs' }, answer);
   assert.deepEqual(status, { code: SpanStatusCode.ERROR, message: 'fail to deal the insert data' });
   assert.equal(attributes[ATTR.statusCode], '1804');
-  assert.equal(attributes[ATTR.errorType], '1804');
+  assert.equal(attributes[ATTR.errorType], 'InvalidInsertData');
 });
 
 test('an HttpError of the REST client shows neither URL nor answer', () => {
@@ -647,20 +700,17 @@ test('a filter that a REST answer quotes leaves the description', () => {
 
 test('the duration is recorded once for each operation, when its span has ended', () => {
   const recorded: [spanEnded: boolean, attributes: Attributes][] = [];
-  const recordDuration: RecordDuration = (span, _startMs, attributes) =>
+  const record: RecordOperation = (span, _startMs, attributes) =>
     recorded.push([!span.isRecording(), { ...attributes }]);
   const request = { collection_name: 'docs', data: [[1]], limit: 3, filter: FILTER };
-  succeed({ request, recordDuration, captureFilter: true }, { status: { code: 0 }, results: [] });
+  succeed({ request, record, captureFilter: true }, { status: { code: 0 }, results: [] });
   // Those of the creation and no other: details would make a time series of each request.
   assert.deepEqual(recorded.splice(0), [[true, atCreation[0]]]);
 
   const status = { error_code: 'CollectionNotExists', code: 100, reason: 'not found' };
-  for (const span of [
-    succeed({ request, recordDuration }, { status }),
-    fail({ request, recordDuration }, status),
-  ]) {
-    assert.equal(span.attributes[ATTR.errorType], 'CollectionNotExists');
-    const outcome = { [ATTR.errorType]: 'CollectionNotExists', [ATTR.statusCode]: '100' };
+  for (const span of [succeed({ request, record }, { status }), fail({ request, record }, status)]) {
+    assert.equal(span.attributes[ATTR.errorType], 'CollectionNotFound');
+    const outcome = { [ATTR.errorType]: 'CollectionNotFound', [ATTR.statusCode]: '100' };
     assert.deepEqual(recorded.shift(), [true, { ...atCreation[0], ...outcome }]);
   }
   assert.deepEqual(recorded, []);
@@ -670,7 +720,7 @@ test('an operation that is not sampled is measured all the same', () => {
   decision = SamplingDecision.NOT_RECORD;
   const recorded: number[] = [];
   const before = performance.now();
-  start({ recordDuration: (_span, startMs) => recorded.push(startMs) }).end({});
+  start({ record: (_span, startMs) => recorded.push(startMs) }).end({});
   assert.equal(recorded.length, 1);
   assert.ok((recorded[0] ?? 0) >= before && (recorded[0] ?? 0) <= performance.now());
 });

@@ -49,45 +49,65 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
   [
     'a code and an error_code by name',
     { error_code: 'CollectionNotExists', code: 100, reason: 'collection not found' },
-    failure('100', 'CollectionNotExists', 'collection not found'),
+    failure('100', 'CollectionNotFound', 'collection not found'),
   ],
   [
     'no code, as servers of the 2.2 age send it',
     { error_code: 'UnexpectedError', reason: 'no such collection' },
-    failure('UnexpectedError', 'UnexpectedError', 'no such collection'),
+    failure('UnexpectedError', 'Unexpected', 'no such collection'),
   ],
   [
     'a code beside error_code Success',
     { error_code: 'Success', code: 65_535, reason: 'r' },
-    failure('65535', '65535', 'r'),
+    failure('65535', 'Unexpected', 'r'),
   ],
   ['error_code by number', { error_code: 4, reason: 'r' }, failure('4', '4', 'r')],
-  ['a code as text', { error_code: '', code: '1100', reason: 'r' }, failure('1100', '1100', 'r')],
+  ['a code as text', { error_code: '', code: '1100', reason: 'r' }, failure('1100', 'ParameterInvalid', 'r')],
   [
     'code 0 beside a bad error_code',
     { error_code: 'RateLimit', code: 0 },
-    failure('RateLimit', 'RateLimit', ''),
+    failure('RateLimit', 'ServiceRateLimit', ''),
   ],
-  ['no reason', { error_code: 'UnexpectedError', code: 1 }, failure('1', 'UnexpectedError', '')],
+  ['no reason', { error_code: 'UnexpectedError', code: 1 }, failure('1', 'ServiceNotReady', '')],
   [
     'a reason that is no text',
     { error_code: 'UnexpectedError', code: 1, reason: { a: 1 } },
-    failure('1', 'UnexpectedError', ''),
+    failure('1', 'ServiceNotReady', ''),
   ],
   [
     'code and message, as the REST API sends it',
     { code: 1800, message: 'user not authenticated' },
-    failure('1800', '1800', 'user not authenticated'),
+    failure('1800', 'NeedAuthenticate', 'user not authenticated'),
   ],
   [
     'code 200 and a message, which is a partition that was not found',
     { code: 200, message: 'partition not found[partition=p]' },
-    failure('200', '200', 'partition not found[partition=p]'),
+    failure('200', 'PartitionNotFound', 'partition not found[partition=p]'),
   ],
   [
     'code 200 beside an error_code',
     { error_code: 'UnexpectedError', code: 200, reason: 'partition not found' },
-    failure('200', 'UnexpectedError', 'partition not found'),
+    failure('200', 'PartitionNotFound', 'partition not found'),
+  ],
+  [
+    'a code that no table has',
+    { error_code: 'UnexpectedError', code: 4321, reason: 'r' },
+    failure('4321', '4321', 'r'),
+  ],
+  [
+    'the code of an unexpected error and an error_code that says more',
+    { error_code: 'IllegalArgument', code: 65_535, reason: 'r' },
+    failure('65535', 'ParameterInvalid', 'r'),
+  ],
+  [
+    'an error_code of the 2.2 age that has no successor',
+    { error_code: 'DeleteRoleFailure', reason: 'r' },
+    failure('DeleteRoleFailure', 'DeleteRoleFailure', 'r'),
+  ],
+  [
+    'a code of the C++ core',
+    { error_code: 'UnexpectedError', code: 2031, reason: 'r' },
+    failure('2031', 'SegcoreMetricTypeNotMatch', 'r'),
   ],
   ['a code below 0', { code: -1, reason: 'r' }, failure('-1', '-1', 'r')],
 ];
@@ -105,14 +125,17 @@ for (const [what, status, expected] of FAILURES) {
 test('the alter_status of an answer counts when its status is a success', () => {
   const alter_status = { error_code: 'UnexpectedError', code: 1, reason: 'no' };
   const answer = { status: { error_code: 'Success', code: 0 }, alter_status };
-  assert.deepEqual(failureOfResponse(answer), failure('1', 'UnexpectedError', 'no'));
+  assert.deepEqual(failureOfResponse(answer), failure('1', 'ServiceNotReady', 'no'));
 });
 
 test('an answer of the REST API is judged by its code, whatever its data holds', () => {
   assert.equal(failureOfResponse({ code: 0, cost: 6, data: [{ id: 1 }] }), undefined);
   assert.equal(failureOfResponse({ code: 200, data: [{ id: 1 }] }), undefined);
   const found = { code: 100, message: 'collection not found[collection=docs]', data: {} };
-  assert.deepEqual(failureOfResponse(found), failure('100', '100', 'collection not found[collection=docs]'));
+  assert.deepEqual(
+    failureOfResponse(found),
+    failure('100', 'CollectionNotFound', 'collection not found[collection=docs]'),
+  );
 });
 
 test('an answer without a status, or no answer, is no failure', () => {
@@ -183,7 +206,7 @@ test('an error of the system is no gRPC failure, whatever its code', () => {
   assert.deepEqual(failureOfThrown(numeric, undefined), failure(undefined, 'Error', 'own'));
 });
 
-const rpcFailure = failure('100', 'CollectionNotExists', 'collection not found[collection=docs]');
+const rpcFailure = failure('100', 'CollectionNotFound', 'collection not found[collection=docs]');
 
 test('a TypeError on an empty answer gives way to the reason that the server sent', () => {
   const thrown = new TypeError("Cannot read properties of undefined (reading 'fields')");

@@ -1,5 +1,12 @@
 /** What spans and the metric mean, for docs/semantic-conventions.md. A test holds it against what the code does. */
+import {
+  ATTR_RPC_METHOD,
+  ATTR_RPC_STATUS_CODE,
+  ATTR_RPC_SYSTEM_NAME,
+  METRIC_DB_CLIENT_OPERATION_DURATION,
+} from '@opentelemetry/semantic-conventions';
 import { ATTR } from '../../src/milvus/attributes.ts';
+import { DURATION_BOUNDARIES, METRIC_RETURNED_ROWS, ROWS_BOUNDARIES } from '../../src/milvus/metrics.ts';
 
 export interface AttributeDocumentation {
   type: 'string' | 'string[]' | 'int' | 'double';
@@ -36,7 +43,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   namespace: {
     type: 'string',
     example: 'default',
-    when: "The database that the request names, else the client's, when known.",
+    when: "The database that the RPC goes to: the request's, else the client's when the RPC is sent.",
     level: 'always',
     atCreation: true,
   },
@@ -60,8 +67,8 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   },
   errorType: {
     type: 'string',
-    example: 'CollectionNotExists',
-    when: "Milvus' error_code by name, else the same as the code, or the class of what was thrown.",
+    example: 'CollectionNotFound',
+    when: "The name of Milvus' code, else the code; the name of the gRPC status; or the class of what was thrown.",
     level: 'on failure',
   },
   serverAddress: {
@@ -120,6 +127,12 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
     when: 'Rows that an insert or upsert sends.',
     level: 'per operation',
   },
+  clientRequestId: {
+    type: 'string',
+    example: '6f1c0a4e',
+    when: "The request's `client_request_id`, which finds the call in Milvus' access log.",
+    level: 'per operation',
+  },
   insertCount: {
     type: 'int',
     example: 1000,
@@ -154,44 +167,65 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
 
 /** What the span of an RPC says, by name. */
 export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocumentation>> = {
-  'rpc.system': {
+  [ATTR_RPC_SYSTEM_NAME]: {
     type: 'string',
     example: 'grpc',
-    when: 'The way of calling.',
+    when: 'The RPC system.',
     level: 'always',
     atCreation: true,
   },
-  'rpc.service': {
+  [ATTR_RPC_METHOD]: {
     type: 'string',
-    example: 'milvus.proto.milvus.MilvusService',
-    when: "Milvus' gRPC service.",
-    level: 'always',
-    atCreation: true,
-  },
-  'rpc.method': {
-    type: 'string',
-    example: 'Search',
-    when: 'The RPC.',
+    example: 'milvus.proto.milvus.MilvusService/Search',
+    when: 'The service and its RPC.',
     level: 'always',
     atCreation: true,
   },
   [ATTR.serverAddress]: ATTRIBUTE_DOCUMENTATION.serverAddress,
   [ATTR.serverPort]: ATTRIBUTE_DOCUMENTATION.serverPort,
-  'rpc.grpc.status_code': {
-    type: 'int',
-    example: 0,
-    when: 'Number of the gRPC status, when the call got as far as having one.',
+  [ATTR_RPC_STATUS_CODE]: {
+    type: 'string',
+    example: 'OK',
+    when: 'Name of the gRPC status, when the call got as far as having one.',
     level: 'always',
+  },
+  [ATTR.errorType]: {
+    type: 'string',
+    example: 'UNAVAILABLE',
+    when: 'The same, when it is not OK.',
+    level: 'on failure',
   },
 };
 
-/** The metric; its attributes are those that an operation's span has at creation, and on failure. */
-export const METRIC_DOCUMENTATION = {
-  name: 'db.client.operation.duration',
-  instrument: 'histogram',
-  unit: 's',
-  boundaries: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
-} as const;
+/** The metrics; their attributes are those that an operation's span has at creation, and on failure. */
+export const METRIC_DOCUMENTATION = [
+  {
+    name: METRIC_DB_CLIENT_OPERATION_DURATION,
+    instrument: 'histogram',
+    unit: 's',
+    boundaries: DURATION_BOUNDARIES,
+    when: 'Each operation: the duration of its span.',
+  },
+  {
+    name: METRIC_RETURNED_ROWS,
+    instrument: 'histogram',
+    unit: '{row}',
+    boundaries: ROWS_BOUNDARIES,
+    when: 'Each search, query and get that succeeds: its `db.response.returned_rows`.',
+  },
+];
+
+/** Attributes of the conventions, and of gRPC's spans, that are not set, with the reason. */
+export const ATTRIBUTES_NOT_SET: Readonly<Record<string, string>> = {
+  'db.query.summary': 'The name of the span says the same: operation and collection.',
+  'db.query.parameter.<key>': 'Values of filter templates are user data.',
+  'db.operation.batch.size':
+    'No call of the SDK is a batch of operations; the conventions exclude the rows of one insert. See `milvus.request.rows`.',
+  'db.stored_procedure.name': 'Milvus has none.',
+  'network.peer.address':
+    'The client talks to a proxy, not to the nodes that hold the data, and its address is `server.address`.',
+  'network.peer.port': 'As above.',
+};
 
 export const METRIC_ATTRIBUTES = (Object.keys(ATTRIBUTE_DOCUMENTATION) as (keyof typeof ATTR)[]).filter(
   (key) =>

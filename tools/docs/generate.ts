@@ -1,6 +1,6 @@
 /**
  * Generates env.example, the ConfigMap of the Kubernetes sample, the tables of variables in README.md and docs/settings.md, and those of attributes,
- * operations and the metric in docs/semantic-conventions.md, out of the tables in src/ that they describe.
+ * operations and metrics in docs/semantic-conventions.md, out of the tables in src/ that they describe.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import { ATTR } from '../../src/milvus/attributes.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
 import {
   ATTRIBUTE_DOCUMENTATION,
+  ATTRIBUTES_NOT_SET,
   type AttributeDocumentation,
   HTTP_METHODS,
   METRIC_ATTRIBUTES,
@@ -172,17 +173,26 @@ function attributes(): string {
 
 const rpcAttributes = (): string => attributesTable(Object.entries(RPC_ATTRIBUTE_DOCUMENTATION));
 
-function metric(): string {
-  const { name, instrument, unit, boundaries } = METRIC_DOCUMENTATION;
-  const cells = [
+function metrics(): string {
+  const lines = METRIC_DOCUMENTATION.map(({ name, instrument, unit, boundaries, when }) => [
     code(name),
     instrument,
     code(unit),
     boundaries.join(', '),
-    METRIC_ATTRIBUTES.map((key) => code(ATTR[key])).join(', '),
-  ];
-  return markdownTable(['Metric', 'Instrument', 'Unit', 'Boundaries of its buckets', 'Attributes'], [cells]);
+    when,
+  ]);
+  const table = markdownTable(
+    ['Metric', 'Instrument', 'Unit', 'Boundaries of its buckets', 'What it records'],
+    lines,
+  );
+  return `${table}\n\nAttributes: ${listed(METRIC_ATTRIBUTES.map((key) => ATTR[key]))}`;
 }
+
+const attributesNotSet = (): string =>
+  markdownTable(
+    ['Attribute', 'Why it is not set'],
+    Object.entries(ATTRIBUTES_NOT_SET).map(([name, reason]) => [code(name), reason]),
+  );
 
 const listed = (names: readonly string[]): string => `${names.map(code).join(', ')}.`;
 
@@ -200,7 +210,8 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = 
     operations,
     'rest-operations': () => listed(HTTP_METHODS),
     'rpc-attributes': rpcAttributes,
-    metric,
+    metrics,
+    'attributes-not-set': attributesNotSet,
   },
 };
 
