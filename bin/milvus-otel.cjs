@@ -1,10 +1,9 @@
 #!/usr/bin/env node
 'use strict';
 
-// Readable by any Node: on one that is too old, only this line is of use.
-var numbers = process.versions.node.split('.').map(Number);
-
-if (numbers[0] > 22 || (numbers[0] === 22 && numbers[1] >= 15)) {
+// Any Node can read this file, as the entry point src/register.cjs, which makes the same check.
+// biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
+if (typeof require('module').registerHooks === 'function') {
   require('../dist/doctor.cjs')
     .main(process.argv.slice(2))
     .then(
@@ -17,8 +16,10 @@ if (numbers[0] > 22 || (numbers[0] === 22 && numbers[1] >= 15)) {
     );
 } else {
   console.error(
-    'milvus-otel: needs Node 22.15 or newer, this is ' +
-      process.versions.node +
+    'milvus-otel: needs Node ' +
+      require('../package.json').engines.node +
+      ', this is ' +
+      (process.versions.bun ? 'Bun ' + process.versions.bun : process.versions.node) +
       '; apps run untraced on it, too.',
   );
   process.exitCode = 1;

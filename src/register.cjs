@@ -1,8 +1,8 @@
 'use strict';
 
-// What `--import`, `--require` and NODE_OPTIONS load. It must be readable by any Node, since on one that is too old
-// it is the only file that runs: it says so in one line, and the app runs as if it were not there.
-const [major, minor] = process.versions.node.split('.').map(Number);
+// What `--import`, `--require` and NODE_OPTIONS load. Any Node, Bun and Deno can read it: where the preload does not run,
+// it is the only file that is loaded, writes one line, and the app runs as if it were not there.
+const { bun, deno } = process.versions;
 // Workers cannot abort the process. (worker_threads would say it too, but takes milliseconds to load.)
 const inWorker = process.abort.disabled === true;
 
@@ -13,8 +13,12 @@ const TOOL_FILES =
 const TOOL_PACKAGES =
   /^(npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
 
-if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true' && !isTool(process.argv[1])) {
-  if (major > 22 || (major === 22 && minor >= 15)) {
+if (deno || bun) {
+  // They have a process.versions.node as well.
+  if (!isDisabled()) report(`runs on Node only, this is ${deno ? `Deno ${deno}` : `Bun ${bun}`}`);
+} else if (!isDisabled() && !isTool(process.argv[1])) {
+  // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
+  if (typeof require('module').registerHooks === 'function') {
     const loaded = globalThis[Symbol.for('milvus-otel.loaded')];
     if (loaded !== undefined) {
       if (!inWorker) loaded(__filename);
@@ -23,15 +27,25 @@ if (String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() !== 'true' && !is
       require('./preload.cjs').register();
     }
   } else if (!inWorker) {
-    try {
-      // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
-      require('fs').writeSync(
-        2,
-        `milvus-otel: needs Node 22.15 or newer, this is ${process.versions.node}; the app runs untraced.\n`,
-      );
-    } catch (_) {
-      // stderr is closed: there is nobody to tell.
-    }
+    report(`needs Node ${require('../package.json').engines.node}, this is ${process.versions.node}`);
+  }
+}
+
+function isDisabled() {
+  try {
+    return String(process.env.OTEL_SDK_DISABLED).trim().toLowerCase() === 'true';
+  } catch (_) {
+    // Deno without permission to read the environment.
+    return false;
+  }
+}
+
+function report(reason) {
+  try {
+    // biome-ignore lint/style/useNodejsImportProtocol: as above.
+    require('fs').writeSync(2, `milvus-otel: ${reason}; the app runs untraced.\n`);
+  } catch (_) {
+    // stderr is closed.
   }
 }
 

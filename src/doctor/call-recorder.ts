@@ -11,6 +11,9 @@ const file = process.env[FILE_VARIABLE];
 const LOADED = Symbol.for('milvus-otel.loaded');
 const SDK_FOLDER = /[\\/]@zilliz[\\/]milvus2-sdk-node[\\/]/;
 
+/** What the preload itself needs: src/register.cjs. */
+const hasHooks = typeof module.registerHooks === 'function';
+
 const isPreloaded = (): boolean => (globalThis as Record<symbol, unknown>)[LOADED] !== undefined;
 
 function tell(seen: Omit<Seen, 'pid'>): void {
@@ -22,8 +25,7 @@ function tell(seen: Omit<Seen, 'pid'>): void {
 }
 
 function watchLoading(): void {
-  // Absent before Node 22.15, where the preload does not run either.
-  if (typeof module.registerHooks !== 'function') return;
+  if (!hasHooks) return;
   let sdkTold = false;
   module.registerHooks({
     resolve(specifier, context, next) {
@@ -94,7 +96,7 @@ function watchRest(): void {
 
 if (file !== undefined) {
   try {
-    tell({ kind: 'start', node: process.versions.node, preloaded: isPreloaded() });
+    tell({ kind: 'start', node: process.versions.node, supported: hasHooks, preloaded: isPreloaded() });
     watchLoading();
     watchGrpc();
     watchRest();

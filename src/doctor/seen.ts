@@ -1,4 +1,5 @@
 /** What the witness writes down of a run, and what it comes to. Pure. */
+import { NODES } from '../version.ts';
 import type { Finding } from './finding.ts';
 import type { ExportedSpan } from './otlp-receiver.ts';
 
@@ -11,6 +12,8 @@ export interface Seen {
   /** Whether the preload was loaded by then. */
   preloaded: boolean;
   node?: string;
+  /** Whether the preload runs on that Node. */
+  supported?: boolean;
   method?: string;
   traceparent?: string | null;
 }
@@ -37,7 +40,7 @@ export function appFindings({ seen, spans, destination, settingsFailure }: RunFa
   const sdks = seen.filter(({ kind }) => kind === 'sdk');
   const early = sdks.find(({ preloaded }) => !preloaded);
   const everPreloaded = seen.some(({ preloaded }) => preloaded) || spans.length > 0;
-  const oldNode = starts.find(({ node }) => node !== undefined && isTooOld(node));
+  const oldNode = starts.find(({ supported }) => supported === false);
 
   if (starts.length === 0)
     findings.push({
@@ -51,7 +54,7 @@ export function appFindings({ seen, spans, destination, settingsFailure }: RunFa
       id: 'app.preload',
       status: 'failure',
       seen: `the app runs on Node ${oldNode.node}, which is too old`,
-      cure: 'Node 22.15 or newer',
+      cure: `Node ${NODES}`,
     });
   else if (early !== undefined)
     findings.push({
@@ -144,9 +147,4 @@ export function appFindings({ seen, spans, destination, settingsFailure }: RunFa
       cure: 'OTEL_LOG_LEVEL=debug node --import milvus-otel/register app.js 2>&1 | grep "Applying instrumentation patch"',
     };
   }
-}
-
-function isTooOld(node: string): boolean {
-  const [major = 0, minor = 0] = node.split('.').map(Number);
-  return major < 22 || (major === 22 && minor < 15);
 }

@@ -48,7 +48,10 @@ describe('the command', { concurrency: 2 }, () => {
       args: ['doctor'],
       nodePath: await nodeBinary('20'),
     });
-    assert.match(stderr, /^milvus-otel: needs Node 22\.15 or newer, this is 20\.\d+\.\d+; [^\n]*\n$/);
+    assert.match(
+      stderr,
+      /^milvus-otel: needs Node \^22\.15\.0 \|\| >=23\.5\.0, this is 20\.\d+\.\d+; [^\n]*\n$/,
+    );
     assert.deepEqual([stdout, code], ['', 1]);
   });
 

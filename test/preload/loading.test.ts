@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { outline, useRuns } from './runs.ts';
 
@@ -126,8 +129,11 @@ describe('switched off', { concurrency: 2 }, () => {
   });
 });
 
+const tooOld =
+  /^milvus-otel: needs Node \^22\.15\.0 \|\| >=23\.5\.0, this is \d+\.\d+\.\d+; the app runs untraced\.\n/;
+
 describe('on a Node that is too old', { concurrency: 2 }, () => {
-  for (const version of ['18', '20']) {
+  for (const version of ['18', '20', '22.14.0', '23.4.0']) {
     for (const file of ['exit-code.cjs', 'exit-code.mjs']) {
       for (const [way, options] of Object.entries(ways)) {
         test(`${version}, ${file} runs untraced by ${way}, after one line that names the version needed`, async () => {
@@ -137,10 +143,8 @@ describe('on a Node that is too old', { concurrency: 2 }, () => {
             ...options,
             nodePath,
           });
-          assert.match(
-            stderr,
-            /^milvus-otel: needs Node 22\.15 or newer, this is \d+\.\d+\.\d+; the app runs untraced\.\nerr\n$/,
-          );
+          assert.match(stderr, tooOld);
+          assert.equal(stderr.replace(tooOld, ''), 'err\n');
           assert.equal(stdout, 'out\n');
           assert.equal(code, 4);
         });
@@ -153,10 +157,41 @@ describe('on a Node that is too old', { concurrency: 2 }, () => {
       test(`the line is there once, whatever threads ${file} starts under ${preload}`, async () => {
         const nodePath = await nodeBinary('20');
         const { stdout, stderr, code } = await runs.run({ file: `test/fixtures/${file}`, preload, nodePath });
-        assert.match(stderr, /^milvus-otel: needs Node 22\.15 or newer, this is .*\n$/);
+        assert.match(stderr, tooOld);
+        assert.equal(stderr.replace(tooOld, ''), '');
         assert.ok(stdout.startsWith(printed), stdout);
         assert.equal(code, 0);
       });
     }
+  }
+});
+
+describe('on another runtime', { concurrency: 2 }, () => {
+  const fixture = path.join(import.meta.dirname, '../fixtures/other-runtime.mjs');
+  const bun = async () =>
+    path.join(await installed({ bun: '1' }, { scripts: true }), 'node_modules/.bin/bun');
+  const deno = async () =>
+    path.join(await installed({ deno: '2' }, { scripts: true }), 'node_modules/.bin/deno');
+  for (const [command, of, name] of [
+    ['bun --preload', async () => [await bun(), '--preload', door], 'Bun'],
+    ['deno run --preload', async () => [await deno(), 'run', '--allow-all', '--preload', door], 'Deno'],
+    [
+      'deno run without permissions',
+      async () => [await deno(), 'run', '--no-prompt', '--preload', door],
+      'Deno',
+    ],
+    ['deno run --require', async () => [await deno(), 'run', '--allow-all', '--require', door], 'Deno'],
+  ] as const) {
+    test(`${command} has the app run untraced, after one line`, async () => {
+      const [program = '', ...args] = await of();
+      const { stdout, stderr } = await promisify(execFile)(program, [...args, fixture]);
+      assert.match(
+        stderr,
+        new RegExp(
+          `^milvus-otel: runs on Node only, this is ${name} \\d+\\.\\d+\\.\\d+; the app runs untraced\\.\\n$`,
+        ),
+      );
+      assert.equal(stdout, `${name}\n`);
+    });
   }
 });

@@ -325,7 +325,7 @@ describe('what was seen of an app', () => {
 
   test('tells a Node that is too old', () => {
     assert.match(
-      statuses([{ ...start, node: '20.20.2' }]).join('\n'),
+      statuses([{ ...start, node: '20.20.2', supported: false }]).join('\n'),
       /runs on Node 20\.20\.2, which is too old/,
     );
   });
