@@ -3,7 +3,7 @@
  * tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
  */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { cp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -18,12 +18,18 @@ const requireHookFile = join(root, 'src/instrumentations/require-hook.ts');
 /** Shared with the app, or needed as files of their own. */
 const EXTERNAL = ['@opentelemetry/api', '@grpc/grpc-js'];
 
+/** Upstream's instrumentations with something changed for this preload. */
+const adapted = join(root, 'src/instrumentations/adapted');
+const ADAPTED = new Set(readdirSync(adapted));
+
 /** Parts that are loaded only when they are needed: file name → what it exports. */
 const PARTS: Record<string, string> = {
   ...Object.fromEntries(
     CATALOG.map(({ name, className }) => [
       `instrumentation-${name}`,
-      `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
+      ADAPTED.has(`${name}.ts`)
+        ? `export { Instrumentation } from '${join(adapted, `${name}.ts`)}';`
+        : `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
     ]),
   ),
   'bundled-milvus': `export { traceHttp2Calls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
