@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { logs, metrics } from '@opentelemetry/api';
 import { readSettings, type Settings } from './src/config/settings.ts';
-import { activateOnLoad } from './src/instrumentations/activation.ts';
+import { activateOnLoad, type Lambda } from './src/instrumentations/activation.ts';
 import { describeSelection, selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
@@ -68,7 +68,10 @@ export function register(): void {
     }
 
     const serviceName =
-      serviceNameOf(settings) ?? packageName(appFile(process.argv[1], process.env)) ?? 'milvus-client';
+      serviceNameOf(settings) ??
+      process.env.AWS_LAMBDA_FUNCTION_NAME ??
+      packageName(appFile(process.argv[1], process.env)) ??
+      'milvus-client';
     // What is wrong in a configuration file, only OpenTelemetry knows.
     showOpenTelemetryMessages(settings.logLevel ?? (settings.configFile ? 'warn' : undefined), write);
     const telemetry = settings.configFile
@@ -80,7 +83,7 @@ export function register(): void {
     const surroundings = {
       metricsOn: settings.configFile ? isReal(metrics.getMeterProvider()) : !isOff(settings.metricsExporter),
       logsOn: settings.configFile ? isReal(logs.getLoggerProvider()) : !isOff(settings.logsExporter),
-      inLambda: process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined,
+      lambda: lambdaOf(process.env, (limitMs) => telemetry.send(Math.min(limitMs, settings.flushTimeoutMs))),
       warnOfBundle: selection.milvus ? (line: string) => diagnostics.warn(line) : undefined,
     };
     const sdkLoaded = () =>
@@ -105,6 +108,11 @@ export function register(): void {
       `the app runs untraced, because the start failed: ${(error as Error)?.message ?? error}`,
     );
   }
+}
+
+function lambdaOf(env: NodeJS.ProcessEnv, flush: Lambda['flush']): Lambda | undefined {
+  const { AWS_LAMBDA_FUNCTION_NAME: name, AWS_LAMBDA_RUNTIME_API: runtimeApi, _HANDLER: handler } = env;
+  return name === undefined || handler === undefined ? undefined : { handler, runtimeApi, flush };
 }
 
 /** Whether a configuration file has made it: the API's own, which does nothing, cannot be shut down. */

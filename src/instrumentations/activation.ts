@@ -4,6 +4,7 @@
  */
 
 import diagnosticsChannel from 'node:diagnostics_channel';
+import type { RequestOptions } from 'node:http';
 import module, { createRequire, registerHooks, syncBuiltinESMExports } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { diag } from '@opentelemetry/api';
@@ -31,9 +32,19 @@ const WINSTON_TRANSPORT = '@opentelemetry/winston-transport';
 export interface Surroundings {
   metricsOn: boolean;
   logsOn: boolean;
-  inLambda: boolean;
+  lambda: Lambda | undefined;
   /** Set when Milvus operations are traced: what is told when Milvus is found inside a bundle. */
   warnOfBundle: ((line: string) => void) | undefined;
+}
+
+/** The function that a process of AWS Lambda runs. */
+export interface Lambda {
+  /** folder/module.name */
+  handler: string;
+  /** host:port of what hands out its invocations. */
+  runtimeApi: string | undefined;
+  /** Sends what has ended, for at most `limitMs`. Never rejects. */
+  flush(limitMs: number): Promise<void>;
 }
 
 /** Packages whose first resolution is told, with the URL that it came to. */
@@ -69,7 +80,10 @@ export function activateOnLoad(
         (!surroundings.logsOn || (entry.name === 'winston' && !isInstalled(WINSTON_TRANSPORT)));
       const { supportedVersions } = entry;
       const Fitting = supportedVersions === undefined ? Class : forVersions(Class, supportedVersions);
-      const instrumentation = new Fitting(quiet ? { disableLogSending: true } : undefined);
+      const instrumentation = new Fitting({
+        ...(quiet ? { disableLogSending: true } : {}),
+        ...(surroundings.lambda === undefined ? {} : lambdaConfig(entry.name, surroundings.lambda)),
+      });
       activated(instrumentation);
       done.set(entry.name, instrumentation);
       return instrumentation;
@@ -84,10 +98,15 @@ export function activateOnLoad(
     for (const name of entry.modules) waiting.set(name, [...(waiting.get(name) ?? []), entry]);
     if (entry.when === 'fetch') activateOnFirstFetch(entry, activate);
     if (entry.when === 'metrics' && surroundings.metricsOn) activate(entry);
-    if (entry.when === 'lambda' && surroundings.inLambda) activate(entry);
   }
+  const lambda = entries.find(({ when }) => when === 'lambda');
+  const handlerFile =
+    lambda === undefined || surroundings.lambda === undefined ? undefined : fileOf(activate(lambda));
 
-  const imports = esmImports([...waiting.keys()]);
+  const imports = esmImports([
+    ...waiting.keys(),
+    ...(handlerFile === undefined ? [] : [pathToFileURL(handlerFile).href]),
+  ]);
   const untold = new Map(Object.entries(watched));
   let { warnOfBundle } = surroundings;
   const lookForBundle = (name: string, parent: string | undefined) => {
@@ -101,7 +120,10 @@ export function activateOnLoad(
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = moduleName(specifier);
-      if (name === undefined) return nextResolve(specifier, context);
+      if (name === undefined)
+        return handlerFile !== undefined && [...context.conditions].includes('import')
+          ? imports.resolve(specifier, context, nextResolve)
+          : nextResolve(specifier, context);
       if (name === LOADED_BY_BUNDLES[0] || name === LOADED_BY_BUNDLES[1]) {
         try {
           lookForBundle(name, context.parentURL);
@@ -134,6 +156,24 @@ export function activateOnLoad(
     done.set(name, undefined);
     made?.disable();
   };
+}
+
+/** What instrumentations are told in a process of AWS Lambda. */
+function lambdaConfig(name: string, { handler, runtimeApi, flush }: Lambda): object {
+  if (name === 'aws-lambda') return { lambdaHandler: handler, flush };
+  if (name !== 'http' || runtimeApi === undefined) return {};
+  // The runtime client's own requests belong to no invocation.
+  const ignoreOutgoingRequestHook = ({ hostname, port }: RequestOptions) =>
+    `${hostname}:${port}` === runtimeApi;
+  return { ignoreOutgoingRequestHook };
+}
+
+/** Of an instrumentation that patches one file. */
+function fileOf(instrumentation: Instrumentation | undefined): string | undefined {
+  const definitions = (
+    instrumentation as { getModuleDefinitions?(): { name: string }[] } | undefined
+  )?.getModuleDefinitions?.();
+  return definitions?.[0]?.name;
 }
 
 function isInstalled(packageName: string): boolean {

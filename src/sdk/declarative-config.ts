@@ -26,10 +26,14 @@ export function startFromFile(configFile: string): Telemetry {
   const tracerProvider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate();
   const providers = [tracerProvider, metrics.getMeterProvider(), logs.getLoggerProvider()] as Flushable[];
   let flushed = false;
+  const send = async (limitMs: number) => {
+    await Promise.all(providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())));
+  };
   return {
     hasRest: () => !flushed,
+    send,
     async flush(limitMs) {
-      await Promise.all(providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())));
+      await send(limitMs);
       flushed = true;
     },
     close() {},

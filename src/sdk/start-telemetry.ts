@@ -32,7 +32,9 @@ import { resourceDetectors } from './resource.ts';
 export interface Telemetry {
   /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
   hasRest(): boolean;
-  /** One attempt to send what has ended, for at most `limitMs`. Never rejects. */
+  /** One attempt to send what has ended, for at most `limitMs`, while the app goes on. Never rejects. */
+  send(limitMs: number): Promise<void>;
+  /** The same at the end of the app. */
   flush(limitMs: number): Promise<void>;
   /** Sends what is left now, blocking for at most `timeoutMs`, and says what was lost. Nothing can be sent after it. */
   close(timeoutMs: number): void;
@@ -96,23 +98,28 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   sdk.start();
   const leanProvider = withLeanSpans(trace.getTracerProvider(), SCOPE);
 
+  const send = async (limitMs: number) => {
+    workers?.drain();
+    const others = [
+      ...(metricsOn ? [metrics.getMeterProvider()] : []),
+      ...(logsOn ? [logs.getLoggerProvider()] : []),
+    ];
+    await Promise.all(
+      [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
+        withinMs(limitMs * share, provider.forceFlush?.()),
+      ),
+    );
+  };
+
   return {
     hasRest() {
       workers?.drain();
       return [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn));
     },
+    send,
     async flush(limitMs) {
       ending = true;
-      workers?.drain();
-      const others = [
-        ...(metricsOn ? [metrics.getMeterProvider()] : []),
-        ...(logsOn ? [logs.getLoggerProvider()] : []),
-      ];
-      await Promise.all(
-        [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
-          withinMs(limitMs * share, provider.forceFlush?.()),
-        ),
-      );
+      await send(limitMs);
       flushed = true;
     },
     close(timeoutMs) {

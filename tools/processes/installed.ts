@@ -19,18 +19,22 @@ const installations = new Map<string, Promise<string>>();
  * Peer dependencies come only when they are named: some packages have hundreds.
  *
  * @param scripts also run the packages' own install scripts; false when not given.
+ * @param timeoutMs longest time for the installation, when it is more than the usual one: some compile.
  */
-export function installed(packages: Packages, { scripts = false } = {}): Promise<string> {
+export function installed(
+  packages: Packages,
+  { scripts = false, timeoutMs }: { scripts?: boolean; timeoutMs?: number } = {},
+): Promise<string> {
   const wanted = Object.entries(packages)
     .map(([name, version]) => `${name}@${version}`)
     .sort();
   const key = `${wanted.join(' ')}${scripts ? ' with scripts' : ''}`;
-  const known = installations.get(key) ?? install(key, wanted, scripts);
+  const known = installations.get(key) ?? install(key, wanted, scripts, timeoutMs);
   installations.set(key, known);
   return known;
 }
 
-async function install(key: string, wanted: string[], scripts: boolean): Promise<string> {
+async function install(key: string, wanted: string[], scripts: boolean, timeoutMs?: number): Promise<string> {
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   const finished = path.join(folder, hash);
   if (existsSync(finished)) return finished;
@@ -42,18 +46,21 @@ async function install(key: string, wanted: string[], scripts: boolean): Promise
   try {
     await writeFile(path.join(unfinished, 'package.json'), '{ "name": "app", "private": true }\n');
     // --prefix: an npm that runs this project's scripts tells its children to work in the project.
-    await npm([
-      'install',
-      '--prefix',
-      unfinished,
-      '--prefer-offline',
-      '--no-audit',
-      '--no-fund',
-      '--legacy-peer-deps',
-      '--save-exact',
-      `--ignore-scripts=${!scripts}`,
-      ...wanted,
-    ]);
+    await npm(
+      [
+        'install',
+        '--prefix',
+        unfinished,
+        '--prefer-offline',
+        '--no-audit',
+        '--no-fund',
+        '--legacy-peer-deps',
+        '--save-exact',
+        `--ignore-scripts=${!scripts}`,
+        ...wanted,
+      ],
+      { timeoutMs },
+    );
     await rename(unfinished, finished);
   } catch (error) {
     // Another test file was faster: its copy is as good.
