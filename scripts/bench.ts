@@ -34,6 +34,7 @@ import {
   terminalText,
 } from '../bench/table.ts';
 import { type Installed, installVariants } from '../bench/variants.ts';
+import { writeDocs } from '../tools/docs/generate.ts';
 import { writePlots } from '../tools/pictures/bench-plot.ts';
 
 const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
@@ -218,7 +219,8 @@ async function keep(results: Results): Promise<void> {
   await writeResults(keptFile, results);
   await writeFile(page, writtenInto(await readFile(page, 'utf8'), results));
   await writePlots(results);
-  say('bench/results.json, docs/benchmarks.md and the plots in docs/ have the new figures');
+  await writeDocs(root);
+  say('bench/results.json, README.md, docs/benchmarks.md and the plots in docs/ have the new figures');
 }
 
 function print(tables: Table[], about: string[]): void {

@@ -11,8 +11,8 @@ export interface MilvusInstrumentationConfig {
 }
 
 /**
- * OpenTelemetry instrumentation of `@zilliz/milvus2-sdk-node` 2.2.24 to 3.x, for apps that start an SDK of their
- * own. Make it before the SDK is loaded:
+ * OpenTelemetry instrumentation of `@zilliz/milvus2-sdk-node` 2.2.24 to 3.x, for apps that start an OpenTelemetry SDK
+ * themselves. Create it before the Milvus SDK is loaded:
  *
  *     const { NodeSDK } = require('@opentelemetry/sdk-node');
  *     const { MilvusInstrumentation } = require('milvus-otel/instrumentation');
@@ -24,7 +24,7 @@ export declare class MilvusInstrumentation {
   constructor(config?: MilvusInstrumentationConfig);
   /** Patches the SDK, where it is loaded and when it loads. */
   enable(): void;
-  /** Takes the patches back. Clients made before pass through untraced. */
+  /** Removes the patches. Clients that exist run untraced. */
   disable(): void;
   isEnabled(): boolean;
   setTracerProvider(provider: TracerProvider): void;

@@ -46,7 +46,6 @@ const scriptTests: Record<string, string> = {
   demo: 'test/demo/demo.test.ts',
   'demo:rag': 'test/samples/rag.test.ts',
   bench: 'test/unit/bench.test.ts',
-  test: 'test/unit/run.test.ts',
 };
 
 interface Kind {
@@ -79,7 +78,7 @@ const kinds: Kind[] = [
   },
   {
     name: 'installs the package',
-    fits: ({ text }) => text === 'npm install milvus-otel',
+    fits: ({ text }) => /^npm install (milvus-otel|\.\.\/milvus-otel\/milvus-otel-\*\.tgz)$/.test(text),
     // As it was run before all others, which need it.
     check: async () => {
       const { dependencies } = JSON.parse(await readFile(path.join(app, 'package.json'), 'utf8'));
@@ -92,7 +91,7 @@ const kinds: Kind[] = [
     check: async (command) => {
       // The app of the others is left as it is.
       const folder = path.join(scratch, 'npm');
-      await mkdir(folder);
+      await mkdir(folder, { recursive: true });
       const dependencies = { [command.text.split(' ')[2] ?? '']: '*' };
       await writeFile(path.join(folder, 'package.json'), JSON.stringify({ dependencies }));
       await runToEnd(command, folder);

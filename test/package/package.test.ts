@@ -72,8 +72,21 @@ async function filesOfDist(fits: RegExp): Promise<Map<string, string>> {
 describe('the tarball', () => {
   test('holds what users need and nothing else', () => {
     assert.deepEqual(
-      packed.filter((file) => !file.startsWith('dist/')),
-      ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin/milvus-otel.cjs', 'env.example', 'package.json'],
+      packed.filter((file) => !/^(dist|docs|samples|compose)\//.test(file)),
+      [
+        'CHANGELOG.md',
+        'CONTRIBUTING.md',
+        'LICENSE',
+        'README.md',
+        'SECURITY.md',
+        'bin/milvus-otel.cjs',
+        'env.example',
+        'package.json',
+      ],
+    );
+    assert.deepEqual(
+      packed.filter((file) => /node_modules|certificates\/|\.(key|crt|tgz)$/.test(file)),
+      [],
     );
     const inDist = packed.filter((file) => file.startsWith('dist/'));
     for (const file of inDist) assert.match(file, /^dist\/(LICENSES|[\w.-]+\.(cjs(\.map)?|d\.cts))$/);

@@ -41,6 +41,7 @@ async function copyOfDocs(): Promise<string> {
     'env.example',
     'samples/kubernetes/configmap.yaml',
     'README.md',
+    'docs/api.md',
     'docs/settings.md',
     'docs/semantic-conventions.md',
   ]) {

@@ -1,9 +1,12 @@
 /**
- * Generates env.example, the ConfigMap of the Kubernetes sample, the tables of variables in README.md and docs/settings.md, and those of attributes,
- * operations and metrics in docs/semantic-conventions.md, out of the tables in src/ that they describe.
+ * Generates env.example, the ConfigMap of the Kubernetes sample, and the parts of documents listed in PARTS, from the tables in src/
+ * and the last benchmark.
  */
+import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Results } from '../../bench/results.ts';
+import type { Spread } from '../../bench/statistics.ts';
 import { SETTINGS, shownFallback } from '../../src/config/settings.ts';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
@@ -32,6 +35,11 @@ interface Definition {
 
 const CONFIG_MAP = 'samples/kubernetes/configmap.yaml';
 
+const TYPES = path.join(import.meta.dirname, '..', '..', 'src', 'milvus', 'instrumentation.types.d.cts');
+
+/** What `npm run bench -- --write` keeps of its last whole run. */
+const RESULTS = path.join(import.meta.dirname, '..', '..', 'bench', 'results.json');
+
 const DOCUMENTED = Object.fromEntries(
   Object.entries(SETTINGS).map(([key, row]) => [key, { ...row, ...VARIABLE_DOCUMENTATION[key as Key] }]),
 ) as unknown as Record<Key, Definition>;
@@ -48,14 +56,18 @@ const MOST_NEEDED: Partial<Record<Key, string>> = {
   resourceAttributes: 'application=milvus-otel-test',
 };
 
-/** Rows of the README's table, beside all of the groups Service and Milvus. */
+/** Rows of the README's table, in its order. */
 const IN_README: readonly Key[] = [
-  'tracesExporter',
+  'serviceName',
+  'resourceAttributes',
   'endpoint',
   'protocol',
   'headers',
   'sampler',
   'samplerRatio',
+  'metricsExporter',
+  'captureFilter',
+  'sdkDisabled',
 ];
 
 /** For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. */
@@ -150,11 +162,20 @@ function allSettings(): string {
 }
 
 function readmeSettings(): string {
-  const chosen = rows.filter(
-    (row) =>
-      row.group === 'Service' || row.group === 'Milvus' || IN_README.some((key) => row === DOCUMENTED[key]),
-  );
-  return `${settingsTable(chosen)}\n\n${OWN_DEFAULT}`;
+  return `${settingsTable(IN_README.map((key) => DOCUMENTED[key]))}\n\n${OWN_DEFAULT}`;
+}
+
+/** The rows with a target of the last whole run, as medians; docs/benchmarks.md has the ranges. */
+function cost(): string {
+  const { rows: measured, conditions }: Results = JSON.parse(readFileSync(RESULTS, 'utf8'));
+  const lines = measured
+    .filter(({ target }) => target !== undefined)
+    .map(({ what, unit, ours, stock, ratio }) => {
+      const amount = ({ median }: Spread) => `${Number(median.toPrecision(2))} ${unit}`;
+      return [what, amount(ours), amount(stock), ratio?.median.toFixed(2) ?? ''];
+    });
+  const table = markdownTable(['', 'milvus-otel', 'auto-instrumentations-node', 'ratio'], lines);
+  return [table, '', ...conditions.slice(0, 2).map((line) => `- ${line}`)].join('\n');
 }
 
 function attributesTable(documentation: readonly (readonly [string, AttributeDocumentation])[]): string {
@@ -170,6 +191,9 @@ function attributes(): string {
   const keys = Object.keys(ATTR) as (keyof typeof ATTR)[];
   return attributesTable(keys.map((key) => [ATTR[key], ATTRIBUTE_DOCUMENTATION[key]]));
 }
+
+/** The published declarations of `milvus-otel/instrumentation`. */
+const types = (): string => ['```ts', readFileSync(TYPES, 'utf8').trimEnd(), '```'].join('\n');
 
 const rpcAttributes = (): string => attributesTable(Object.entries(RPC_ATTRIBUTE_DOCUMENTATION));
 
@@ -203,8 +227,9 @@ function operations(): string {
 
 /** File → its generated parts, by the name in their markers. */
 const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
-  'README.md': { settings: readmeSettings },
+  'README.md': { settings: readmeSettings, cost },
   'docs/settings.md': { settings: allSettings },
+  'docs/api.md': { types },
   'docs/semantic-conventions.md': {
     attributes,
     operations,
