@@ -12,18 +12,10 @@ import {
 import { type HeapSummary, summarize } from './heap-snapshot.ts';
 import { type Bench, start } from './rounds.ts';
 import type { Program } from './run-app.ts';
-import { markdown, type Table } from './table.ts';
 import type { Installed } from './variants.ts';
 
 interface ProfiledBench extends Bench {
   installed: Installed;
-}
-
-export interface Profiles {
-  /** All of it, for a terminal. */
-  text: string;
-  /** What docs/benchmarks.md has of it, by the part of the page: only what was wanted. */
-  parts: Map<'profile-startup' | 'profile-search', string>;
 }
 
 export const profileNames = ['startup', 'search', 'allocation', 'heap'] as const;
@@ -50,44 +42,26 @@ export async function profile(
   bench: ProfiledBench,
   plan: ProfilePlan,
   wanted: Set<ProfileName>,
-): Promise<Profiles> {
+): Promise<string> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const texts: string[] = [];
-  const parts: Profiles['parts'] = new Map();
   if (wanted.has('startup')) {
     const found = await attributed(bench, plan.startUpRuns, 'start-up', { what: 'start', divisor: 1 });
     texts.push(report('Start-up', 'ms', found));
-    parts.set('profile-startup', markdown(table(found, 'ms')));
   }
   const load = { calls: plan.searchCalls, divisor: plan.searchCalls };
   if (wanted.has('search')) {
     const inMs = await attributed(bench, plan.searchRuns, 'searches', { what: 'search', ...load });
     const found = inMs.map((one) => combined([one], 1 / 1000)) as Pair;
     texts.push(report('One search', 'µs', found));
-    parts.set('profile-search', markdown(table(found, 'µs')));
   }
   if (wanted.has('allocation')) {
     const found = await attributed(bench, plan.searchRuns, 'allocations', { what: 'allocation', ...load });
     texts.push(report('Allocated by one search', 'bytes', found));
   }
   if (wanted.has('heap')) texts.push(await heaps(bench));
-  return { text: texts.join('\n\n'), parts };
-}
-
-/** What is added by package, as far as it is worth a line. */
-function table([none, ours]: Pair, unit: Unit): Table {
-  const added = ours.total - none.total;
-  const rows = differences(ours.groups, none.groups, 12).filter(
-    (row) => row.ours - row.none >= Math.abs(added) / 100,
-  );
-  return {
-    title: '',
-    head: ['', 'added', 'with the preload', 'without'],
-    lines: [{ name: 'all', ours: ours.total, none: none.total }, ...rows].map((row) => ({
-      cells: [row.name, shown(row.ours - row.none, unit), shown(row.ours, unit), shown(row.none, unit)],
-    })),
-  };
+  return texts.join('\n\n');
 }
 
 type Pair = [none: Attribution, ours: Attribution];

@@ -29,7 +29,6 @@ import {
   cacheTable,
   instructionsTable,
   peerTable,
-  replacePart,
   type Table,
   terminalText,
 } from '../bench/table.ts';
@@ -39,30 +38,26 @@ import { writePlots } from '../tools/pictures/bench-plot.ts';
 
 const HELP = `usage: npm run bench -- [--quick] [--only <names>] [--write]
        npm run bench -- --peers [--quick] [--write]
-       npm run bench -- --profile [--quick] [--only <names>] [--write]
+       npm run bench -- --profile [--quick] [--only <names>]
        npm run bench -- --compile-cache [--quick]
        npm run bench -- --instructions [--quick]
 
-Measures what milvus-otel/register adds to an app, as a ratio to what the stock
-@opentelemetry/auto-instrumentations-node/register adds to it in the same run. Takes seven to ten minutes.
+Measures what milvus-otel/register adds to an app, and prints the ratio to what the stock
+@opentelemetry/auto-instrumentations-node/register adds in the same run.
 
-  --only <names>  some of ${measureNames.join(', ')}, separated by commas; without it,
-                  the floor is measured only with --write and --quick
-  --peers         instead, the same figures of the Node distributions of Elastic, Splunk, Datadog and AWS, which are
-                  installed into a scratch folder, and removed with it at the end
-  --profile       instead, where the time goes: what the preload adds, by package, file and function; --only takes
-                  some of ${profileNames.join(', ')}. The profiles are kept in
-                  .cache/bench/profiles
-  --compile-cache instead, what V8's compile cache would change at start-up
-  --instructions  instead, the processor's instructions for a search, which repeat where CPU time does not; needs valgrind,
-                  and takes about 5 minutes
-  --quick         a few rounds only: shows that the bench works, not how good the figures are
-  --write         keep the figures in bench/results.json, docs/benchmarks.md and the plots in docs/ (not with
-                  --quick or --only)
-  --help          this text
+  --only <names>   only these, separated by commas: ${measureNames.join(', ')}.
+                   Without it, the floor is measured only with --write and --quick.
+  --peers          the distributions of Elastic, Splunk, Datadog and AWS instead, installed into a scratch folder
+  --profile        time and memory by package, file and function instead; --only takes ${profileNames.join(', ')}.
+                   The profiles are kept in .cache/bench/profiles
+  --compile-cache  what V8's compile cache would change at start-up
+  --instructions   the processor's instructions for a search, under valgrind; takes about 5 minutes
+  --quick          a few rounds only: shows that the bench works, not how good the figures are
+  --write          writes bench/results.json, README.md, docs/benchmarks.md and the plots in docs/
+  --help           prints this text
 
-The figures of each run are in .cache/bench/results.json, too. A missed target is printed as such; the exit code is 0
-whenever everything could be measured.`;
+The figures of each run are also in .cache/bench/results.json. A missed target is printed. The exit code is 0 when everything was
+measured, 1 when something was not, 2 for wrong usage.`;
 
 const root = path.join(import.meta.dirname, '..');
 const page = path.join(root, 'docs', 'benchmarks.md');
@@ -106,10 +101,11 @@ async function main(args: string[]): Promise<number> {
     console.error(`bench: --${instead} takes no --only: leave it out`);
     return 2;
   }
-  if (values.write && (values.quick || values.only || values['compile-cache'] || values.instructions)) {
+  const printsOnly = values.profile || values['compile-cache'] || values.instructions;
+  if (values.write && (values.quick || values.only || printsOnly)) {
     console.error(
-      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only, --compile-cache ' +
-        'and --instructions',
+      'bench: --write keeps figures for the docs, so it needs a full run: leave out --quick, --only, --profile, ' +
+        '--compile-cache and --instructions',
     );
     return 2;
   }
@@ -140,7 +136,7 @@ async function main(args: string[]): Promise<number> {
     const milvus = await side('stub-milvus.ts');
     const bench: Bench = { plan, collector, milvus, signal: stopped.signal, progress };
     if (values.profile) {
-      await runProfile(bench, installed, values, wanted as Set<ProfileName>);
+      await runProfile(bench, installed, values.quick, wanted as Set<ProfileName>);
       return 0;
     }
     if (values['compile-cache']) {
@@ -198,27 +194,20 @@ const EMPTY: Results = { rows: [], growth: [], floors: [], conditions: [] };
 async function runProfile(
   bench: Bench,
   installed: Installed,
-  { quick, write }: { quick: boolean; write: boolean },
+  quick: boolean,
   wanted: Set<ProfileName>,
 ): Promise<void> {
-  const { text, parts } = await profile(
-    { ...bench, installed },
-    quick ? quickProfilePlan : fullProfilePlan,
-    wanted,
-  );
+  const text = await profile({ ...bench, installed }, quick ? quickProfilePlan : fullProfilePlan, wanted);
   endProgress();
   console.log(text);
-  if (!write) return;
-  let written = await readFile(page, 'utf8');
-  for (const [part, table] of parts) written = replacePart(written, part, table);
-  await writeFile(page, written);
-  say('docs/benchmarks.md says where the time goes');
 }
 
 async function keep(results: Results): Promise<void> {
   await writeResults(keptFile, results);
-  await writeFile(page, writtenInto(await readFile(page, 'utf8'), results));
-  await writePlots(results);
+  // As kept: with the digits that are in the file, so that documents made from it later are the same.
+  const kept = (await readResults()) ?? results;
+  await writeFile(page, writtenInto(await readFile(page, 'utf8'), kept));
+  await writePlots(kept);
   await writeDocs(root);
   say('bench/results.json, README.md, docs/benchmarks.md and the plots in docs/ have the new figures');
 }

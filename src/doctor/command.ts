@@ -179,7 +179,7 @@ async function doctor(options: Options): Promise<number> {
       command: command.words,
       appFolder: options.app,
       env: appEnv,
-      addPreload: ways.where === undefined && !ways.inSource && ways.problems.length === 0,
+      addPreload: ways.where === undefined && ways.inSource === undefined && ways.problems.length === 0,
       stdoutTaken: options.json,
       limitMs: options.forMs,
       destination: destinationOf(settings),

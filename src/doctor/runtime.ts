@@ -7,6 +7,7 @@ import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs'
 import { SDK, unknownSdk } from '../milvus/sdk-version.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import type { Finding, Status } from './finding.ts';
+import { isPreload, loadsPreload, resolved } from './loading-files.ts';
 import {
   type Command,
   inOrder,
@@ -77,8 +78,8 @@ interface Ways {
   /** Where ours was found: a text for a sentence. */
   where: string | undefined;
   problems: { where: string; value: string; problem: string }[];
-  /** The app's own source loads it, which is too late for what it imports first. */
-  inSource: boolean;
+  /** The app's own source loads it: before or after what else it imports. */
+  inSource: 'first' | 'later' | undefined;
 }
 
 /** Every way by which a preload gets into the app. */
@@ -92,9 +93,10 @@ export function waysIn({ appFolder, env, command }: RuntimeOrder, entry: string 
   look('NODE_OPTIONS', nodeOptions);
   const fromEnvironment = preloadsIn(splitNodeOptions(nodeOptions).words).preloads;
   const fromCommand = preloadsIn(command?.nodeWords ?? []).preloads;
-  let where = fromCommand.some(({ specifier }) => isOurs(specifier))
+  const loadsOurs = ({ specifier }: Preload) => isPreload(specifier, appFolder);
+  let where = fromCommand.some(loadsOurs)
     ? 'the command'
-    : fromEnvironment.some(({ specifier }) => isOurs(specifier))
+    : fromEnvironment.some(loadsOurs)
       ? 'NODE_OPTIONS'
       : undefined;
   if (command === undefined) {
@@ -102,21 +104,11 @@ export function waysIn({ appFolder, env, command }: RuntimeOrder, entry: string 
       const values = shellNodeOptions(script);
       for (const value of values.filter((text) => /milvus-otel|^(-r|--import|--require)$/.test(text)))
         look(`NODE_OPTIONS in the script "${name}" of package.json`, value);
-      if (script.includes('milvus-otel/register')) where ??= `the script "${name}" of package.json`;
+      if (/milvus-otel\/(dist\/)?register/.test(script)) where ??= `the script "${name}" of package.json`;
     }
   }
   const preloads = inOrder([...fromEnvironment, ...fromCommand]);
-  return { preloads, where, problems, inSource: entry !== undefined && loadsInSource(entry) };
-}
-
-/** A small file that names the preload in an import or require of its own. */
-function loadsInSource(entry: string): boolean {
-  try {
-    if (statSync(entry).size > 200_000) return false;
-    return /(?:import|require)\s*\(?\s*['"]milvus-otel\/register['"]/.test(readFileSync(entry, 'utf8'));
-  } catch {
-    return false;
-  }
+  return { preloads, where, problems, inSource: entry === undefined ? undefined : loadsPreload(entry) };
 }
 
 /** Preloads that trace too, or that load so much that ours may come too late behind them. */
@@ -145,7 +137,16 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
       },
     ];
   if (where === undefined) {
-    if (inSource)
+    if (inSource === 'first')
+      return [
+        {
+          id,
+          status: 'warning',
+          seen: "the app's own source loads milvus-otel/register first: the Milvus SDK is traced, some ES modules are not",
+          cure: LINE,
+        },
+      ];
+    if (inSource === 'later')
       return [
         {
           id,
@@ -166,7 +167,7 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
       },
     ];
   }
-  const ours = preloads.findIndex(({ specifier }) => isOurs(specifier));
+  const ours = preloads.findIndex(({ specifier }) => isPreload(specifier, order.appFolder));
   const before = preloads.slice(0, Math.max(ours, 0));
   const tracer = before.find(({ specifier }) => OTHER_TRACERS.test(specifier));
   if (tracer !== undefined)
@@ -199,9 +200,10 @@ function packageFindings(
 ): Finding[] {
   const id = 'runtime.package';
   // By its path it is loaded without being installed in the app.
-  const byPath = preloads.find(({ specifier }) => isOurs(specifier) && specifier !== 'milvus-otel/register');
-  if (byPath !== undefined)
-    return [{ id, status: 'ok', seen: `it is loaded by its path, ${oneLine(byPath.specifier)}` }];
+  const byPath = preloads.find(
+    ({ specifier }) => specifier !== 'milvus-otel/register' && isPreload(specifier, appFolder),
+  );
+  if (byPath !== undefined) return [packageByPath(byPath.specifier, appFolder)];
   let found: string;
   try {
     found = createRequire(join(appFolder, 'any.js')).resolve('milvus-otel/register');
@@ -232,6 +234,29 @@ function packageFindings(
       ...(same ? {} : { cure: `cd ${appFolder} && npx milvus-otel doctor${where ? '' : ' …'}` }),
     },
   ];
+}
+
+/** The package beside a wrapper, or the one that the path leads into. */
+function packageByPath(specifier: string, appFolder: string): Finding {
+  const id = 'runtime.package';
+  const file = resolved(join(appFolder, 'any.js'), specifier);
+  const register = isOurs(specifier) ? file : file && resolved(file, 'milvus-otel/register');
+  const version = register === undefined ? undefined : packageOf(register)?.version;
+  if (register !== undefined)
+    return {
+      id,
+      status: 'ok',
+      seen: `milvus-otel ${version ?? ''} is loaded by its path, ${oneLine(specifier)}`,
+    };
+  return {
+    id,
+    status: 'failure',
+    seen:
+      file === undefined
+        ? `${oneLine(specifier)} does not exist`
+        : `${oneLine(specifier)} loads milvus-otel/register, which cannot be resolved from there`,
+    cure: 'install milvus-otel where that path leads, or correct the path',
+  };
 }
 
 const shadowed = (id: 'runtime.package', folder: string, why: string): Finding => ({

@@ -1,8 +1,9 @@
 /** The first two hops on folders as apps have them: how the preload gets in, what is installed, what variables say. */
 import assert from 'node:assert/strict';
-import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { assertBroken, findingOf, runDoctor, useSurroundings } from './runs.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -102,6 +103,47 @@ describe('the runtime', { concurrency: 2 }, () => {
       'runtime.preload',
       /--import milvus-otel is not what the package exports/,
     );
+  });
+
+  const ways: Record<string, (folder: string) => string> = {
+    'as an image layer names it': (folder) =>
+      `--require ${folder}/layer/node_modules/milvus-otel/dist/register.cjs`,
+    'as the Operator and the Kubernetes sample name it': (folder) =>
+      `--require ${folder}/layer/autoinstrumentation.js`,
+    'as a URL': (folder) =>
+      `--import ${pathToFileURL(`${folder}/layer/node_modules/milvus-otel/dist/register.cjs`)}`,
+  };
+  for (const [what, nodeOptions] of Object.entries(ways)) {
+    test(`with the preload by its path, ${what}, is sound without a copy in the app`, async () => {
+      const wrapper = await readFile(join(root, 'samples/operator/autoinstrumentation.js'), 'utf8');
+      const cwd = await app({ 'layer/autoinstrumentation.js': wrapper }, ['@zilliz/milvus2-sdk-node']);
+      await mkdir(join(cwd, 'layer/node_modules'));
+      await symlink(root, join(cwd, 'layer/node_modules/milvus-otel'));
+      const { report } = await doctor(cwd, { env: { NODE_OPTIONS: nodeOptions(cwd) } });
+      assert.equal(report.hops[0]?.status, 'ok', JSON.stringify(report.hops[0], null, 1));
+      assert.match(findingOf(report, 'runtime.preload')?.seen ?? '', /NODE_OPTIONS loads it/);
+      assert.match(findingOf(report, 'runtime.package')?.seen ?? '', /milvus-otel \d.* by its path/);
+    });
+  }
+
+  test('with a path that leads nowhere is the broken hop', async () => {
+    const cwd = await app({ 'app.env': 'NODE_OPTIONS=--require /nowhere/milvus-otel/dist/register.cjs\n' });
+    assertBroken(
+      await doctor(cwd, { args: ['--env', 'app.env'] }),
+      'runtime.package',
+      /\/nowhere\/milvus-otel\/dist\/register\.cjs does not exist/,
+    );
+  });
+
+  test('with the preload as the first import of the source is warned of, not called broken', async () => {
+    const cwd = await app({
+      'package.json': JSON.stringify({ name: 'app', type: 'module', main: 'main.js' }),
+      'main.js': "import './tracing.js';\nimport '@zilliz/milvus2-sdk-node';\n",
+      'tracing.js': "// import 'something-else'\nimport 'milvus-otel/register';\n",
+    });
+    const found = findingOf((await doctor(cwd)).report, 'runtime.preload');
+    assert.equal(found?.status, 'warning');
+    assert.match(found.seen, /the app's own source loads milvus-otel\/register first/);
   });
 
   test('with another tracer before ours is warned of', async () => {

@@ -228,21 +228,26 @@ test('the tables go between their markers, as often as one likes', () => {
   assert.throws(() => replacePart('no markers', 'table', ''), /lacks its markers/);
 });
 
+test('docs/benchmarks.md shows the kept results, and is no longer than 1,500 words', async () => {
+  const page = await readFile(new URL('../../docs/benchmarks.md', import.meta.url), 'utf8');
+  const kept = JSON.parse(await readFile(new URL('../../bench/results.json', import.meta.url), 'utf8'));
+  assert.equal(writtenInto(page, kept), page, 'the tables are written by `npm run bench -- --write` only');
+  assert.ok(page.split(/\s+/).filter((word) => /\w/.test(word)).length <= 1_500);
+});
+
 test('docs/benchmarks.md has a place for everything that is written into it', async () => {
   const page = await readFile(new URL('../../docs/benchmarks.md', import.meta.url), 'utf8');
   assert.match(writtenInto(page, results), /@elastic\/opentelemetry-node 1\.18\.0/);
-  for (const part of ['profile-startup', 'profile-search'])
-    assert.match(replacePart(page, part, 'new text'), /\nnew text\n/);
 });
 
 test('the pictures say in words what they show, and have a bar for all that was measured', () => {
   const startUp = drawStartUp(results) as string;
   assert.match(
     startUp,
-    /<desc id="description">An app .*: an empty preload 2\.0 ms, milvus-otel 51 ms, stock auto-.* 500 ms, Elastic 1\.18\.0 700 ms\.<\/desc>/,
+    /<desc id="description">An app .*: an empty preload 2\.0 ms, milvus-otel 51 ms, stock auto-[^,]* 500 ms\.<\/desc>/,
   );
   assert.match(startUp, /Machine: two cores &#38; a &#60;half&#62;/);
-  assert.equal(startUp.match(/<rect class="(ours|stock|floor)"/g)?.length, 4);
+  assert.equal(startUp.match(/<rect class="(ours|stock|floor)"/g)?.length, 3);
   const perCall = drawCostPerCall(results) as string;
   assert.equal(perCall.match(/<circle class="ours"/g)?.length, 3);
   for (const picture of [startUp, perCall]) assert.doesNotMatch(picture, /NaN|undefined|Infinity/);

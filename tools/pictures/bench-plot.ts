@@ -6,7 +6,6 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Growth } from '../../bench/growth.ts';
 import type { Row } from '../../bench/measures.ts';
-import type { Peer } from '../../bench/peers.ts';
 import type { Results } from '../../bench/results.ts';
 import type { Spread } from '../../bench/statistics.ts';
 import { escaped, px } from './svg.ts';
@@ -72,7 +71,7 @@ interface Group {
   bars: Bar[];
 }
 
-/** How much later an app is ready; undefined when the results have nothing of it. */
+/** How much longer the start of an app takes; undefined when the results have nothing of it. */
 export function drawStartUp(results: Results): string | undefined {
   const groups: Group[] = [
     {
@@ -81,7 +80,6 @@ export function drawStartUp(results: Results): string | undefined {
       bars: [
         ...floorBars(results, 'start-up, wall'),
         ...preloadBars(results, 'start-up added, wall'),
-        ...peerBars(results, ({ startUpWallMs }) => startUpWallMs),
       ],
     },
     {
@@ -93,17 +91,13 @@ export function drawStartUp(results: Results): string | undefined {
   return drawGroups('What a preload adds to the start of an app', groups, results, []);
 }
 
-/** What a search costs the app's processor more; undefined when the results have nothing of it. */
+/** CPU time added per search; undefined when the results have none. */
 export function drawCostPerCall(results: Results): string | undefined {
   const groups: Group[] = [
     {
       title: 'One search, eight at a time',
       unit: 'µs',
-      bars: [
-        ...floorBars(results, 'a search, CPU').filter(({ label }) => !label.startsWith('ours')),
-        ...preloadBars(results, 'CPU added per search'),
-        ...peerBars(results, ({ searchCpuUs }) => searchCpuUs),
-      ],
+      bars: preloadBars(results, 'CPU added per search'),
     },
   ];
   return drawGroups('CPU time that a preload adds to a call', groups, results, results.growth);
@@ -126,18 +120,10 @@ function floorBars({ floors }: Results, to: string): Bar[] {
     .map(({ what, added }) => ({ label: what, kind: 'floor', value: added }));
 }
 
-/** Those that are in no other bar. */
-function peerBars({ peers }: Results, of: (peer: Peer) => Spread | undefined): Bar[] {
-  return (peers?.rows ?? []).slice(2).flatMap((peer) => {
-    const value = of(peer);
-    return value ? [{ label: `${peer.name} ${peer.version}`, kind: 'stock' as const, value }] : [];
-  });
-}
-
 function drawGroups(
   title: string,
   all: Group[],
-  { conditions, peers }: Results,
+  { conditions }: Results,
   growth: Growth[],
 ): string | undefined {
   const groups = all.filter(({ bars }) => bars.length > 0);
@@ -168,7 +154,7 @@ function drawGroups(
     `<text class="title" x="${margin}" y="38">${escaped(title)}</text>`,
     ...parts,
     `<text class="quiet" x="${margin}" y="${height - 18}">${escaped(conditions[0] ?? '')}</text>`,
-    `<text class="quiet end" x="${width - margin}" y="${height - 18}">bar: median, line: smallest to largest${peers ? '; peers in rounds of their own' : ''}</text>`,
+    `<text class="quiet end" x="${width - margin}" y="${height - 18}">bar: median, line: smallest to largest</text>`,
     '</svg>',
   ];
   return `${lines.join('\n')}\n`;
