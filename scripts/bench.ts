@@ -25,13 +25,7 @@ import {
 } from '../bench/results.ts';
 import { type Bench, fullPlan, quickPlan } from '../bench/rounds.ts';
 import { type SideProcess, startSideProcess } from '../bench/side-process.ts';
-import {
-  cacheTable,
-  instructionsTable,
-  peerTable,
-  type Table,
-  terminalText,
-} from '../bench/table.ts';
+import { cacheTable, instructionsTable, peerTable, type Table, terminalText } from '../bench/table.ts';
 import { type Installed, installVariants } from '../bench/variants.ts';
 import { writeDocs } from '../tools/docs/generate.ts';
 import { writePlots } from '../tools/pictures/bench-plot.ts';

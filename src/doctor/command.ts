@@ -23,23 +23,24 @@ declare const __dirname: string;
 
 const HELP = `npx milvus-otel doctor [options] [-- COMMAND …]
 
-Finds the hop that loses your traces: runtime, settings, collector, Milvus, join. It creates nothing in Milvus, prints no
-secret and ends within 15 s. Run it in the app's folder, with the app's variables.
+Finds out why traces are missing: checks runtime, settings, collector, Milvus and the joined trace, and prints what it saw and
+the fix. Run it in the app's folder, with the app's variables. It creates nothing in Milvus, prints no secrets, and exits within
+15 s, or after the COMMAND.
 
-  --milvus ADDRESS   host:19530 or a URL; MILVUS_ADDRESS, else localhost:19530, when not given
-  --jaeger URL       a query API to look the probe's trace up in: Jaeger's, http://host:16686, or Tempo's; port 16686 of the
-                     collector's host when not given
-  --app DIR          the app's folder; this one when not given
-  --env FILE         variables that are not set here, as NAME=value lines
-  --json             one line of JSON, described in docs/doctor.md
-  --for SECONDS      how long the command is watched before it is ended; 10 when not given
-  -- COMMAND …       runs it under the preload and tells which Milvus calls were traced, which not and why; its output,
-                     signals and exit code pass through, its spans stay here
+  --milvus ADDRESS   host:19530 or a URL; default MILVUS_ADDRESS, else localhost:19530
+  --jaeger URL       query API to look up the probe's trace: Jaeger's, http://host:16686, or Tempo's;
+                     default port 16686 of the collector's host
+  --app DIR          the app's folder; default the working directory
+  --env FILE         variables as NAME=value lines, for those not set here
+  --json             prints one line of JSON, described in docs/doctor.md
+  --for SECONDS      how long the COMMAND may run before the doctor stops it; default 10
+  -- COMMAND …       runs COMMAND under the preload and reports which Milvus calls were traced, which not, and why;
+                     output, signals and exit code pass through, spans stay in the doctor
 
-Variables: MILVUS_TOKEN, or MILVUS_USERNAME and MILVUS_PASSWORD; OTEL_… as for the app; NO_COLOR.
+Variables: MILVUS_TOKEN, or MILVUS_USERNAME and MILVUS_PASSWORD; the app's OTEL_… variables; NO_COLOR.
 
-Exit codes: 0 the whole way is sound, 1 a hop is broken, 2 wrong usage, 3 nothing is broken but the join was not seen;
-with a COMMAND its own, when that is not 0.
+Exit codes: 0 all stages work, 1 a stage is broken, 2 wrong usage, 3 nothing is broken but the joined trace was not seen.
+With a COMMAND, its exit code when that is not 0.
 `;
 
 /** The whole run, and the part of it that is for waiting for the server's spans. */

@@ -23,7 +23,7 @@ export function reportText(report: Report, coloured: boolean): string {
       if (cure === undefined) continue;
       // A block keeps its own lines, so that it can be pasted.
       for (const [index, line] of cure.split('\n').entries())
-        lines.push(`           ${index === 0 ? 'cure: ' : '      '}${line}`);
+        lines.push(`           ${index === 0 ? 'fix: ' : '     '}${line}`);
     }
   }
   const colour = COLOURS[report.sound ? 'ok' : report.verdict.hop === null ? 'warning' : 'failure'];
@@ -31,10 +31,10 @@ export function reportText(report: Report, coloured: boolean): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** One line: the first broken hop and its cure. */
+/** One line: the first broken stage and its fix. */
 export function verdictLine({ hop, id, text, cure }: Verdict, sound: boolean): string {
   const head = sound ? 'sound' : hop === null ? 'not proven' : `broken at ${hop} (${id})`;
   const [first, ...rest] = cure?.split('\n') ?? [];
-  const remedy = first === undefined ? '' : ` Cure: ${first}${rest.length > 0 ? ' (the lines above)' : ''}`;
+  const remedy = first === undefined ? '' : ` Fix: ${first}${rest.length > 0 ? ' (the lines above)' : ''}`;
   return `milvus-otel doctor: ${head}: ${text}.${remedy}`;
 }

@@ -78,6 +78,88 @@ describe('kubernetes', () => {
   });
 });
 
+describe('the patch for an existing Deployment', () => {
+  const existing = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'docs-service' },
+    spec: {
+      selector: { matchLabels: { app: 'docs-service' } },
+      template: {
+        metadata: { labels: { app: 'docs-service' } },
+        spec: {
+          volumes: [{ name: 'data', emptyDir: {} }],
+          containers: [
+            {
+              name: 'docs-service',
+              image: 'shop/docs-service:1',
+              env: [{ name: 'PORT', value: '3000' }],
+              envFrom: [{ configMapRef: { name: 'app' } }],
+              volumeMounts: [{ name: 'data', mountPath: '/data' }],
+            },
+          ],
+        },
+      },
+    },
+  };
+  const patch = parse(readText('kubernetes', 'patch.yaml'));
+
+  /** Strategic merge as Kubernetes does it for these lists: by name, mounts by path; other lists are replaced. */
+  function merged(base: any, change: any, key?: string): any {
+    if (Array.isArray(change)) {
+      const by = {
+        containers: 'name',
+        initContainers: 'name',
+        env: 'name',
+        volumes: 'name',
+        volumeMounts: 'mountPath',
+      }[key ?? ''];
+      if (by === undefined) return change;
+      const others = (base ?? []).filter((one: any) => !change.some((two) => two[by] === one[by]));
+      const changed = change.map((one) =>
+        merged(
+          (base ?? []).find((two: any) => two[by] === one[by]),
+          one,
+        ),
+      );
+      return [...others, ...changed];
+    }
+    if (typeof change !== 'object' || change === null) return change;
+    const entries = Object.entries(change).map(([name, value]) => [name, merged(base?.[name], value, name)]);
+    return { ...base, ...Object.fromEntries(entries) };
+  }
+
+  test('adds the preload and keeps all that is there', async () => {
+    const result = merged(existing, patch);
+    await validate(result);
+    const { containers, initContainers, volumes } = result.spec.template.spec;
+    const [container] = containers;
+    assert.equal(containers.length, 1);
+    assert.equal(container.image, 'shop/docs-service:1');
+    assert.deepEqual(container.envFrom, [{ configMapRef: { name: 'app' } }]);
+    assert.deepEqual(
+      container.env.map(({ name }: { name: string }) => name),
+      ['PORT', 'NODE_OPTIONS', 'OTEL_SERVICE_NAME', 'OTEL_EXPORTER_OTLP_ENDPOINT'],
+    );
+    const mount = container.volumeMounts.find(({ name }: { name: string }) => name === 'milvus-otel');
+    assert.equal(
+      container.env[1].value,
+      `--require ${mount.mountPath}/autoinstrumentation.js`,
+      'NODE_OPTIONS names the mounted folder',
+    );
+    assert.equal(initContainers[0].volumeMounts[0].name, 'milvus-otel');
+    assert.deepEqual(
+      volumes.map(({ name }: { name: string }) => name),
+      ['data', 'milvus-otel'],
+    );
+  });
+
+  test('is the init container of app.yaml', () => {
+    const [deployment] = parseAllDocuments(readText('kubernetes', 'app.yaml')).map((one) => one.toJS());
+    assert.deepEqual(patch.spec.template.spec.initContainers, deployment.spec.template.spec.initContainers);
+  });
+});
+
 describe('operator', () => {
   const text = (extra: object = {}) => ({ type: 'string', ...extra });
   const closed = (properties: object, required: string[] = []) => ({

@@ -364,7 +364,7 @@ describe('the verdict', () => {
     );
     assert.equal(
       verdictLine(report.verdict, report.sound),
-      'milvus-otel doctor: broken at collector (collector.tcp): it is down. Cure: start it (the lines above)',
+      'milvus-otel doctor: broken at collector (collector.tcp): it is down. Fix: start it (the lines above)',
     );
     assert.equal(
       reportText(report, false).trimEnd().split('\n').at(-1),

@@ -49,12 +49,8 @@ const rows: readonly Definition[] = Object.values(DOCUMENTED);
 /** Groups in the order in which the table first has them. */
 const groups: readonly Group[] = [...new Set(rows.map(({ group }) => group))];
 
-/** What most apps set, with values for the setup in compose/. */
-const MOST_NEEDED: Partial<Record<Key, string>> = {
-  serviceName: 'milvus-client',
-  endpoint: 'http://localhost:4317',
-  resourceAttributes: 'application=milvus-otel-test',
-};
+/** What most apps set: first in env.example. */
+const MOST_NEEDED: readonly Key[] = ['serviceName', 'endpoint', 'resourceAttributes'];
 
 /** Rows of the README's table, in its order. */
 const IN_README: readonly Key[] = [
@@ -70,31 +66,27 @@ const IN_README: readonly Key[] = [
   'sdkDisabled',
 ];
 
-/** For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. */
+/**
+ * For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. It sets nothing, so that a copy
+ * changes nothing.
+ */
 export function envExample(): string {
-  const needed = Object.entries(MOST_NEEDED).map(([key, value]) => {
-    const definition = DOCUMENTED[key as Key];
-    return `${comment(definition)}\n${definition.env}=${value}`;
-  });
-  const rest = groups.map((group) => {
-    const settings = rows
-      .filter(
-        (row) =>
-          row.group === group && !Object.keys(MOST_NEEDED).some((key) => row === DOCUMENTED[key as Key]),
-      )
-      .map((row) => `${comment(row)}\n#${row.env}=${assignable(row)}`);
-    return [`# --- ${group} ---`, ...settings].join('\n\n');
+  const first = MOST_NEEDED.map((key) => DOCUMENTED[key]);
+  const variable = (row: Definition) => `${comment(row)}\n#${row.env}=${assignable(row)}`;
+  const others = groups.map((group) => {
+    const inGroup = rows.filter((row) => row.group === group && !first.includes(row));
+    return [`# --- ${group} ---`, ...inGroup.map(variable)].join('\n\n');
   });
   return `${[
-    '# Every variable that milvus-otel understands. Those with a # before their name stand at their default.\n' +
+    '# Every variable of milvus-otel with its default. Remove the # to set one.\n' +
       '# For node --env-file=… and docker run --env-file …',
     '# --- What most apps set ---',
-    ...needed,
-    ...rest,
+    ...first.map(variable),
+    ...others,
   ].join('\n\n')}\n`;
 }
 
-/** Set in the ConfigMap of the Kubernetes sample; the other variables stand behind a # there. */
+/** Set in the ConfigMap of the Kubernetes sample; the other variables are commented out there. */
 const IN_CONFIG_MAP: Readonly<Record<string, string>> = {
   [SETTINGS.endpoint.env]: 'http://collector.observability.svc:4317',
 };
@@ -112,8 +104,8 @@ export function configMap(): string {
       return `${set === undefined ? '#' : ''}${name}: ${JSON.stringify(set ?? value)}`;
     })
     .map((line) => (line === '' ? '' : `  ${line}`));
-  return `# Every variable of env.example, from which \`npm run docs\` writes this. What stands behind a # is an example or the default.
-# What is different in every app (OTEL_SERVICE_NAME) is in app.yaml; tokens belong into a Secret.
+  return `# Every variable of env.example; \`npm run docs\` writes this file. Lines behind a # show defaults.
+# OTEL_SERVICE_NAME differs from app to app and is in app.yaml. Tokens belong in a Secret.
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -122,7 +114,7 @@ data:${data.join('\n').replace(/^\n*/, '\n').trimEnd()}
 `;
 }
 
-/** What a variable may be set to without changing anything: its default, or nothing, which means unset. */
+/** The default, or nothing, which means unset. */
 const assignable = (row: Definition): string => (row.fallback === undefined ? '' : shownFallback(row));
 
 function comment(row: Definition): string {

@@ -77,10 +77,7 @@ export function drawStartUp(results: Results): string | undefined {
     {
       title: 'An app that imports the Milvus SDK and ends',
       unit: 'ms',
-      bars: [
-        ...floorBars(results, 'start-up, wall'),
-        ...preloadBars(results, 'start-up added, wall'),
-      ],
+      bars: [...floorBars(results, 'start-up, wall'), ...preloadBars(results, 'start-up added, wall')],
     },
     {
       title: 'A web app: Express, pg and the Milvus SDK',
