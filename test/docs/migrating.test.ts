@@ -186,7 +186,7 @@ const checks: Record<string, () => Promise<void>> = {
         `no ${name}`,
       );
     assert.deepEqual(now.names, operations);
-    const [, list = ''] = /as `([a-z,-]+)`/.exec(rowNamed('Sockets and pools')) ?? [];
+    const [, list = ''] = /for instance `([a-z,-]+)`/.exec(rowNamed('Sockets and pools')) ?? [];
     // Under an operation they stay silent, so the Milvus instrumentation has to be off to see them all again.
     const old = await run('ours', {
       env: { ...oldBehaviour('Heartbeats'), OTEL_NODE_ENABLED_INSTRUMENTATIONS: list },
@@ -214,7 +214,7 @@ const checks: Record<string, () => Promise<void>> = {
     assert.equal(beats(await run('ours')), 0);
     assert.ok(beats(await run('ours', { env: oldBehaviour('Heartbeats') })) > 0);
   },
-  async Refusals() {
+  async 'Failures in answers'() {
     const refusing = await startScriptedMilvus();
     const options = { file: 'test/fixtures/refused.mjs', count: 3 };
     const env = { MILVUS_ADDRESS: refusing.addresses['bad status later'] };
@@ -228,7 +228,7 @@ const checks: Record<string, () => Promise<void>> = {
       assert.match(queryStatus(now)?.message ?? '', /^collection not found/);
       const refused = now.spans.find(({ name }) => name.startsWith('query '));
       assert.equal(refused?.attributes['db.response.status_code'], '100');
-      const old = await run('ours', { ...options, env: { ...env, ...oldBehaviour('Refusals') } });
+      const old = await run('ours', { ...options, env: { ...env, ...oldBehaviour('Failures in answers') } });
       assert.equal(queryStatus(old)?.code, 'UNSET');
     } finally {
       refusing.stop();
@@ -244,7 +244,7 @@ const checks: Record<string, () => Promise<void>> = {
     assert.equal(served(flagged), 'GET /hello/:name');
     assert.equal(flagged.spans.filter(({ kind }) => kind === 'SERVER').length, 1);
   },
-  async 'Sudden ends'() {
+  async 'Sudden exits'() {
     for (const [args, kill] of [
       [['exit'], undefined],
       [['throw'], undefined],
@@ -256,7 +256,7 @@ const checks: Record<string, () => Promise<void>> = {
       const now = await run('ours', { ...options, count: 2 });
       assert.deepEqual(now.names, ['connect default', 'search quick_setup']);
       assert.deepEqual([now.code, now.signal], [before.code, before.signal]);
-      const old = await run('ours', { ...options, count: 0, env: oldBehaviour('Sudden ends') });
+      const old = await run('ours', { ...options, count: 0, env: oldBehaviour('Sudden exits') });
       assert.deepEqual(old.spans, [], `${args} still sends`);
     }
   },
