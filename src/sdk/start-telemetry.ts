@@ -18,7 +18,9 @@ import {
 import { shownEndpoint, tracesProtocol, tracesTarget } from '../otlp/target.ts';
 import { sendNow } from '../shutdown/synchronous-flush.ts';
 import { withinMs } from '../shutdown/with-timeout.ts';
+import { Clock } from '../trace/clock.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
+import { ExactStarts } from '../trace/exact-starts.ts';
 import { withLeanSpans } from '../trace/lean-span.ts';
 import { RandomIds } from '../trace/random-ids.ts';
 import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
@@ -44,7 +46,8 @@ export interface Telemetry {
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
   const queues = new Map<ExporterName, SpanQueue<EncodedSpans> | SpanQueue<SpanList>>();
-  const processors: SpanProcessor[] = [];
+  const clock = new Clock();
+  const processors: SpanProcessor[] = [new ExactStarts(clock)];
   // OTLP over HTTP tries a collector that is away again and again; half of the time is left for the last attempt.
   const share = tracesProtocol(settings) === 'grpc' ? 1 : 0.5;
   let workers: WorkersSpans | undefined;
@@ -96,7 +99,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   );
   if (!logsOn) withoutLogs(sdk);
   sdk.start();
-  const leanProvider = withLeanSpans(trace.getTracerProvider(), SCOPE);
+  const leanProvider = withLeanSpans(trace.getTracerProvider(), SCOPE, clock);
 
   const send = async (limitMs: number) => {
     workers?.drain();

@@ -36,15 +36,15 @@ import {
 } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import {
-  type IdGenerator,
   type ReadableSpan,
-  type Sampler,
   SamplingDecision,
-  type SpanLimits,
   type SpanProcessor,
   type TimedEvent,
 } from '@opentelemetry/sdk-trace';
+import type { Clock } from './clock.ts';
+import { startBelow } from './exact-starts.ts';
 import { type IdPool, RandomIds, spanIdIn, traceIdIn, traceparentIn } from './random-ids.ts';
+import { isSdkTracer, type SdkTracer } from './sdk-internals.ts';
 
 /** What many spans have in common: those of one operation on one collection, or of them those that went alike until then. */
 export class SpanShape {
@@ -135,19 +135,6 @@ export interface ShapeTracer extends Tracer {
   startShape(shape: SpanShape, parent: Context): Span;
 }
 
-/** The parts of the SDK's tracer. Source: Tracer, @opentelemetry/sdk-trace 3.0. */
-interface SdkTracer extends Tracer {
-  readonly _sampler: Sampler;
-  readonly _idGenerator: IdGenerator;
-  readonly _spanLimits: Required<SpanLimits>;
-  readonly _spanProcessor: SpanProcessor & { readonly _spanProcessors?: readonly SpanProcessor[] };
-  readonly _resource: Resource;
-  readonly _tracerMetrics: {
-    startSpan(parent: SpanContext | undefined, decision: SamplingDecision): (() => void) | undefined;
-  };
-  readonly instrumentationScope: InstrumentationScope;
-}
-
 const NO_LINKS: Link[] = [];
 const NO_PAIRS: unknown[] = [];
 const UNLIMITED = { attributeCountLimit: Infinity, attributeValueLengthLimit: Infinity };
@@ -175,11 +162,13 @@ const NOTHING_RARE: Rare = {
 
 class LeanTracer implements ShapeTracer {
   readonly sdk: SdkTracer;
+  readonly clock: Clock;
   readonly processor: SpanProcessor;
   private readonly ids: RandomIds | undefined;
 
-  constructor(sdk: SdkTracer) {
+  constructor(sdk: SdkTracer, clock: Clock) {
     this.sdk = sdk;
+    this.clock = clock;
     const several = sdk._spanProcessor._spanProcessors;
     this.processor = (several?.length === 1 ? several[0] : undefined) ?? sdk._spanProcessor;
     this.ids = sdk._idGenerator instanceof RandomIds ? sdk._idGenerator : undefined;
@@ -212,7 +201,7 @@ class LeanTracer implements ShapeTracer {
       traceState: sampling.traceState ?? (isChild ? above.traceState : undefined),
     };
     if (decision === SamplingDecision.NOT_RECORD) return trace.wrapSpanContext(own);
-    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, pool, pair, recordEnd);
+    const span = new LeanSpan(this, shape, own, isChild ? above : undefined, pool, pair, recordEnd, parent);
     if (sampling.attributes !== undefined) span.setAttributes(sampling.attributes);
     this.processor.onStart(span as unknown as Parameters<SpanProcessor['onStart']>[0], parent);
     return span;
@@ -225,8 +214,8 @@ export class LeanSpan implements Span, ReadableSpan {
   readonly parentSpanContext: SpanContext | undefined;
   /** Key, value, key, value, …: what came after the shape, in the order in which it came. */
   added = NO_PAIRS;
-  /** Milliseconds since 1970, whole ones, as the SDK's spans start. */
-  readonly startMs = Date.now();
+  /** Since 1970. */
+  readonly startMs: number;
   durationMs = -1;
   ended = false;
   /** Has the span's id as bytes, at `pair`, and that of the trace if the span has no parent. Undefined: they are only text. */
@@ -236,7 +225,8 @@ export class LeanSpan implements Span, ReadableSpan {
   private readonly tracer: LeanTracer;
   private readonly own: SpanContext;
   private readonly recordEnd: (() => void) | undefined;
-  private readonly beganMs = performance.now();
+  /** The same by the monotonic clock. */
+  readonly beganMs: number;
 
   constructor(
     tracer: LeanTracer,
@@ -246,7 +236,12 @@ export class LeanSpan implements Span, ReadableSpan {
     pool: IdPool | undefined,
     pair: number,
     recordEnd: (() => void) | undefined,
+    parent: Context,
   ) {
+    const { clock } = tracer;
+    const wallMs = clock.wallMs();
+    this.beganMs = clock.monotonicMs();
+    this.startMs = startBelow(parent, clock.epochMs(wallMs, this.beganMs), this.beganMs);
     this.tracer = tracer;
     this.shape = shape;
     this.own = own;
@@ -456,7 +451,7 @@ export class LeanSpan implements Span, ReadableSpan {
 
   end(time?: TimeInput): void {
     if (this.refuses()) return;
-    this.durationMs = performance.now() - this.beganMs;
+    this.durationMs = this.tracer.clock.monotonicMs() - this.beganMs;
     if (time !== undefined) {
       const end = this.timeOf(time);
       // No span ends before it has begun.
@@ -473,7 +468,7 @@ export class LeanSpan implements Span, ReadableSpan {
   private timeOf(given: TimeInput | undefined): HrTime {
     if (given instanceof Date) return millisToHrTime(given.getTime());
     if (isTimeInputHrTime(given)) return given;
-    const nowMs = performance.now();
+    const nowMs = this.tracer.clock.monotonicMs();
     if (typeof given !== 'number') return addHrTimes(this.startTime, millisToHrTime(nowMs - this.beganMs));
     if (given > nowMs) return millisToHrTime(given);
     return hrTime(given + this.startMs - (this.beganMs + performance.timeOrigin));
@@ -503,26 +498,16 @@ const ROOM = 32;
  * `provider`, whose tracer called `name` makes lean spans; as it is when the SDK is another one than this was written for,
  * or when attributes are limited.
  */
-export function withLeanSpans(provider: TracerProvider, name: string): TracerProvider {
+export function withLeanSpans(provider: TracerProvider, name: string, clock: Clock): TracerProvider {
   return {
     getTracer(...given) {
-      const tracer = provider.getTracer(...given) as SdkTracer;
-      return given[0] === name && isKnown(tracer) ? new LeanTracer(tracer) : tracer;
+      const tracer = provider.getTracer(...given);
+      return given[0] === name && isSdkTracer(tracer) && isUnlimited(tracer)
+        ? new LeanTracer(tracer, clock)
+        : tracer;
     },
   };
 }
 
-function isKnown(tracer: Partial<SdkTracer>): boolean {
-  const limits = tracer._spanLimits;
-  return (
-    typeof tracer._sampler?.shouldSample === 'function' &&
-    typeof tracer._idGenerator?.generateSpanId === 'function' &&
-    typeof tracer._spanProcessor?.onEnd === 'function' &&
-    typeof tracer._tracerMetrics?.startSpan === 'function' &&
-    tracer._resource !== undefined &&
-    tracer.instrumentationScope !== undefined &&
-    limits !== undefined &&
-    limits.attributeValueLengthLimit === Infinity &&
-    limits.attributeCountLimit >= ROOM
-  );
-}
+const isUnlimited = ({ _spanLimits: limits }: SdkTracer): boolean =>
+  limits.attributeValueLengthLimit === Infinity && limits.attributeCountLimit >= ROOM;

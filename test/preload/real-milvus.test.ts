@@ -1,6 +1,7 @@
 /** Spans of calls to a real Milvus, beside the spans that it made for them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { useStack } from '../support/stack.ts';
 import { runApp } from '../support/traced-app.ts';
 
@@ -31,4 +32,41 @@ test('a call that a real Milvus refuses has the name of its code, and the databa
   // The client had already the other database when the RPC was sent, and the answer is of that one.
   assert.equal(found, false);
   assert.equal(attributesOf('showCollections')['db.namespace'], db_name);
+});
+
+const endMs = ({ startMs, durationMs }: ReceivedSpan) => startMs + durationMs;
+
+test('in 1,000 calls, no span of the server begins before the one of its client or ends after it', async () => {
+  const stack = await useStack();
+  const service = 'timed-calls';
+  const requests = 250;
+  await runApp({
+    program: 'timed-calls.mjs',
+    stack,
+    service,
+    env: { REQUESTS: `${requests}`, OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS: 'true' },
+  });
+  const isServed = ({ kind, service: by }: ReceivedSpan) => kind === 'SERVER' && by === 'standalone';
+  const spans = await stack.receiver.waitForSpans(
+    (received) => received.filter(isServed).length >= requests * 4,
+    60_000,
+    { service },
+  );
+  // GET └─ GET └─ getVersion └─ MilvusService/GetVersion └─ standalone: MilvusService/GetVersion
+  const byId = new Map(spans.map((span) => [span.spanId, span]));
+  let compared = 0;
+  for (const span of spans) {
+    const parent = byId.get(span.parentSpanId ?? '');
+    // A request's client may have its answer before the server's span ends.
+    if (parent?.service !== service || !(isServed(span) || span.kind === 'CLIENT')) continue;
+    // Between processes, 50 µs for what both clocks are off; within one, what a time loses as a number.
+    const slackMs = isServed(span) ? 0.05 : 0.001;
+    const early = parent.startMs - span.startMs;
+    const late = endMs(span) - endMs(parent);
+    assert.ok(early <= slackMs, `${span.name} begins ${early} ms before ${parent.name}`);
+    assert.ok(late <= slackMs, `${span.name} ends ${late} ms after ${parent.name}`);
+    compared++;
+  }
+  // Three for each call: the operation, the RPC, and what Milvus made for it.
+  assert.ok(compared >= requests * 4 * 3, `${compared} spans compared`);
 });

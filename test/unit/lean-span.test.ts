@@ -31,7 +31,9 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
+import { Clock } from '../../src/trace/clock.ts';
 import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
+import { ExactStarts } from '../../src/trace/exact-starts.ts';
 import {
   type KeptShapes,
   LeanSpan,
@@ -77,6 +79,7 @@ function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, 
       generateTraceId: () => `${(made++ % 2) + 1}`.padStart(32, '0'),
     },
     spanProcessors: [
+      new ExactStarts(clock),
       {
         ...IDLE,
         onStart: (_span, context) => started.push(context),
@@ -102,7 +105,7 @@ function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, 
 }
 
 function leanTracer(provider: TracerProvider): ShapeTracer {
-  const tracer = withLeanSpans(provider, SCOPE).getTracer(SCOPE, '1');
+  const tracer = withLeanSpans(provider, SCOPE, clock).getTracer(SCOPE, '1');
   assert.ok('startShape' in tracer, 'the SDK is one that lean spans are written for');
   return tracer as ShapeTracer;
 }
@@ -111,6 +114,11 @@ function leanTracer(provider: TracerProvider): ShapeTracer {
 let atMs = 0;
 mock.method(Date, 'now', () => START_MS + Math.floor(atMs));
 mock.method(performance, 'now', () => 5_000.25 + atMs);
+const clock = new Clock({
+  wallMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  originMs: START_MS - 5_000.25,
+});
 
 const fieldsOf = (span: ReadableSpan) => ({
   name: span.name,
@@ -510,11 +518,11 @@ describe('a shape', () => {
 
 test('other tracers of the provider, other SDKs and limited attributes keep their own spans', () => {
   const provider = new TracerProvider();
-  assert.ok(!('startShape' in withLeanSpans(provider, SCOPE).getTracer('other')));
+  assert.ok(!('startShape' in withLeanSpans(provider, SCOPE, clock).getTracer('other')));
   const limited = new TracerProvider({ spanLimits: { attributeValueLengthLimit: 10 } });
-  assert.ok(!('startShape' in withLeanSpans(limited, SCOPE).getTracer(SCOPE)));
+  assert.ok(!('startShape' in withLeanSpans(limited, SCOPE, clock).getTracer(SCOPE)));
   const foreign = { getTracer: () => trace.getTracer('the API’s own') };
-  assert.ok(!('startShape' in withLeanSpans(foreign, SCOPE).getTracer(SCOPE)));
+  assert.ok(!('startShape' in withLeanSpans(foreign, SCOPE, clock).getTracer(SCOPE)));
 });
 
 test('a tracer of lean spans makes ordinary ones too, as for an RPC', () => {
