@@ -15,16 +15,16 @@ import type { ReceivedSpan } from '../tools/servers/receiver.ts';
 
 const usage = `npm run demo:rag [-- options]
 
-Runs samples/rag, a RAG service on Express, under milvus-otel/register against a real Milvus: asks it some questions,
-adds a document and asks for that, prints the trace of a question, and a table of where the time went. Exit code 0 only
-if every call to Milvus is joined by the server's own spans.
+Runs samples/rag, a RAG service on Express, under milvus-otel/register on a real Milvus. Asks some questions, adds a
+document and asks for it, prints the trace of a question and a table of where the time went. The exit code is 0 when every
+call to Milvus is joined with the server's spans.
 
-  --keep     leave Milvus, the viewer and the service running and print their addresses; Ctrl-C ends them
-  --help     this text
+  --keep     keep Milvus, the viewer and the service running and print their addresses; Ctrl-C stops them
+  --help     print this text
 
-  MILVUS_ADDRESS=host:port   use this Milvus. Its spans have to come to the demo's viewer, on port 4317 of this machine's
-                             loopback: the demo prints the trace block for its milvus.yaml. The collection rag_demo is
-                             created and dropped there; one that exists already is left alone, and the demo stops.
+  MILVUS_ADDRESS=host:port   use this Milvus. It must send its spans to port 4317 on this machine's loopback; the demo
+                             prints the trace block for milvus.yaml. The demo creates and drops the collection rag_demo.
+                             When it exists already, the demo stops and changes nothing.
   NO_COLOR=1                 no colours
 
 Without MILVUS_ADDRESS, Milvus 2.3.5 is installed into .cache/ once, which needs Python 3 with pip.`;

@@ -6,16 +6,16 @@ import type { Teardown } from '../tools/processes/teardown.ts';
 
 const usage = `npm run demo [-- options]
 
-Runs a plain Milvus app under milvus-otel/register against a real Milvus, and prints every trace of the app as a tree:
-its spans, and under them those of the Milvus server (standalone). Exit code 0 only if all of them are joined.
+Runs a plain Milvus app under milvus-otel/register on a real Milvus, and prints each trace of the app as a tree: its spans,
+and below them those of the Milvus server (standalone). The exit code is 0 when all of them are joined.
 
-  --keep     leave Milvus and the viewer running and print their addresses; Ctrl-C ends them
-  --docker   use compose/docker-compose.yml (Milvus and Jaeger) instead of starting both here
-  --help     this text
+  --keep     keep Milvus and the viewer running and print their addresses; Ctrl-C stops them
+  --docker   use compose/docker-compose.yml (Milvus and Jaeger) instead of starting Milvus without Docker
+  --help     print this text
 
-  MILVUS_ADDRESS=host:port   use this Milvus. Its spans have to come to the demo's viewer, on port 4317 of this machine's
-                             loopback: the demo prints the trace block for its milvus.yaml. The collection quick_setup is
-                             created and dropped there; one that exists already is left alone, and the demo stops.
+  MILVUS_ADDRESS=host:port   use this Milvus. It must send its spans to port 4317 on this machine's loopback; the demo
+                             prints the trace block for milvus.yaml. The demo creates and drops the collection quick_setup.
+                             When it exists already, the demo stops and changes nothing.
   NO_COLOR=1                 no colours
 
 Without --docker and MILVUS_ADDRESS, Milvus 2.3.5 is installed into .cache/ once, which needs Python 3 with pip.`;

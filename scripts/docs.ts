@@ -3,9 +3,9 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkDocs, writeDocs } from '../tools/docs/generate.ts';
 
-const help = `npm run docs              writes what is generated: env.example, samples/kubernetes/configmap.yaml, and the tables in
+const help = `npm run docs              writes generated files and parts: env.example, samples/kubernetes/configmap.yaml, tables in
                           README.md and docs/
-npm run docs -- --check   fails when something on disk differs, and says where`;
+npm run docs -- --check   fails when a file on disk differs, and prints the line`;
 
 /** Resolves to the exit code. */
 async function main(): Promise<number> {

@@ -7,9 +7,9 @@ import { npm } from '../tools/processes/npm.ts';
 import { obstacles, packedFiles, withRelease } from '../tools/release/release.ts';
 
 const help = `npm run release -- 1.2.3           sets the version in package.json, package-lock.json and CHANGELOG.md
-npm run release -- --check v1.2.3  checks that the tag, the version, the changelog and the packed files fit
+npm run release -- --check v1.2.3  checks that tag, version, changelog and packed files agree
 
-Nothing is committed or published; what to do next is printed.`;
+Commits and publishes nothing; prints the next steps.`;
 
 const root = path.join(import.meta.dirname, '..');
 const changelogFile = path.join(root, 'CHANGELOG.md');

@@ -24,18 +24,18 @@ import { type Receiver, startReceiver } from '../tools/servers/receiver.ts';
 
 const HELP = `usage: npm run reliability -- [--only endings|faults] [--soak [--seconds <n>]] [--write]
 
-Runs programs that make twenty searches and then end in every way, or with every fault of a collector: as they are, with
-milvus-otel/register, and with the stock @opentelemetry/auto-instrumentations-node/register. Prints what became of the
-spans and of the program's own end. Takes about ten minutes, and needs nothing but Node.
+Runs programs that make twenty searches, with every kind of exit and every fault of a collector: without a preload, with
+milvus-otel/register, and with the stock @opentelemetry/auto-instrumentations-node/register. Prints how many spans arrived and
+whether exit code, signal and output are the program's. Takes about ten minutes, and needs only Node.
 
   --only <name>   one of the two tables
   --soak          instead of them, a run of ten minutes at ${LONG.operationsPerSecond} operations a second; fails when
                   the heap, file descriptors or listeners grow, or a span is missing
   --seconds <n>   a shorter or longer soak
-  --write         put what was found into docs/reliability.md (whole runs only)
-  --help          this text
+  --write         writes the tables to docs/reliability.md (whole runs only)
+  --help          prints this text
 
-The exit code of the tables is 0 when they could be made, whatever is in them; the tests hold what must be.`;
+The exit code is 0 when the tables could be measured, whatever they show; tests check the required values.`;
 
 const root = path.join(import.meta.dirname, '..');
 const page = path.join(root, 'docs', 'reliability.md');
@@ -211,24 +211,24 @@ const markdownTable = (heads: string[], rows: string[][]) =>
     .join('\n');
 
 const ENDING_HEADS = [
-  'ending',
-  'its own end',
+  'exit',
+  'without a preload',
   'takes',
-  'ours: spans',
-  'own end kept',
+  'milvus-otel: spans',
+  'exit unchanged',
   'takes',
   'stock: spans',
-  'own end kept',
+  'exit unchanged',
   'takes',
 ];
 const FAULT_HEADS = [
   'collector',
   'protocol',
-  'ours: spans',
-  'end takes',
+  'milvus-otel: spans',
+  'exit takes',
   'lines on stderr',
   'stock: spans',
-  'end takes',
+  'exit takes',
   'lines on stderr',
 ];
 

@@ -12,9 +12,9 @@ import { messages, text } from '../src/otlp/protobuf.ts';
 import { ensureBuilt } from '../tools/build/build-package.ts';
 import { startMilvus } from '../tools/servers/milvus.ts';
 
-const help = `node scripts/span-sizes.ts                  spans per request and bytes per span, of the app and of Milvus
-node scripts/span-sizes.ts --requests 500   more requests; 200 by default
-node scripts/span-sizes.ts --json           for programs`;
+const help = `node scripts/span-sizes.ts                  measures spans per request and bytes per span, of the app and of Milvus
+node scripts/span-sizes.ts --requests 500   number of requests; default 200
+node scripts/span-sizes.ts --json           prints JSON`;
 
 const root = path.join(import.meta.dirname, '..');
 

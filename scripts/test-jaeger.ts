@@ -13,9 +13,9 @@ import {
   jaegerVersion,
 } from '../tools/servers/jaeger-build.ts';
 
-const help = `npm run test:jaeger                  every test against a real Jaeger and a real OpenTelemetry Collector: sample apps under
-                                     the preload, a real Milvus, and the joined traces asked from Jaeger's query API
-npm run test:jaeger -- --OPTION …    handed to node --test, for instance --test-name-pattern=search
+const help = `npm run test:jaeger                  every test on a real Jaeger and a real OpenTelemetry Collector: sample apps under the
+                                     preload, a real Milvus, joined traces from Jaeger's query API
+npm run test:jaeger -- --OPTION …    options for node --test, for instance --test-name-pattern=search
 
 Jaeger ${jaegerVersion}, Jaeger ${jaeger2Version}, a collector ${collectorVersion} and the loader of compose files are built from their
 Go modules on the first run, which needs Go ${goNeeded} or newer and takes about 12 minutes on two cores; the programs stay in

@@ -6,13 +6,13 @@ import { runTests } from '../tools/processes/test-runner.ts';
 import { milvusVersion } from '../tools/servers/milvus.ts';
 import { startTestStack, withoutTelemetrySettings } from '../tools/servers/test-stack.ts';
 
-const help = `npm test                        every test but those against a real Jaeger (npm run test:jaeger) and on
+const help = `npm test                        every test except those on a real Jaeger (npm run test:jaeger) and on
                                 real frameworks (npm run test:frameworks)
-npm test -- FILE or PATTERN …   the test files that are so called, match the glob, or have it in their path
-npm test -- --OPTION …          handed to node --test, for instance --test-name-pattern=search
+npm test -- FILE or PATTERN …   test files by path, by glob, or by a part of the path
+npm test -- --OPTION …          options for node --test, for instance --test-name-pattern=search
 
-A real Milvus ${milvusVersion} is installed on the first run, which needs Python 3 with pip, and started unless only files of
-test/unit are asked for.`;
+A real Milvus ${milvusVersion} is installed on the first run, which needs Python 3 with pip. It is started unless all files are
+in test/unit.`;
 
 const root = path.join(import.meta.dirname, '..');
 

@@ -29,7 +29,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   operation: {
     type: 'string',
     example: 'search',
-    when: "The SDK's method; `hybridSearch` is told from `search`.",
+    when: "The SDK's method; a hybrid search is `hybridSearch`.",
     level: 'always',
     atCreation: true,
   },
@@ -56,19 +56,19 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   returnedRows: {
     type: 'int',
     example: 10,
-    when: 'Hits of a search, of all its vectors together, or rows of a query or get.',
+    when: 'Hits of a search, for all its vectors together, or rows of a query or get.',
     level: 'per operation',
   },
   statusCode: {
     type: 'string',
     example: '100',
-    when: "Milvus' code, the name of the gRPC status, or the HTTP status, when one was given.",
+    when: "Milvus' code, the name of the gRPC status, or the HTTP status.",
     level: 'on failure',
   },
   errorType: {
     type: 'string',
     example: 'CollectionNotFound',
-    when: "The name of Milvus' code, else the code; the name of the gRPC status; or the class of what was thrown.",
+    when: "The name of Milvus' code, else the code; the name of the gRPC status; or the class of the thrown error.",
     level: 'on failure',
   },
   serverAddress: {
@@ -100,7 +100,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   annsField: {
     type: 'string',
     example: 'embedding',
-    when: 'Vector field of a search, when given; for a hybrid search those of its sub-searches, with commas.',
+    when: 'Vector field of a search, when given; for a hybrid search those of its sub-searches, separated by commas.',
     level: 'per operation',
   },
   searchNq: {
@@ -112,19 +112,19 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   searchLimit: {
     type: 'int',
     example: 10,
-    when: 'Hits that a search asks for by vector, when given.',
+    when: 'Limit of a search, for each vector, when given.',
     level: 'per operation',
   },
   queryLimit: {
     type: 'int',
     example: 100,
-    when: 'Rows that a query asks for, when given.',
+    when: 'Limit of a query, when given.',
     level: 'per operation',
   },
   requestRows: {
     type: 'int',
     example: 1000,
-    when: 'Rows that an insert or upsert sends.',
+    when: 'Rows in the request of an insert or upsert.',
     level: 'per operation',
   },
   clientRequestId: {
@@ -154,13 +154,13 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   cost: {
     type: 'double',
     example: 21,
-    when: "What the call cost, in the server's own unit, when it says so.",
+    when: "Cost of the call in the server's unit, when the server reports it.",
     level: 'per operation',
   },
   retries: {
     type: 'int',
     example: 2,
-    when: 'Attempts of its RPCs after the first, when there were any.',
+    when: 'Retries of its RPCs, when there were any.',
     level: 'per operation',
   },
 };
@@ -186,7 +186,7 @@ export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocum
   [ATTR_RPC_STATUS_CODE]: {
     type: 'string',
     example: 'OK',
-    when: 'Name of the gRPC status, when the call got as far as having one.',
+    when: 'Name of the gRPC status, when the call has one.',
     level: 'always',
   },
   [ATTR.errorType]: {

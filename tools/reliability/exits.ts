@@ -75,7 +75,7 @@ export const ENDINGS: readonly Ending[] = [
   ...signalled('SIGTERM'),
   own('SIGTERM, a handler that calls process.exit()', 'signal-exits', { signal: 'SIGTERM' }),
   own(
-    'SIGTERM, a handler that closes down in 1 s with more calls and lets the app run dry',
+    'SIGTERM, a handler that closes down in 1 s with more calls and lets the event loop drain',
     'signal-drains',
     {
       signal: 'SIGTERM',

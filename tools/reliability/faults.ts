@@ -106,7 +106,7 @@ const trusting = ({ files }: Keys) => ({ OTEL_EXPORTER_OTLP_CERTIFICATE: files.a
 
 export const FAULTS: readonly Fault[] = [
   {
-    what: 'nobody listens',
+    what: 'no listener on the port',
     spans: 'lost',
     reason: both(/ECONNREFUSED/),
     start: async () => ({ port: await freePort() }),
