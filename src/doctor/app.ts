@@ -156,13 +156,13 @@ function endFinding({ code, signal, failure, endedByUs, signalled, limitMs }: En
     return {
       id,
       status: 'ok',
-      seen: `it was ended after ${limitMs / 1_000} s (--for SECONDS watches longer)`,
+      seen: `the doctor stopped it after ${limitMs / 1_000} s (--for SECONDS sets the time)`,
     };
-  if (code === 0 || signalled) return { id, status: 'ok', seen: `it ended by ${signal ?? `code ${code}`}` };
+  if (code === 0 || signalled) return { id, status: 'ok', seen: `it exited by ${signal ?? `code ${code}`}` };
   return {
     id,
     status: 'warning',
-    seen: `it ended by ${signal ?? `code ${code}`}`,
-    cure: 'see what it wrote itself',
+    seen: `it exited by ${signal ?? `code ${code}`}`,
+    cure: 'see its output',
   };
 }

@@ -118,6 +118,6 @@ export function conclude(version: string, found: ReadonlyMap<Hop, Finding[]>): R
     const verdict = { hop: null, id: open?.id ?? null, text, cure: open?.cure ?? null };
     return { ...base, sound: false, exitCode: EXIT.unproven, verdict };
   }
-  const text = "the join was seen: the server's span hangs under the client's, in one trace";
+  const text = "the trace is joined: the server's span is a child of the client's";
   return { ...base, sound: true, exitCode: EXIT.sound, verdict: { hop: null, id: null, text, cure: null } };
 }

@@ -161,8 +161,8 @@ export function joinFindings(
     findings.push({
       id: 'join.parent',
       status: 'failure',
-      seen: `the server's span "${servers[0]?.name}" does not hang under the client's: its parent is ${servers[0]?.parentSpanId ?? 'none'}`,
-      cure: 'a proxy between the two that makes spans of its own, or rewrites traceparent: leave the header as it is',
+      seen: `the server's span "${servers[0]?.name}" is not a child of the client's: its parent is ${servers[0]?.parentSpanId ?? 'none'}`,
+      cure: 'a proxy between them creates spans or rewrites traceparent: pass the header unchanged',
     });
     return findings;
   }
@@ -207,14 +207,14 @@ const shownMs = (ms: number): string => ms.toFixed(1).replace(/^-?0\.0$/, '0');
 export function serverCure(collector: string, milvusAddress: string): string {
   if (/\.(zillizcloud|vectordb\.zillizcloud)\.com|\.cloud\.zilliz\.com/.test(milvusAddress))
     return 'a managed Milvus does not send its spans to you; the client spans are all there is';
-  return `this block in milvus.yaml (or user.yaml beside it), then restart Milvus, with the collector running first
+  return `this block in milvus.yaml (or user.yaml next to it), then restart Milvus, with the collector running first
 trace:
   exporter: otlp            # the default sends nothing
   sampleFraction: 0         # clients decide
   otlp:
     endpoint: ${collector}   # host:port without a scheme, as seen from Milvus
     method: grpc
-    secure: false           # the default is true: TLS, which a plain collector refuses
+    secure: false           # the default is true: TLS, which a plain collector rejects
 or by variables of the server:
 TRACE_EXPORTER=otlp TRACE_OTLP_ENDPOINT=${collector} TRACE_OTLP_SECURE=false TRACE_SAMPLEFRACTION=0`;
 }

@@ -98,7 +98,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
       {
         id: 'milvus.probe',
         status: 'failure',
-        seen: `the traced call to ${shown} did not end: ${oneLine(answer.failure)}`,
+        seen: `the traced call to ${shown} did not finish: ${oneLine(answer.failure)}`,
         cure: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
       },
     ];
@@ -112,7 +112,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
         {
           id: 'milvus.access',
           status: 'failure',
-          seen: `${shown} does not let the call in: ${reason}`,
+          seen: `${shown} rejects the call: ${reason}`,
           cure: 'MILVUS_TOKEN=USER:PASSWORD (or an API key), or MILVUS_USERNAME and MILVUS_PASSWORD, for this command',
         },
       ];
@@ -126,7 +126,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
     ];
   }
   const findings: Finding[] = [
-    { id: 'milvus.access', status: 'ok', seen: 'it lets the calls in' },
+    { id: 'milvus.access', status: 'ok', seen: 'it accepts the calls' },
     {
       id: 'milvus.probe',
       status: 'ok',
@@ -137,7 +137,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
     findings.push({
       id: 'milvus.probe',
       status: 'warning',
-      seen: `the preload said in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
+      seen: `the preload reported in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
       cure: 'the collector above, by which the probe sends too',
     });
   findings.push(versionFinding(answer.version));
@@ -152,8 +152,8 @@ function versionFinding(version: string | null): Finding {
     ? {
         id: 'milvus.version',
         status: 'warning',
-        seen: `Milvus ${version} is older than 2.3, and older ones are not known to send spans by OTLP`,
-        cure: 'Milvus 2.3 or newer; without it there may be the client spans alone',
+        seen: `Milvus ${version} is older than 2.3, and such versions are not known to export spans over OTLP`,
+        cure: 'Milvus 2.3 or newer; with an older one there are only client spans',
       }
     : {
         id: 'milvus.version',

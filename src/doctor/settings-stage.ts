@@ -143,12 +143,12 @@ function endpointTrouble(settings: Settings, env: Environment): Finding[] {
   const shown = shownEndpoint(settings);
   if (protocol === 'grpc' && port === '4318')
     warn(
-      `${variable}=${shown} is spoken to in gRPC, but 4318 is the usual port for HTTP`,
+      `${variable}=${shown} is used with gRPC, but 4318 is the usual port for HTTP`,
       `port 4317, or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`,
     );
   if (protocol !== 'grpc' && port === '4317')
     warn(
-      `${variable}=${shown} is spoken to in HTTP, but 4317 is the usual port for gRPC`,
+      `${variable}=${shown} is used with HTTP, but 4317 is the usual port for gRPC`,
       `port 4318, or OTEL_EXPORTER_OTLP_PROTOCOL=grpc`,
     );
   const path = /^[a-z]+:\/\/[^/]+(\/.+)$/i.exec(given)?.[1];

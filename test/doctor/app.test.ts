@@ -117,7 +117,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   for (const how of ['goes', 'stays']) {
     test(`that never ends, and ${how} at SIGTERM, is ended after the time it was given`, async () => {
       const run = await watch([node, fixture('serves.mjs'), how], {}, ['--for', '4']);
-      assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /it was ended after 4 s/);
+      assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /the doctor stopped it after 4 s/);
       // Not the app's code, since the end was not its own.
       assert.equal(run.code, run.report.exitCode);
       assert.notEqual(run.code, 143);

@@ -69,7 +69,7 @@ describe('a Milvus', { concurrency: 2 }, () => {
 
   test('with authentication, asked without', async () => {
     const run = await doctor(guarded.address);
-    assertBroken(run, 'milvus.access', /does not let the call in: missing authorization in header/);
+    assertBroken(run, 'milvus.access', /rejects the call: missing authorization in header/);
     assert.match(run.report.verdict.cure ?? '', /MILVUS_TOKEN=/);
   });
 
@@ -79,7 +79,7 @@ describe('a Milvus', { concurrency: 2 }, () => {
       { MILVUS_USERNAME: 'root', MILVUS_PASSWORD: password },
     ] as Record<string, string>[]) {
       const run = await doctor(guarded.address, env);
-      assertBroken(run, 'milvus.access', /does not let the call in: auth check failure/);
+      assertBroken(run, 'milvus.access', /rejects the call: auth check failure/);
       const written = `${run.stdout}${run.stderr}`;
       assert.ok(!written.includes(password), written);
       assert.ok(!written.includes(Buffer.from(`root:${password}`).toString('base64')), written);
