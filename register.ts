@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { logs, metrics } from '@opentelemetry/api';
 import { readSettings, type Settings } from './src/config/settings.ts';
 import { activateOnLoad, type Lambda } from './src/instrumentations/activation.ts';
+import { BundledApps } from './src/instrumentations/bundles.ts';
 import { describeSelection, selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
@@ -22,6 +23,7 @@ import {
   showOpenTelemetryMessages,
   stderrWithout,
 } from './src/sdk/diagnostics.ts';
+import { loadChunk } from './src/sdk/lazy-modules.ts';
 import { isOff } from './src/sdk/metrics-and-logs.ts';
 import {
   asOurs,
@@ -37,6 +39,8 @@ import { flushAtEnd } from './src/shutdown/exit-hooks.ts';
 import { VERSION } from './src/version.ts';
 
 declare const __dirname: string;
+
+type Bundled = typeof import('./src/instrumentations/bundled-milvus.ts');
 
 const LOADED = Symbol.for('milvus-otel.loaded');
 
@@ -84,7 +88,12 @@ export function register(): void {
       metricsOn: settings.configFile ? isReal(metrics.getMeterProvider()) : !isOff(settings.metricsExporter),
       logsOn: settings.configFile ? isReal(logs.getLoggerProvider()) : !isOff(settings.logsExporter),
       lambda: lambdaOf(process.env, (limitMs) => telemetry.send(Math.min(limitMs, settings.flushTimeoutMs))),
-      warnOfBundle: selection.milvus ? (line: string) => diagnostics.warn(line) : undefined,
+      bundledApps: selection.milvus
+        ? new BundledApps(
+            (line) => diagnostics.warn(line),
+            () => new (loadChunk<Bundled>('bundled-milvus').BundledCalls)(captureFilter),
+          )
+        : undefined,
     };
     const sdkLoaded = () =>
       watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));

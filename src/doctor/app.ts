@@ -4,8 +4,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { howToKeepOutside } from '../instrumentations/external-sdk.ts';
 import type { Finding } from './finding.ts';
 import { startOwnReceiver } from './otlp-receiver.ts';
+import { isNextApp } from './runtime.ts';
 import { appFindings, FILE_VARIABLE, type Seen } from './seen.ts';
 
 declare const __dirname: string;
@@ -91,7 +93,12 @@ export async function watchApp(order: AppOrder): Promise<AppEnd> {
     for (const name of FORWARDED) process.off(name, forward);
     const end = endFinding({ code, signal, failure, endedByUs, signalled, limitMs: order.limitMs });
     if (failure !== undefined) return { findings: [end], code, signal };
-    const facts = { seen: readSeen(file), spans: receiver.spans(), ...order };
+    const facts = {
+      seen: readSeen(file),
+      spans: receiver.spans(),
+      howToKeepOutside: howToKeepOutside(isNextApp(order.appFolder)),
+      ...order,
+    };
     const findings = [...appFindings(facts), end];
     return endedByUs ? { findings, code: null, signal: null } : { findings, code, signal };
   } finally {

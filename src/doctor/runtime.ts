@@ -1,12 +1,13 @@
 /** Hop 1: this Node, how the preload gets into the app, and what is installed there. */
-import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
+import { howToKeepOutside } from '../instrumentations/external-sdk.ts';
 import { SDK, unknownSdk } from '../milvus/sdk-version.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
-import type { Finding, Status } from './finding.ts';
+import type { Finding } from './finding.ts';
 import { isPreload, loadsPreload, resolved } from './loading-files.ts';
 import {
   type Command,
@@ -43,7 +44,7 @@ export function checkRuntime(order: RuntimeOrder): Finding[] {
     ...apiFindings(order),
     copiesFinding(order.appFolder),
     esmFinding(order.ownPreload),
-    ...bundleFindings(entry),
+    ...bundleFindings(order.appFolder, entry),
   ];
 }
 
@@ -382,24 +383,58 @@ function esmFinding(ownPreload: string): Finding {
 
 /** Names that the SDK's protocol files have, and nobody else. */
 const INLINED = /milvus\.proto\.milvus|MilvusServiceClient/;
+/** The SDK in a bundle is larger than this; source of an app that names its protocol is smaller. */
+const MIN_BUNDLE_BYTES = 100_000;
+/** Where frameworks put what they build for the server: Next, Nuxt and Nitro, SvelteKit. */
+const OUTPUTS = ['.next/server', '.output/server', 'build/server'];
+const MAX_FILES = 2_000;
 
-function bundleFindings(entry: string | undefined): Finding[] {
+function bundleFindings(appFolder: string, entry: string | undefined): Finding[] {
   const id = 'runtime.bundle';
-  if (entry === undefined) return [];
-  let text: string;
-  try {
-    text = readFileSync(entry, 'utf8');
-  } catch {
-    return [];
-  }
-  const status: Status = text.length > 100_000 && INLINED.test(text) ? 'warning' : 'ok';
-  if (status === 'ok') return [{ id, status, seen: `${entry} has not the SDK inside` }];
+  const isOfApp = entry !== undefined && !entry.includes(`${sep}node_modules${sep}`);
+  const bundle =
+    (isOfApp && hasSdkInside(entry) ? entry : undefined) ??
+    OUTPUTS.map((output) => join(appFolder, output))
+      .flatMap(filesIn)
+      .find(hasSdkInside);
+  if (bundle === undefined)
+    return isOfApp ? [{ id, status: 'ok', seen: `${entry} has not the SDK inside` }] : [];
   return [
     {
       id,
-      status,
-      seen: `${entry} is a bundle with the SDK inside: its calls are traced without collections and results`,
-      cure: `--external:${SDK} --external:@grpc/grpc-js for esbuild (externals in webpack), and both installed beside it`,
+      status: 'warning',
+      seen: `${bundle} is a bundle with the SDK inside: its spans are read off its gRPC calls, one for each`,
+      cure: howToKeepOutside(isNextApp(appFolder)),
     },
   ];
 }
+
+function hasSdkInside(file: string): boolean {
+  try {
+    return statSync(file).size > MIN_BUNDLE_BYTES && INLINED.test(readFileSync(file, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** JavaScript in and below a folder, but for installed packages: those are no bundle. */
+function filesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.[cm]?js$/.test(file) && !/(^|[\\/])node_modules[\\/]/.test(file))
+      .slice(0, MAX_FILES)
+      .map((file) => join(folder, file));
+  } catch {
+    return [];
+  }
+}
+
+/** Whether the app is one of Next.js. */
+export const isNextApp = (appFolder: string): boolean => {
+  try {
+    createRequire(join(appFolder, 'any.js')).resolve('next/package.json');
+    return true;
+  } catch {
+    return false;
+  }
+};

@@ -25,7 +25,12 @@ export interface RunFacts {
   destination: string;
   /** milvus is off by a list, nothing is sampled, and so on: what the settings' hop has found. */
   settingsFailure: string | undefined;
+  /** What keeps the SDK outside a bundle in this app. */
+  howToKeepOutside: string;
 }
+
+/** Calls that the SDK makes on its own account: of a bundled one, they have a span only under another. */
+const INTERNAL = ['Connect', 'DescribeCollection'];
 
 const counted = (names: readonly string[]): string => {
   const counts = new Map<string, number>();
@@ -33,11 +38,23 @@ const counted = (names: readonly string[]): string => {
   return [...counts].map(([name, count]) => (count === 1 ? name : `${name} ×${count}`)).join(', ');
 };
 
-export function appFindings({ seen, spans, destination, settingsFailure }: RunFacts): Finding[] {
+export function appFindings({
+  seen,
+  spans,
+  destination,
+  settingsFailure,
+  howToKeepOutside,
+}: RunFacts): Finding[] {
   const findings: Finding[] = [];
   const starts = seen.filter(({ kind }) => kind === 'start');
-  const calls = seen.filter(({ kind }) => kind === 'call');
   const sdks = seen.filter(({ kind }) => kind === 'sdk');
+  // REST needs no SDK.
+  const isBundled =
+    sdks.length === 0 &&
+    seen.some(({ kind, method = 'REST' }) => kind === 'call' && !method.startsWith('REST'));
+  const isUnspanned = ({ method = '', traceparent, preloaded }: Seen) =>
+    isBundled && preloaded && traceparent === null && INTERNAL.includes(method);
+  const calls = seen.filter((one) => one.kind === 'call' && !isUnspanned(one));
   const early = sdks.find(({ preloaded }) => !preloaded);
   const everPreloaded = seen.some(({ preloaded }) => preloaded) || spans.length > 0;
   const oldNode = starts.find(({ supported }) => supported === false);
@@ -100,6 +117,13 @@ export function appFindings({ seen, spans, destination, settingsFailure }: RunFa
         600,
       ),
     });
+  if (isBundled && everPreloaded)
+    findings.push({
+      id: 'app.bundle',
+      status: 'warning',
+      seen: 'the SDK was not loaded as a package: it is inside a bundle, and its spans are read off its gRPC calls, one for each',
+      cure: howToKeepOutside,
+    });
   if (untraced.length > 0) {
     const { why, cure } = whyUntraced();
     findings.push({
@@ -140,7 +164,7 @@ export function appFindings({ seen, spans, destination, settingsFailure }: RunFa
     if (sdks.length === 0)
       return {
         why: 'the SDK was loaded out of sight, as in a bundle',
-        cure: '--external:@zilliz/milvus2-sdk-node --external:@grpc/grpc-js for esbuild, and both installed beside it',
+        cure: howToKeepOutside,
       };
     return {
       why: 'the SDK did not pass the patched methods',

@@ -12,7 +12,7 @@ import type { Instrumentation, InstrumentationModuleDefinition } from '@opentele
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
 import { loadChunk } from '../sdk/lazy-modules.ts';
 import { asOurs } from '../sdk/other-sdk.ts';
-import { bundledLine, hasMilvusInside, LOADED_BY_BUNDLES } from './bundles.ts';
+import { type BundledApps, isLoadedByBundles } from './bundles.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { startImportHooks } from './import-hook.ts';
 import { moduleName } from './module-name.ts';
@@ -33,8 +33,8 @@ export interface Surroundings {
   metricsOn: boolean;
   logsOn: boolean;
   lambda: Lambda | undefined;
-  /** Set when Milvus operations are traced: what is told when Milvus is found inside a bundle. */
-  warnOfBundle: ((line: string) => void) | undefined;
+  /** Set when Milvus operations are traced: watches for an SDK inside the app's bundle. */
+  bundledApps: BundledApps | undefined;
 }
 
 /** The function that a process of AWS Lambda runs. */
@@ -108,15 +108,6 @@ export function activateOnLoad(
     ...(handlerFile === undefined ? [] : [pathToFileURL(handlerFile).href]),
   ]);
   const untold = new Map(Object.entries(watched));
-  let { warnOfBundle } = surroundings;
-  const lookForBundle = (name: string, parent: string | undefined) => {
-    if (warnOfBundle === undefined || !hasMilvusInside(parent)) return;
-    const warn = warnOfBundle;
-    warnOfBundle = undefined;
-    // With gRPC outside the bundle, its own instrumentation traces the calls.
-    if (name === 'http2') loadChunk<{ traceHttp2Calls(): void }>('bundled-milvus').traceHttp2Calls();
-    warn(bundledLine(parent as string));
-  };
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = moduleName(specifier);
@@ -124,13 +115,7 @@ export function activateOnLoad(
         return handlerFile !== undefined && [...context.conditions].includes('import')
           ? imports.resolve(specifier, context, nextResolve)
           : nextResolve(specifier, context);
-      if (name === LOADED_BY_BUNDLES[0] || name === LOADED_BY_BUNDLES[1]) {
-        try {
-          lookForBundle(name, context.parentURL);
-        } catch (error) {
-          diag.error('A bundle could not be traced', error);
-        }
-      }
+      if (isLoadedByBundles(name)) surroundings.bundledApps?.beforeLoading(name, context.parentURL);
       const tell = untold.get(name);
       if (tell !== undefined) {
         untold.delete(name);

@@ -38,15 +38,12 @@ import { OperationContext, operationIn, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import {
   type Failure,
-  failureOfGrpc,
   failureOfResponse,
   failureOfStatuses,
   failureOfThrown,
-  UNIMPLEMENTED,
+  UNIMPLEMENTED_FAILURE,
 } from './status.ts';
 import { type Carrier, writeHeaders, writeHeadersOf } from './trace-headers.ts';
-
-const UNIMPLEMENTED_FAILURE = failureOfGrpc(UNIMPLEMENTED, 'This Milvus server does not implement the call.');
 
 /** The operation whose code is running, if any. */
 export function activeOperation(): OperationSpan | undefined {
@@ -326,7 +323,7 @@ function shapeOf(
 }
 
 /** `{operation} {target}`, as the conventions have it. */
-function nameOf(
+export function nameOf(
   operation: string,
   collection: string | undefined,
   namespace: string | undefined,

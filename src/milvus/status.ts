@@ -168,3 +168,9 @@ export function failureOfGrpc(code: number, details: string): Failure {
   const name = grpcStatusName(code);
   return { statusCode: name, errorType: name, reason: details };
 }
+
+/** UNIMPLEMENTED hides behind an empty answer in the SDK, so its reason is ours. */
+export const UNIMPLEMENTED_FAILURE: Failure = failureOfGrpc(
+  UNIMPLEMENTED,
+  'This Milvus server does not implement the call.',
+);

@@ -1,5 +1,6 @@
-/** Apps in one file: with the SDK outside of it as any app, with the SDK inside as far as it can be seen. */
+/** Apps in bundles: with the SDK outside as any app, with the SDK inside by what goes over the wire. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -8,13 +9,16 @@ import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { outline, useRuns } from '../preload/runs.ts';
+import { useStack } from '../support/stack.ts';
 
 const runs = useRuns();
 
 const packages = {
   '@grpc/grpc-js': '1',
+  '@opentelemetry/api': '1',
   '@zilliz/milvus2-sdk-node': '3.0.6',
   esbuild: '0.28.2',
+  rolldown: '1.2.19',
   webpack: '5.112.2',
 };
 
@@ -33,16 +37,28 @@ before(async () => {
 after(() => rm(programs, { recursive: true, force: true }));
 
 interface Bundle {
-  bundler: 'esbuild' | 'webpack';
+  bundler: 'esbuild' | 'webpack' | 'rolldown';
   external: string[];
   format: 'cjs' | 'mjs';
   minify?: boolean;
+  /** The program; http when not given. */
+  program?: string;
 }
 
-/** Resolves to the path of the file with all of the service http.mjs but `external`. */
-async function bundle({ bundler, external, format, minify = false }: Bundle): Promise<string> {
-  const entry = path.join(programs, 'http.mjs');
-  const file = [bundler, external.length, minify ? 'min' : 'plain', format].join('.');
+/** What bundled CommonJS needs inside an ES module. */
+const REQUIRE =
+  "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+
+/** Resolves to the path of the file to start, with all of the program but `external`. */
+async function bundle({
+  bundler,
+  external,
+  format,
+  minify = false,
+  program = 'http',
+}: Bundle): Promise<string> {
+  const entry = path.join(programs, `${program}.mjs`);
+  const file = [program, bundler, external.length, minify ? 'min' : 'plain', format].join('.');
   if (bundler === 'esbuild') {
     await require('esbuild').build({
       entryPoints: [entry],
@@ -53,25 +69,42 @@ async function bundle({ bundler, external, format, minify = false }: Bundle): Pr
       minify,
       external,
       logLevel: 'error',
-      // What bundled CommonJS needs inside an ES module.
-      ...(format === 'mjs'
-        ? {
-            banner: {
-              js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-            },
-          }
-        : {}),
+      ...(format === 'mjs' ? { banner: { js: REQUIRE } } : {}),
+    });
+  } else if (bundler === 'rolldown') {
+    // As Vite builds a server: the SDK, gRPC and the app in files apart.
+    const { build } = (await import(require.resolve('rolldown'))) as typeof import('rolldown');
+    await build({
+      input: { [file]: entry },
+      platform: 'node',
+      external,
+      logLevel: 'warn',
+      output: {
+        dir: programs,
+        format: format === 'mjs' ? 'esm' : 'cjs',
+        minify,
+        entryFileNames: '[name]',
+        chunkFileNames: `[hash].${format}`,
+        codeSplitting: {
+          groups: [
+            { name: 'grpc', test: /grpc-js/ },
+            { name: 'sdk', test: /milvus2-sdk-node/ },
+          ],
+        },
+      },
     });
   } else {
     await new Promise<void>((resolve, reject) => {
       require('webpack')(
         {
           mode: minify ? 'production' : 'development',
-          devtool: false,
+          // Each module is an eval with the path of its source as its name.
+          devtool: minify ? false : 'eval-source-map',
           target: 'node22',
           entry,
           output: { path: programs, filename: file },
           externals: Object.fromEntries(external.map((name) => [name, `commonjs ${name}`])),
+          ignoreWarnings: [/require/],
         },
         (error: Error | null, stats: { hasErrors(): boolean; toString(): string }) =>
           error !== null || stats.hasErrors() ? reject(error ?? new Error(stats.toString())) : resolve(),
@@ -101,10 +134,37 @@ function callerOfSearch(spans: ReceivedSpan[]): ReceivedSpan | undefined {
   return spans.find((span) => span.traceId === traceId && span.spanId === spanId);
 }
 
-const line = (file: string): RegExp =>
-  new RegExp(
-    `^milvus-otel: Milvus is bundled into ${path.basename(file)}, so its calls are traced without collections and results\\. .*external.*\\n$`,
+/** Those of a run that has ended, which sent its search before. */
+async function spansOf(service: string): Promise<ReceivedSpan[]> {
+  const spans = await runs.receiver.waitForSpans(
+    (received) =>
+      ['GET', 'search docs'].every((name) =>
+        received.some((span) => span.service === service && span.name === name),
+      ),
+    5_000,
   );
+  return spans.filter((span) => span.service === service);
+}
+
+/** @param file whose name is in it, when it is the one that makes the connection. */
+const line = (file?: string): RegExp =>
+  new RegExp(
+    `^milvus-otel: Milvus is bundled into ${file === undefined ? '(\\S+|the app)' : path.basename(file)}, so its spans are read off its gRPC calls, .*` +
+      'To trace the SDK itself: keep .* external \\(esbuild --external:NAME, webpack externals, Vite ssr\\.external; .*\\n$',
+  );
+
+const SEARCH = {
+  'db.system.name': 'milvus',
+  'db.operation.name': 'search',
+  'db.collection.name': 'docs',
+  'db.namespace': 'default',
+  // Of the collection: the SDK takes ConsistencyLevelEnum.Strong, which is 0, for none.
+  'milvus.consistency_level': 'Bounded',
+  'milvus.anns_field': 'vector',
+  'milvus.search.nq': 1,
+  'milvus.search.limit': 1,
+  'db.response.returned_rows': 5,
+};
 
 describe('a bundle with the SDK outside', () => {
   for (const options of [
@@ -129,54 +189,47 @@ describe('a bundle with the SDK inside', () => {
     [undefined, { bundler: 'esbuild', format: 'cjs' }],
     [undefined, { bundler: 'esbuild', format: 'mjs', minify: true }],
     [undefined, { bundler: 'webpack', format: 'cjs' }],
+    [undefined, { bundler: 'rolldown', format: 'mjs' }],
+    [undefined, { bundler: 'rolldown', format: 'cjs', minify: true }],
     ['22.15.0', { bundler: 'esbuild', format: 'cjs' }],
-    ['22.15.0', { bundler: 'esbuild', format: 'mjs' }],
+    ['22.15.0', { bundler: 'rolldown', format: 'mjs' }],
     ['26', { bundler: 'esbuild', format: 'mjs' }],
   ] as const) {
-    test(`by ${Object.values(options).join(', ')} has a span for each call on Node ${version ?? process.versions.node}, and a line with the cure`, async () => {
+    test(`by ${Object.values(options).join(', ')} has the span of each operation on Node ${version ?? process.versions.node}, and a line with the fix`, async () => {
       const file = await bundle({ ...options, external: [] });
       const nodePath = version === undefined ? undefined : await nodeBinary(version);
       const { service, stderr } = await ask(file, nodePath);
-      assert.match(stderr, line(file));
-      // connect    describeCollection    GET └─ search
-      // A call that waits for the connection is made in the context of whoever opens it: the first ones may be anywhere.
-      const spans = await runs.spans(service, 4);
-      const at = runs.milvus.address;
-      assert.deepEqual(spans.map(({ name }) => name).sort(), [
-        'GET',
-        `connect ${at}`,
-        `describeCollection ${at}`,
-        `search ${at}`,
-      ]);
+      assert.match(stderr, line(options.bundler === 'esbuild' ? file : undefined));
+      // GET ├─ describeCollection docs (the SDK's own, unless it had to wait for the connection)
+      //     └─ search docs
+      const spans = await spansOf(service);
+      assert.deepEqual(
+        outline(spans).filter((name) => name !== '  describeCollection docs'),
+        ['GET', '  search docs'],
+      );
       const search = callerOfSearch(spans);
       const [host, port] = runs.milvus.address.split(':');
       assert.deepEqual(
-        [search?.kind, search?.scope, search?.status.code],
-        ['CLIENT', 'milvus-otel', 'UNSET'],
+        [search?.name, search?.kind, search?.scope, search?.status.code],
+        ['search docs', 'CLIENT', 'milvus-otel', 'UNSET'],
       );
       assert.deepEqual(search?.attributes, {
-        'db.system.name': 'milvus',
-        'db.operation.name': 'search',
+        ...SEARCH,
         'server.address': host,
         'server.port': Number(port),
-        'rpc.grpc.status_code': 0,
       });
     });
   }
 
-  test('and gRPC outside has the spans of its instrumentation for gRPC, and the line', async () => {
+  test('and gRPC outside has the same in the spans of the instrumentation for gRPC, and the line', async () => {
     const file = await bundle({ bundler: 'esbuild', format: 'cjs', external: [GRPC] });
     const { service, stderr } = await ask(file);
     assert.match(stderr, line(file));
-    const of = 'grpc.milvus.proto.milvus.MilvusService';
-    // GET └─ grpc.…/Search
-    const spans = await runs.receiver.waitForSpans(
-      (received) => received.some((span) => span.service === service && span.name === `${of}/Search`),
-      5_000,
-    );
+    const spans = await spansOf(service);
     const request = spans.find((span) => span.service === service && span.name === 'GET');
-    assert.equal(callerOfSearch(spans)?.parentSpanId, request?.spanId);
-    assert.equal(callerOfSearch(spans)?.name, `${of}/Search`);
+    const search = callerOfSearch(spans);
+    assert.deepEqual([search?.name, search?.parentSpanId], ['search docs', request?.spanId]);
+    for (const [name, value] of Object.entries(SEARCH)) assert.deepEqual(search?.attributes[name], value);
   });
 
   test('is left alone when Milvus is disabled', async () => {
@@ -198,4 +251,99 @@ test('an app that loads http2 itself is no bundle of Milvus', async () => {
   await writeFile(file, "import { constants } from 'node:http2';\nconsole.log(constants.HTTP_STATUS_OK);\n");
   const { stdout, stderr, code } = await runs.run({ file });
   assert.deepEqual([stdout, stderr, code], ['200\n', '', 0]);
+});
+
+describe('on a real Milvus', () => {
+  /** Its spans under the span `work`, as name and attributes, without what the SDK does on its own account. */
+  async function operations(file: string, env: Record<string, string> = {}) {
+    const { milvusAddress, receiver } = await useStack();
+    const collection = `bundled_${randomBytes(4).toString('hex')}`;
+    const { service, ...run } = runs.start({
+      file,
+      env: {
+        ...env,
+        COLLECTION: collection,
+        MILVUS_ADDRESS: milvusAddress,
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+      },
+      service: collection,
+    });
+    const { code, stderr } = await run.ended;
+    assert.equal(code, 0, stderr);
+    const isDone = (spans: ReceivedSpan[]) => {
+      const work = spans.find((span) => span.service === service && span.name === 'work');
+      const dropped = spans.find(
+        (span) => span.service === service && span.name.startsWith('dropCollection'),
+      );
+      return work !== undefined && spans.some(({ parentSpanId }) => parentSpanId === dropped?.spanId);
+    };
+    const spans = await receiver.waitForSpans(isDone, 15_000);
+    const own = spans.filter((span) => span.service === service).sort((a, b) => a.startMs - b.startMs);
+    const work = own.find(({ name }) => name === 'work');
+    const seen = own
+      .filter(({ parentSpanId, scope }) => parentSpanId === work?.spanId && scope === 'milvus-otel')
+      .map(({ name, attributes, status, spanId, traceId }) => ({
+        name: name.replace(collection, 'docs'),
+        attributes: JSON.parse(JSON.stringify(attributes).replaceAll(collection, 'docs')) as Record<
+          string,
+          unknown
+        >,
+        status,
+        // Of the server's side: that it hangs on this span.
+        joined: spans.some(
+          (span) => span.parentSpanId === spanId && span.traceId === traceId && span.service !== service,
+        ),
+      }));
+    return {
+      roots: own.filter(({ parentSpanId }) => parentSpanId === undefined).map(({ name }) => name),
+      seen,
+      stderr,
+    };
+  }
+
+  type Seen = Awaited<ReturnType<typeof operations>>['seen'];
+  /** What the SDK's method says and the wire does not, and the other way round. */
+  const comparable = (seen: Seen) =>
+    seen
+      .filter(({ name }) => !/^(describeCollection|getLoadState) docs$/.test(name))
+      .map(({ name, attributes, ...others }) => {
+        const { 'milvus.consistency_level': level, ...same } = attributes;
+        // A level is on the wire also where the app has given none.
+        const isGiven = !/^(count|hybridSearch) /.test(name);
+        return JSON.parse(
+          JSON.stringify({ name, attributes: isGiven ? { ...same, level } : same, ...others }).replaceAll(
+            'loadCollectionAsync',
+            'loadCollection',
+          ),
+        );
+      });
+
+  test('a bundle has the spans that the app has unbundled, each joined with the server’s', async () => {
+    const file = await bundle({
+      bundler: 'esbuild',
+      format: 'mjs',
+      minify: true,
+      external: [],
+      program: 'operations',
+    });
+    const unbundled = await operations(path.join(programs, 'operations.mjs'));
+    const bundled = await operations(file);
+    const traced = await operations(file, { SDK_TRACE: '1' });
+    assert.deepEqual(comparable(bundled.seen), comparable(unbundled.seen));
+    assert.deepEqual(comparable(traced.seen), comparable(unbundled.seen));
+    // Neither connecting nor the SDK's own looks at a collection.
+    assert.deepEqual(bundled.roots, ['work']);
+    assert.deepEqual(
+      bundled.seen.filter(({ joined }) => !joined).map(({ name }) => name),
+      ['hybridSearch docs'],
+    );
+    assert.ok(!JSON.stringify(bundled.seen).includes('secret'));
+  });
+
+  test('a filter is in the span of a bundle when it is asked for', async () => {
+    const file = await bundle({ bundler: 'esbuild', format: 'mjs', external: [], program: 'operations' });
+    const { seen } = await operations(file, { OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER: 'true' });
+    const search = seen.find(({ name }) => name === 'search docs');
+    assert.equal(search?.attributes['db.query.text'], 'group != "secret"');
+  });
 });

@@ -165,7 +165,15 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const found = findingOf(run.report, 'runtime.bundle');
     assert.equal(found?.status, 'warning', JSON.stringify(run.report, null, 1));
     assert.match(found.seen, /bundle\.cjs is a bundle with the SDK inside/);
+    assert.match(
+      findingOf(run.report, 'app.bundle')?.cure ?? '',
+      /^keep .* external \(esbuild --external:NAME/,
+    );
     // Its calls have spans nevertheless.
+    assert.match(
+      findingOf(run.report, 'app.traced')?.seen ?? '',
+      /^1 of 1 Milvus calls have a span: ShowCollections/,
+    );
     assert.equal(findingOf(run.report, 'app.untraced'), undefined);
   });
 

@@ -229,6 +229,21 @@ describe('the runtime', { concurrency: 2 }, () => {
     const found = findingOf(report, 'runtime.bundle');
     assert.equal(found?.status, 'warning', JSON.stringify(report, null, 1));
     assert.match(found.seen, /bundle\.js is a bundle with the SDK inside/);
+    assert.match(found.cure ?? '', /esbuild --external:NAME/);
+  });
+
+  test('of Next.js is looked through in what Next has built, and the fix is Next’s own', async () => {
+    const chunk = `// ${' '.repeat(120_000)}\nconst proto = { package: "milvus.proto.milvus" };\n`;
+    const cwd = await app({
+      'package.json': '{ "name": "app" }',
+      'node_modules/next/package.json': '{ "name": "next", "version": "16.0.0" }',
+      '.next/server/app/page.js': 'require("../chunks/12.js");\n',
+      '.next/server/chunks/12.js': chunk,
+    });
+    const { report } = await doctor(cwd);
+    const found = findingOf(report, 'runtime.bundle');
+    assert.match(found?.seen ?? '', /12\.js is a bundle with the SDK inside/);
+    assert.match(found?.cure ?? '', /^serverExternalPackages: /);
   });
 });
 

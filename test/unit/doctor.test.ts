@@ -312,7 +312,12 @@ describe('what was seen of an app', () => {
     preloaded,
   });
   const start: Seen = { pid: 1, kind: 'start', node: '24.1.0', preloaded: false };
-  const about = { spans: [], destination: 'http://c:4317 (grpc)', settingsFailure: undefined };
+  const about = {
+    spans: [],
+    destination: 'http://c:4317 (grpc)',
+    settingsFailure: undefined,
+    howToKeepOutside: 'outside',
+  };
   const statuses = (seen: Seen[]) =>
     appFindings({ ...about, seen }).map(({ id, status, seen: text }) => `${id} ${status}: ${text}`);
 
@@ -321,6 +326,15 @@ describe('what was seen of an app', () => {
       statuses([start, call(null, false)]).join('\n'),
       /the preload was not loaded in that process/,
     );
+  });
+
+  test('tells an SDK inside a bundle, whose own calls need no span', () => {
+    const own = { ...call(null), method: 'DescribeCollection' };
+    const findings = statuses([start, own]).join('\n');
+    assert.match(findings, /app\.bundle warning: the SDK was not loaded as a package/);
+    assert.doesNotMatch(findings, /app\.untraced/);
+    const loaded: Seen = { pid: 1, kind: 'sdk', preloaded: true };
+    assert.match(statuses([start, loaded, own]).join('\n'), /app\.untraced failure: 1 of 1/);
   });
 
   test('tells a Node that is too old', () => {

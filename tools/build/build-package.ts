@@ -32,7 +32,7 @@ const PARTS: Record<string, string> = {
         : `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
     ]),
   ),
-  'bundled-milvus': `export { traceHttp2Calls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
+  'bundled-milvus': `export { BundledCalls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
   'otlp-over-grpc': `export { createExporter } from '${join(root, 'src/otlp/own-exporter.ts')}';`,

@@ -1,0 +1,162 @@
+/** A call of Milvus' gRPC service, as the fields of its messages show it: what the span of its operation says. Pure functions. */
+import type { Attributes, AttributeValue } from '@opentelemetry/api';
+import {
+  ATTR,
+  collectionName,
+  databaseName,
+  readCost,
+  readDeleteResponse,
+  readInsertResponse,
+  readRequest,
+  readUpsertResponse,
+} from '../attributes.ts';
+import { hiddenValuesOf, namesIn, withoutHidden } from '../hidden-values.ts';
+import { type Failure, failureOfResponse } from '../status.ts';
+import { ERROR_CODES, rpcOf } from './message-fields.ts';
+import type { Values } from './message-reader.ts';
+
+/** The name of an operation whose request is not known yet. */
+export const firstName = (rpc: string): string => {
+  const { operation } = rpcOf(rpc);
+  return typeof operation === 'string' ? operation : rpc.charAt(0).toLowerCase() + rpc.slice(1);
+};
+
+export interface WireRequest {
+  operation: string;
+  collection: string | undefined;
+  database: string | undefined;
+  /** Those of this request only. */
+  attributes: Attributes;
+  /** Sensitive. */
+  filters: readonly string[];
+}
+
+export function readWireRequest(rpc: string, request: Values): WireRequest {
+  const { operation, hasLevel } = rpcOf(rpc);
+  const sink = new AttributeList();
+  const { use_default_consistency: isDefaultLevel, consistency_level = hasLevel && 0 } = request;
+  readRequest({ ...request, consistency_level: isDefaultLevel ? undefined : consistency_level }, sink);
+  const searches = rpc === 'HybridSearch' ? listOf(request.requests) : undefined;
+  if (rpc === 'Search') readSearch([request], request.search_params, sink);
+  if (searches !== undefined) readSearch(searches, request.rank_params, sink);
+  if (rpc === 'Query') sink.put(ATTR.queryLimit, numberOf(parameter(request.query_params, 'limit')));
+  // 0 is left out on the wire.
+  if (rpc === 'Insert' || rpc === 'Upsert') sink.put(ATTR.requestRows, request.num_rows ?? 0);
+  return {
+    operation: typeof operation === 'function' ? operation(request) : firstName(rpc),
+    collection: collectionName(request),
+    database: databaseName(request),
+    attributes: sink.attributes,
+    filters: hiddenValuesOf(request)?.expressions ?? [],
+  };
+}
+
+/**
+ * A reason of the server's, without what it quotes of the request's filters. '' when that cannot be told: the message was
+ * not read, or keys and values of templates are in it, which never are.
+ *
+ * @param isWhole whether nothing of the request was left out for being too long.
+ */
+export function shownReason(reason: string, request: Values | undefined, isWhole: boolean): string {
+  if (request === undefined || !isWhole) return '';
+  const searches = listOf(request.requests);
+  const all = [request, ...searches];
+  if (all.some(({ ids, expr_template_values }) => ids !== undefined || expr_template_values !== undefined))
+    return '';
+  const hidden = hiddenValuesOf(request);
+  if (hidden === undefined) return reason;
+  const fields = all.map(({ search_params }) => parameter(search_params, 'anns_field'));
+  return withoutHidden(
+    reason,
+    [hidden],
+    [...all.flatMap(namesIn), ...fields.filter((field) => field !== undefined)],
+  );
+}
+
+/** The limit of a hybrid search is with its ranker; vectors are counted as those of its first search. */
+function readSearch(searches: Values[], parameters: unknown, sink: AttributeList): void {
+  const fields = searches.map(({ search_params }) => parameter(search_params, 'anns_field') ?? '?');
+  if (fields.some((field) => field !== '?')) sink.put(ATTR.annsField, fields.join(','));
+  sink.put(ATTR.searchNq, searches[0]?.nq);
+  sink.put(ATTR.searchLimit, numberOf(parameter(parameters, 'topk') ?? parameter(parameters, 'limit')));
+}
+
+export interface WireResponse {
+  failure: Failure | undefined;
+  attributes: Attributes;
+  /** How many it returns; undefined when it returns none by its kind, or failed. */
+  rows: number | undefined;
+}
+
+/** @param operation of the request: counting has no rows. */
+export function readWireResponse(rpc: string, operation: string, response: Values): WireResponse {
+  const named = withNames(response);
+  const failure = failureOfResponse(named);
+  if (failure !== undefined) return { failure, attributes: {}, rows: undefined };
+  const sink = new AttributeList();
+  const isSearch = rpc === 'Search' || rpc === 'HybridSearch';
+  const rows = isSearch ? hitsIn(response) : operation === 'query' ? rowsIn(response) : undefined;
+  sink.put(ATTR.returnedRows, rows);
+  // A count of 0 is left out on the wire, and the SDK gives it as '0'.
+  const counts = { insert_cnt: 0, upsert_cnt: 0, delete_cnt: 0, ...response };
+  if (rpc === 'Insert') readInsertResponse(counts, sink);
+  if (rpc === 'Upsert') readUpsertResponse(counts, sink);
+  if (rpc === 'Delete') readDeleteResponse(counts, sink);
+  readCost(named, sink);
+  return { failure: undefined, attributes: sink.attributes, rows };
+}
+
+/** The answer as the SDK's decoder gives it: error codes by name, and maps as objects. */
+function withNames(response: Values): Values {
+  const status = valuesOf(response.status);
+  const named = (given: Values): Values => ({
+    ...given,
+    ...(given.error_code === undefined
+      ? {}
+      : { error_code: ERROR_CODES[given.error_code as number] ?? given.error_code }),
+    extra_info: Object.fromEntries(listOf(given.extra_info).map(({ key, value }) => [String(key), value])),
+  });
+  return status === undefined ? named(response) : { ...response, status: named(status) };
+}
+
+const hitsIn = ({ results }: Values): number => (valuesOf(results)?.topks as number | undefined) ?? 0;
+
+/** Undefined when no column tells. */
+function rowsIn({ columns }: Values): number | undefined {
+  const all = listOf(columns);
+  if (all.length === 0) return 0;
+  for (const { valid, scalars } of all) {
+    if (typeof valid === 'number' && valid > 0) return valid;
+    const column = valuesOf(scalars)?.column;
+    if (column !== undefined) return (valuesOf(column)?.rows as number | undefined) ?? 0;
+  }
+  return undefined;
+}
+
+class AttributeList {
+  readonly attributes: Attributes = {};
+
+  setAttribute(key: string, value: AttributeValue): void {
+    this.attributes[key] = value;
+  }
+
+  put(key: string, value: unknown): void {
+    if (value !== undefined) this.attributes[key] = value as AttributeValue;
+  }
+}
+
+const listOf = (value: unknown): Values[] => (Array.isArray(value) ? value : []);
+
+const valuesOf = (value: unknown): Values | undefined =>
+  typeof value === 'object' && value !== null ? (value as Values) : undefined;
+
+/** The value of a key in a list of key-value pairs. */
+function parameter(pairs: unknown, key: string): string | undefined {
+  const value = listOf(pairs).find((pair) => pair.key === key)?.value;
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  const number = Number(text);
+  return text === undefined || !Number.isFinite(number) ? undefined : number;
+}
