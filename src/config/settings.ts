@@ -444,8 +444,8 @@ export type Settings = {
   readonly given: ReadonlySet<SettingKey>;
   readonly problems: readonly Problem[];
   readonly misspellings: readonly Misspelling[];
-  /** What the environment has for grpc-js. */
-  readonly forGrpcJs: { readonly proxy: boolean; readonly tls: boolean };
+  /** Node's own switch: NODE_TLS_REJECT_UNAUTHORIZED=0. */
+  readonly verifyCertificates: boolean;
 };
 
 /**
@@ -477,11 +477,8 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     }
   }
   const misspellings = findMisspellings(env);
-  const forGrpcJs = {
-    proxy: Boolean(env.grpc_proxy || env.https_proxy || env.http_proxy),
-    tls: Boolean(env.GRPC_DEFAULT_SSL_ROOTS_FILE_PATH || env.GRPC_SSL_CIPHER_SUITES),
-  };
-  const settings = { ...values, given, problems, misspellings, forGrpcJs } as unknown as Settings;
+  const verifyCertificates = env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
+  const settings = { ...values, given, problems, misspellings, verifyCertificates } as unknown as Settings;
   return withoutSchemelessHttp(settings, problems);
 }
 

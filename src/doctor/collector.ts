@@ -1,22 +1,14 @@
 /** Hop 3: from a name to one marked span that the collector accepts. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
-import { gzipSync } from 'node:zlib';
-import {
-  Client,
-  credentials,
-  type Metadata as GrpcMetadata,
-  Metadata,
-  type ServiceError,
-} from '@grpc/grpc-js';
 import { type Settings, withoutCredentials } from '../config/settings.ts';
-import { EXPORT } from '../otlp/connection.ts';
+import { GrpcStatus } from '../grpc-status.ts';
+import { openGrpcSender } from '../otlp/grpc-sender.ts';
+import { openHttpSender } from '../otlp/http-sender.ts';
 import { rejectionIn } from '../otlp/partial-success.ts';
+import { OtlpError, type OtlpSender } from '../otlp/sender.ts';
 import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp/target.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
-import { asIs } from './export-server.ts';
 import type { CheckId, Finding } from './finding.ts';
 import { markedRequest } from './marked-span.ts';
 import { type Failure, failed, reachAny, resolveName, shakeHands, spokenAt } from './network.ts';
@@ -198,9 +190,7 @@ async function exportMarked(
   const traceId = randomBytes(16).toString('hex');
   const body = markedRequest(target.protocol, traceId, version);
   const timeoutMs = Math.min(settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs, STEP_MS * 1.5);
-  const { accepted, status, message } = await (target.protocol === 'grpc'
-    ? exportByGrpc(target, body, timeoutMs)
-    : exportByHttp(target, body, timeoutMs));
+  const { accepted, status, message } = await exportTo(target, body, timeoutMs);
   const id = 'collector.export';
   if (accepted)
     return { id, status: 'ok', seen: `${shown} accepted a span "milvus-otel doctor", trace ${traceId}` };
@@ -215,48 +205,36 @@ async function exportMarked(
 
 function exportCure(grpc: boolean, status: number | undefined, message: string): string {
   const headers = 'OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20TOKEN", as the collector asks for it';
-  if (grpc ? status === 16 || status === 7 : status === 401 || status === 403) return headers;
-  if (grpc ? status === 12 : status === 404 || status === 405)
+  if (
+    grpc
+      ? status === GrpcStatus.UNAUTHENTICATED || status === GrpcStatus.PERMISSION_DENIED
+      : status === 401 || status === 403
+  )
+    return headers;
+  if (grpc ? status === GrpcStatus.UNIMPLEMENTED : status === 404 || status === 405)
     return grpc
       ? 'an OTLP receiver for traces at this port: in Jaeger COLLECTOR_OTLP_ENABLED=true, in a collector a pipeline for traces'
       : 'the path: OTEL_EXPORTER_OTLP_ENDPOINT is a base to which /v1/traces is added, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is';
-  if (grpc ? status === 8 : status === 413 || status === 429)
+  if (grpc ? status === GrpcStatus.RESOURCE_EXHAUSTED : status === 413 || status === 429)
     return 'the limits of the collector (memory, size, rate); or smaller batches: OTEL_BSP_MAX_EXPORT_BATCH_SIZE=64';
   if (/deadline|no answer/i.test(message))
     return 'the log of the collector: it takes connections and does not answer';
   return 'the log of the collector, at this moment';
 }
 
-function exportByGrpc(target: OtlpTarget, body: Buffer, timeoutMs: number): Promise<ExportAnswer> {
-  const read = (path: string | undefined) => (path === undefined ? null : readFileSync(path));
-  const secured = target.url.startsWith('https:');
-  const address = target.url.startsWith('unix:') ? target.url : new URL(target.url).host;
-  return new Promise((resolve) => {
-    try {
-      const client = new Client(
-        secured && !address.includes(':') ? `${address}:443` : address,
-        secured
-          ? credentials.createSsl(
-              read(target.certificate),
-              read(target.clientKey),
-              read(target.clientCertificate),
-            )
-          : credentials.createInsecure(),
-        target.compression === 'gzip' ? { 'grpc.default_compression_algorithm': 2 } : {},
-      );
-      const metadata: GrpcMetadata = new Metadata();
-      for (const [name, value] of Object.entries(target.headers)) metadata.set(name, value);
-      const options = { deadline: Date.now() + timeoutMs };
-      const answer = (error: ServiceError | null, response?: Buffer) => {
-        client.close();
-        if (error) resolve({ accepted: false, status: error.code, message: error.details || error.message });
-        else resolve(answerIn(response ?? Buffer.alloc(0)));
-      };
-      client.makeUnaryRequest(EXPORT, asIs, asIs, body, metadata, options, answer);
-    } catch (error) {
-      resolve({ accepted: false, status: undefined, message: (error as Error).message });
-    }
-  });
+/** By the senders that the app has. */
+async function exportTo(target: OtlpTarget, body: Uint8Array, timeoutMs: number): Promise<ExportAnswer> {
+  let sender: OtlpSender | undefined;
+  try {
+    const open = target.protocol === 'grpc' ? openGrpcSender : openHttpSender;
+    sender = open(target, { keepsAlive: true });
+    return answerIn(await sender.send(body, timeoutMs), target.protocol === 'http/json');
+  } catch (error) {
+    const status = error instanceof OtlpError ? error.status : undefined;
+    return { accepted: false, status, message: (error as Error).message };
+  } finally {
+    sender?.close();
+  }
 }
 
 /** Of an answer whose status is good. */
@@ -269,55 +247,4 @@ export function answerIn(response: Uint8Array, isJson = false): ExportAnswer {
         status: undefined,
         message: `a partial success that rejects it: ${rejection.reason}`,
       };
-}
-
-function exportByHttp(target: OtlpTarget, body: Buffer, timeoutMs: number): Promise<ExportAnswer> {
-  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
-  const gzip = target.compression === 'gzip';
-  const sent = gzip ? gzipSync(body) : body;
-  const url = new URL(target.url);
-  return new Promise((resolve) => {
-    const refuse = (message: string, status?: number) => resolve({ accepted: false, status, message });
-    try {
-      const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(
-        url,
-        {
-          method: 'POST',
-          headers: {
-            ...target.headers,
-            'content-type': target.protocol === 'http/json' ? 'application/json' : 'application/x-protobuf',
-            'content-length': sent.length,
-            ...(gzip ? { 'content-encoding': 'gzip' } : {}),
-          },
-          ca: read(target.certificate),
-          key: read(target.clientKey),
-          cert: read(target.clientCertificate),
-        },
-        (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', (error) => refuse(error.message));
-          response.on('end', () => {
-            clearTimeout(timer);
-            const answer = Buffer.concat(chunks);
-            const status = response.statusCode ?? 0;
-            if (status < 200 || status > 299)
-              refuse(`HTTP status ${status} ${answer.toString('utf8').slice(0, 160)}`, status);
-            else resolve(answerIn(answer, /json/.test(response.headers['content-type'] ?? '')));
-          });
-        },
-      );
-      const timer = setTimeout(() => {
-        refuse(`no answer within ${timeoutMs} ms`);
-        request.destroy();
-      }, timeoutMs);
-      request.on('error', (error) => {
-        clearTimeout(timer);
-        refuse(error.message);
-      });
-      request.end(sent);
-    } catch (error) {
-      refuse((error as Error).message);
-    }
-  });
 }

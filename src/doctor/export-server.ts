@@ -1,8 +1,6 @@
 /** OTLP over gRPC on a free port of 127.0.0.1. Messages stay bytes: whoever starts it decodes what it wants to know of them. */
 import { type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
-import { EXPORT } from '../otlp/connection.ts';
-
-export const asIs = (message: Buffer): Buffer => message;
+import { asIs, EXPORT } from '../otlp/grpc-sender.ts';
 
 /** An empty ExportTraceServiceResponse: every span is accepted. */
 export const ACCEPTED = Buffer.alloc(0);

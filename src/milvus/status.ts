@@ -2,6 +2,7 @@
  * Milvus' and gRPC's statuses, told apart and made into what a span says. Pure functions that never throw on
  * plain data; a getter that throws is the caller's to catch.
  */
+import { GRPC_STATUS_NAMES, GrpcStatus } from '../grpc-status.ts';
 import { errorName } from './error-names.ts';
 
 /** Why an operation failed, in the words of whoever refused it. */
@@ -14,28 +15,7 @@ export interface Failure {
   reason: string;
 }
 
-/** Names of gRPC's status codes, by number. Source: grpc/doc/statuscodes. */
-const GRPC_STATUS = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-] as const;
-
-export const UNIMPLEMENTED = 12;
+export const { UNIMPLEMENTED } = GrpcStatus;
 
 type Fields = Record<string, unknown>;
 
@@ -123,10 +103,10 @@ export function failureOfThrown(
     typeof code === 'number' &&
     error !== undefined &&
     'details' in error &&
-    GRPC_STATUS[code] !== undefined
+    GRPC_STATUS_NAMES[code] !== undefined
   ) {
     const details = typeof error.details === 'string' && error.details !== '' ? error.details : message;
-    return { statusCode: GRPC_STATUS[code], errorType: GRPC_STATUS[code], reason: details };
+    return { statusCode: GRPC_STATUS_NAMES[code], errorType: GRPC_STATUS_NAMES[code], reason: details };
   }
   // HttpError of the REST client; its message quotes the server's answer and the URL.
   if (error?.name === 'HttpError' && typeof error.status === 'number') {
@@ -161,7 +141,7 @@ function className(thrown: unknown): string {
 }
 
 /** The name of a gRPC status code; an unknown code as text. */
-export const grpcStatusName = (code: number): string => GRPC_STATUS[code] ?? String(code);
+export const grpcStatusName = (code: number): string => GRPC_STATUS_NAMES[code] ?? String(code);
 
 /** The failure that a gRPC status code of a call stands for. */
 export function failureOfGrpc(code: number, details: string): Failure {

@@ -9,48 +9,35 @@ import { loadChunk } from '../sdk/lazy-modules.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
 import type { SpanBatch, SpanList } from '../trace/span-batch.ts';
 import type { Outcome, Send } from '../trace/span-queue.ts';
-import type { Rejection } from './partial-success.ts';
+import { type Rejection, rejectionIn } from './partial-success.ts';
+import { type OpenSender, OtlpError } from './sender.ts';
+import { verdictOn } from './status.ts';
 import { tracesProtocol, tracesTarget } from './target.ts';
+import { startTimeLimit } from './time-limit.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
-
-/**
- * Sends a batch: gives what of it was rejected, and rejects with an error that has the status, a number, as its `code`. A batch that
- * cannot be sent at all throws at once.
- */
-export type Exporter = (batch: SpanBatch) => Promise<Rejection | undefined>;
 
 /** Whether the queue of this exporter keeps spans as bytes, not as objects. */
 export const keepsBytes = (name: ExporterName, settings: Settings): boolean =>
   name === 'otlp' && tracesProtocol(settings) !== 'http/json';
 
-/** A sender on an exporter that is loaded and made when the first batch is sent. */
-export function createSender(name: ExporterName, settings: Settings): Send<SpanBatch> {
-  let exporter: Exporter | undefined;
+/** Sends one batch: what was rejected of it. Rejects with the reason why it was not accepted. */
+type SendOnce = (batch: SpanBatch) => Promise<Rejection | undefined>;
+
+/** What a queue sends by; the sender is loaded and made with the first batch. */
+export function createSend(name: ExporterName, settings: Settings): Send<SpanBatch> {
+  let sendOnce: SendOnce | undefined;
   return async (batch) => {
     await settled(batch.resource);
-    return new Promise<Outcome>((resolve) => {
-      const timeoutMs = settings.batchTimeoutMs;
-      const late = () =>
-        resolve({ kind: 'later', reason: `no answer within ${timeoutMs} ms (OTEL_BSP_EXPORT_TIMEOUT)` });
-      const timer = Number.isFinite(timeoutMs) ? setTimeout(late, timeoutMs).unref() : undefined;
-      const settle = (outcome: Outcome) => {
-        clearTimeout(timer);
-        resolve(outcome);
-      };
-      try {
-        // Suppressed: what the exporter sets up (channels, sockets) and sends is nobody's trace.
-        context.with(suppressTracing(context.active()), () => {
-          exporter ??= createExporter(name, settings);
-          exporter(batch).then(
-            (rejected) => settle(acceptance(batch, rejected)),
-            (error) => settle(failureOf(batch, error)),
-          );
-        });
-      } catch (error) {
-        settle({ kind: 'refused', reason: shortReason(error) });
-      }
-    });
+    try {
+      // Suppressed: what the sender sets up (channels, sockets) and sends is nobody's trace.
+      return await context.with(suppressTracing(context.active()), async () => {
+        sendOnce ??= name === 'zipkin' ? zipkin(settings) : otlp(settings);
+        return acceptance(batch, await sendOnce(batch));
+      });
+    } catch (error) {
+      return failureOf(batch, error);
+    }
   };
 }
 
@@ -63,44 +50,42 @@ interface SpanExporter {
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void;
 }
 
-function createExporter(name: ExporterName, settings: Settings): Exporter {
-  if (name === 'zipkin') {
-    const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: { url: string }) => SpanExporter }>(
-      'exporter-zipkin',
-    );
-    const exporter = new ZipkinExporter({ url: zipkinUrl(settings) });
-    return (batch) => {
-      const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-      exporter.export((batch as SpanList).spans, ({ code, error }) => {
-        if (code === ExportResultCode.SUCCESS) resolve(undefined);
-        else reject(error);
-      });
-      return promise;
-    };
-  }
-  const way = tracesProtocol(settings) !== 'grpc' ? 'http' : needsGrpcJs(settings) ? 'grpc-js' : 'grpc';
-  return loadChunk<{ createExporter(settings: Settings): Exporter }>(`otlp-over-${way}`).createExporter(
-    settings,
+function zipkin(settings: Settings): SendOnce {
+  const { ZipkinExporter } = loadChunk<{ ZipkinExporter: new (config: { url: string }) => SpanExporter }>(
+    'exporter-zipkin',
   );
+  const exporter = new ZipkinExporter({ url: zipkinUrl(settings) });
+  return (batch) => {
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    const stop = startTimeLimit(settings.batchTimeoutMs, () =>
+      reject(
+        new OtlpError(`no answer within ${settings.batchTimeoutMs} ms (OTEL_BSP_EXPORT_TIMEOUT)`, {
+          isGrpc: false,
+        }),
+      ),
+    );
+    exporter.export((batch as SpanList).spans, ({ code, error }) => {
+      if (code === ExportResultCode.SUCCESS) resolve(undefined);
+      else reject(new OtlpError(error?.message ?? '', { isGrpc: false }));
+    });
+    return promise.finally(stop);
+  };
 }
 
-/** Whether a variable is set that only grpc-js heeds: for a proxy, or for TLS where that is used. */
-const needsGrpcJs = (settings: Settings): boolean =>
-  settings.forGrpcJs.proxy || (settings.forGrpcJs.tls && tracesTarget(settings).url.startsWith('https:'));
+function otlp(settings: Settings): SendOnce {
+  const target = tracesTarget(settings);
+  const part = target.protocol === 'grpc' ? 'otlp-over-grpc' : 'otlp-over-http';
+  const sender = loadChunk<{ openSender: OpenSender }>(part).openSender(target, { keepsAlive: false });
+  const limitMs = Math.min(
+    settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs,
+    settings.batchTimeoutMs,
+  );
+  const isJson = target.protocol === 'http/json';
+  return async (batch) => rejectionIn(await sender.send(requestOf(batch), limitMs), isJson);
+}
 
 export const zipkinUrl = (settings: Settings): string =>
   settings.zipkinEndpoint ?? 'http://localhost:9411/api/v2/spans';
-
-/** gRPC codes that OTLP calls retryable, and RESOURCE_EXHAUSTED, which collectors send under memory pressure. */
-const RETRYABLE_GRPC = new Set([1, 4, 8, 10, 11, 14, 15]);
-const RETRYABLE_HTTP = new Set([429, 502, 503, 504]);
-
-/**
- * What servers say of a message beyond their limit: gRPC for Go and JavaScript, Java, Rust, a web server before them. The codes
- * that they say it by mean other things too.
- */
-const TOO_LARGE = /larger than max|exceeds maximum size|message length too large|status code 413/i;
-const TOO_LARGE_HTTP = 413;
 
 function acceptance({ count }: SpanBatch, rejected: Rejection | undefined): Outcome {
   if (rejected === undefined) return { kind: 'accepted' };
@@ -110,33 +95,16 @@ function acceptance({ count }: SpanBatch, rejected: Rejection | undefined): Outc
 
 function failureOf({ count }: SpanBatch, error: unknown): Outcome {
   const reason = shortReason(error);
-  if (isTooLarge(error, reason)) return count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
-  const status = (error as { code?: unknown } | undefined)?.code;
-  // Without a number nobody answered: the connection failed.
-  const retryable =
-    typeof status !== 'number' || (status < 100 ? RETRYABLE_GRPC : RETRYABLE_HTTP).has(status);
-  return { kind: retryable ? 'later' : 'refused', reason };
+  const verdict = verdictOn(error);
+  if (verdict.kind === 'retry') return { kind: 'later', reason };
+  return verdict.kind === 'too large' && count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
 }
 
-const isTooLarge = (error: unknown, reason: string): boolean =>
-  (error as { code?: unknown } | undefined)?.code === TOO_LARGE_HTTP || TOO_LARGE.test(reason);
-
-/** grpc-js goes on with how the time was spent: another line each time, and each would be written. */
-const DEADLINE = /^Deadline exceeded after .*/;
-
-/** One line without a stack: gRPC's details, or the error's message. */
+/** One line without a stack and without credentials. */
 export function shortReason(error: unknown): string {
-  const { details, message, code } = (error ?? {}) as {
-    details?: unknown;
-    message?: unknown;
-    code?: unknown;
-  };
-  const text = [details, message, code].find((part) => typeof part === 'string' && part !== '');
-  const line = oneLine(String(text ?? 'no reason given')).replace(
-    DEADLINE,
-    'no answer in time (OTEL_EXPORTER_OTLP_TIMEOUT)',
-  );
-  return withoutCredentials(line).slice(0, 200);
+  const { message } = (error ?? {}) as { message?: unknown };
+  const text = typeof message === 'string' && message !== '' ? message : 'no reason given';
+  return withoutCredentials(oneLine(text)).slice(0, 200);
 }
 
 /** A question that helps when nobody answered, and nowhere else. */

@@ -12,6 +12,8 @@ export interface OtlpTarget {
   certificate: string | undefined;
   clientKey: string | undefined;
   clientCertificate: string | undefined;
+  /** Whether the server's certificate must be valid: not with NODE_TLS_REJECT_UNAUTHORIZED=0. */
+  verify: boolean;
 }
 
 const DEFAULT_ENDPOINT: Record<Protocol, string> = {
@@ -74,6 +76,7 @@ export function tracesTarget(settings: Settings): OtlpTarget {
     certificate: settings.tracesCertificate ?? settings.certificate,
     clientKey: settings.tracesClientKey ?? settings.clientKey,
     clientCertificate: settings.tracesClientCertificate ?? settings.clientCertificate,
+    verify: settings.verifyCertificates,
   };
 }
 

@@ -8,14 +8,14 @@ import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@o
 import type { Settings } from '../config/settings.ts';
 import {
   connectionHint,
-  createSender,
+  createSend,
   type ExporterName,
   keepsBytes,
   requestBodies,
   shortReason,
   zipkinUrl,
 } from '../otlp/exporter.ts';
-import { shownEndpoint, tracesProtocol, tracesTarget } from '../otlp/target.ts';
+import { shownEndpoint, tracesTarget } from '../otlp/target.ts';
 import { sendNow } from '../shutdown/synchronous-flush.ts';
 import { withinMs } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
@@ -30,6 +30,9 @@ import { SCOPE } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
+
+/** Of the time at the end; the other part is for another connection, where the present one goes dead without a word. */
+const FLUSH_SHARE = 0.7;
 
 export interface Telemetry {
   /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
@@ -48,8 +51,6 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   const queues = new Map<ExporterName, SpanQueue<EncodedSpans> | SpanQueue<SpanList>>();
   const clock = new Clock();
   const processors: SpanProcessor[] = [new ExactStarts(clock)];
-  // OTLP over HTTP tries a collector that is away again and again; half of the time is left for the last attempt.
-  const share = tracesProtocol(settings) === 'grpc' ? 1 : 0.5;
   let workers: WorkersSpans | undefined;
   let ending = false;
   let flushed = false;
@@ -64,7 +65,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
             announce(outcome, target(name, settings), diagnostics);
         };
         const exporter = name as ExporterName;
-        const send = reporting(createSender(exporter, settings), report);
+        const send = reporting(createSend(exporter, settings), report);
         if (keepsBytes(exporter, settings)) {
           const queue = new SpanQueue(() => new EncodedSpans(), send, settings);
           queues.set(exporter, queue);
@@ -109,7 +110,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     ];
     await Promise.all(
       [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
-        withinMs(limitMs * share, provider.forceFlush?.()),
+        withinMs(limitMs, provider.forceFlush?.()),
       ),
     );
   };
@@ -122,7 +123,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     send,
     async flush(limitMs) {
       ending = true;
-      await send(limitMs);
+      await send(limitMs * FLUSH_SHARE);
       flushed = true;
     },
     close(timeoutMs) {

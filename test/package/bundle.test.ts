@@ -15,9 +15,9 @@ const BUDGET = {
   /** Code that is read at the start of every app. */
   atEveryStart: 260_000,
   /** All code, of which an app loads what it uses. */
-  code: 2_200_000,
+  code: 2_600_000,
   /** With source maps and licences, as it lies on a disk. */
-  all: 9 * 2 ** 20,
+  all: 9.5 * 2 ** 20,
 };
 
 /** Modules that the bundle was made of, by the file in dist/ that they are in. */
@@ -57,7 +57,7 @@ describe('a module', () => {
   const bundles: [name: string, isPart: (file: string) => boolean, has: string][] = [
     ['the preload', (file) => !/^(doctor|sender-process)/.test(file), '../src/config/settings.ts'],
     ['the doctor', (file) => file.startsWith('doctor'), '../src/config/settings.ts'],
-    ['the helper at the end', (file) => file.startsWith('sender-process'), '../src/otlp/otlp-grpc.ts'],
+    ['the helper at the end', (file) => file.startsWith('sender-process'), '../src/otlp/grpc-sender.ts'],
   ];
   for (const [bundle, isPart, has] of bundles) {
     test(`is in one file of ${bundle} only`, () => {
@@ -76,8 +76,9 @@ describe('a module', () => {
       const files = (await readdir(dist)).filter((file) => file.endsWith('.cjs'));
       for (const file of files.filter(isPart)) {
         const code = await readFile(path.join(dist, file), 'utf8');
+        // The copy of grpc-js is a file for all of them.
         for (const [, loaded = ''] of code.matchAll(/\b(?:require|import)\(["'`]\.\/([\w-]+\.cjs)["'`]\)/g))
-          assert.ok(isPart(loaded), `${file} loads ${loaded}`);
+          assert.ok(isPart(loaded) || loaded === 'grpc-js.cjs', `${file} loads ${loaded}`);
       }
     });
   }

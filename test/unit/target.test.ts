@@ -17,6 +17,7 @@ test('without any variable, spans go over gRPC to the collector on this machine'
     certificate: undefined,
     clientKey: undefined,
     clientCertificate: undefined,
+    verify: true,
   });
   assert.equal(shownOf({}), 'http://localhost:4317');
 });

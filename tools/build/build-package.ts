@@ -15,8 +15,8 @@ const dist = join(root, 'dist');
 const importHookFile = join(root, 'src/instrumentations/import-hook.ts');
 const requireHookFile = join(root, 'src/instrumentations/require-hook.ts');
 
-/** Shared with the app, or needed as files of their own. */
-const EXTERNAL = ['@opentelemetry/api', '@grpc/grpc-js'];
+/** Shared with the app. */
+const EXTERNAL = ['@opentelemetry/api'];
 
 /** Upstream's instrumentations with something changed for this preload. */
 const adapted = join(root, 'src/instrumentations/adapted');
@@ -35,19 +35,8 @@ const PARTS: Record<string, string> = {
   'bundled-milvus': `export { BundledCalls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
-  'otlp-over-grpc': `export { createExporter } from '${join(root, 'src/otlp/own-exporter.ts')}';`,
-  'otlp-over-grpc-js': upstreamTransport(
-    '@opentelemetry/otlp-grpc-exporter-base',
-    'createOtlpGrpcExportDelegate',
-    'convertLegacyOtlpGrpcOptions',
-    "config, 'TRACES'",
-  ),
-  'otlp-over-http': upstreamTransport(
-    '@opentelemetry/otlp-exporter-base/node-http',
-    'createOtlpHttpExportDelegate',
-    'convertLegacyHttpOptions',
-    "config, 'TRACES', 'v1/traces', { 'Content-Type': contentType }",
-  ),
+  'otlp-over-grpc': `export { openGrpcSender as openSender } from '${join(root, 'src/otlp/grpc-sender.ts')}';`,
+  'otlp-over-http': `export { openHttpSender as openSender } from '${join(root, 'src/otlp/http-sender.ts')}';`,
   'detector-container': detectors('container', 'containerDetector'),
   'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
   'detector-aws': detectors(
@@ -86,13 +75,6 @@ const LAZY = [
 ];
 const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
 for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
-
-function upstreamTransport(from: string, createDelegate: string, optionsOf: string, args: string): string {
-  return `import { ${createDelegate} as createDelegate, ${optionsOf} } from '${from}';
-import { upstreamExporter } from '${join(root, 'src/otlp/upstream-exporter.ts')}';
-const optionsOf = (config, contentType) => ${optionsOf}(${args});
-export const createExporter = (settings) => upstreamExporter(settings, { createDelegate, optionsOf });`;
-}
 
 function detectors(name: string, ...exported: string[]): string {
   return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
@@ -133,6 +115,19 @@ const withoutDebug: Plugin = {
   name: 'without-debug',
   resolveId: (id) => (id === 'debug' ? '\0debug' : undefined),
   load: (id) => (id === '\0debug' ? { code: 'module.exports = () => () => {};' } : undefined),
+};
+
+/** A copy for spans alone, in a file that the preload, the sender at the end and the doctor load: docs/decisions/senders.md. */
+const ownGrpcJs: Plugin = {
+  name: 'own-grpc-js',
+  resolveId: (id) => (id === '@grpc/grpc-js' ? { id: './grpc-js.cjs', external: true } : undefined),
+};
+
+/** grpc-js has services of its own, which describe themselves by it; senders have none. */
+const withoutProtoLoader: Plugin = {
+  name: 'without-proto-loader',
+  resolveId: (id) => (id === '@grpc/proto-loader' ? '\0proto-loader' : undefined),
+  load: (id) => (id === '\0proto-loader' ? { code: 'module.exports = {};' } : undefined),
 };
 
 /** How rolldown makes that copy; a test holds that none is left. */
@@ -246,41 +241,6 @@ const LEANER_LINES: ReplacedLines[] = [
 ];
 
 /**
- * A connection that went dead without a word (a host that is gone, a load balancer that forgot it) takes every request, and
- * answers none, until the kernel gives it up after a quarter of an hour. docs/decisions/span-queue.md says more.
- */
-const CONNECTION_LINES: ReplacedLines[] = [
-  {
-    file: /\/@opentelemetry\/otlp-grpc-exporter-base\/.*\/grpc-exporter-transport\.mjs$/,
-    lines: [
-      // A new client after the first request that is not answered in time.
-      ['const MAX_DEADLINE_EXCEEDED_COUNT = 5;', 'const MAX_DEADLINE_EXCEEDED_COUNT = 0;'],
-      [
-        '"grpc.default_compression_algorithm": toGrpcCompression(this._parameters.compression),',
-        '"grpc.default_compression_algorithm": toGrpcCompression(this._parameters.compression), ' +
-          // Not the connection of the client before it.
-          '"grpc.use_local_subchannel_pool": 1, ' +
-          // Load balancers forget connections after minutes.
-          '"grpc.client_idle_timeout_ms": 60_000,',
-      ],
-      // Bytes that nobody writes to any more need no copy.
-      [
-        'const buffer = Buffer.from(data);',
-        'const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);',
-      ],
-    ],
-  },
-];
-
-/** Like the requests themselves, a pause between two attempts does not keep the app from ending: see upstream-exporter.ts. */
-const PAUSE_LINES: ReplacedLines[] = [
-  {
-    file: /\/@opentelemetry\/otlp-exporter-base\/.*\/retrying-transport\.mjs$/,
-    lines: [['}, inMillis);', '}, inMillis).unref();']],
-  },
-];
-
-/**
  * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it for nothing else.
  * The file is in memory of the kernel.
  */
@@ -308,7 +268,7 @@ const SELDOM_LINES: ReplacedLines[] = [
   },
 ];
 
-const REPLACED = [...LEANER_LINES, ...CONNECTION_LINES, ...PAUSE_LINES, ...THREADLESS_LINES, ...SELDOM_LINES];
+const REPLACED = [...LEANER_LINES, ...THREADLESS_LINES, ...SELDOM_LINES];
 
 const replacedLines: Plugin = {
   name: 'replaced-lines',
@@ -329,7 +289,16 @@ const common = {
   cwd: root,
   platform: 'node',
   external: EXTERNAL,
-  plugins: [parts, lazyImports, withoutDebug, hooks, lateChildProcess, bundledRequires, replacedLines],
+  plugins: [
+    parts,
+    lazyImports,
+    ownGrpcJs,
+    withoutDebug,
+    hooks,
+    lateChildProcess,
+    bundledRequires,
+    replacedLines,
+  ],
   resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
   transform: { target: 'node22.15' },
   logLevel: 'warn',
@@ -391,6 +360,12 @@ async function buildInto(out: string): Promise<void> {
       codeSplitting: { groups: [{ name: 'core', test: (id) => core.has(id) }] },
     },
   });
+  const grpcJs = await build({
+    ...common,
+    plugins: [withoutProtoLoader],
+    input: { 'grpc-js': '@grpc/grpc-js' },
+    output: files,
+  });
   // Apart from the preload: the app waits for it at its end, so it loads nothing that it does not need.
   const senderProcess = await build({
     ...common,
@@ -399,7 +374,9 @@ async function buildInto(out: string): Promise<void> {
       ...files,
       chunkFileNames: 'sender-process-[name].cjs',
       // A file of its own: what the program shares with its part would else be in the program, and loading it would run that.
-      codeSplitting: { groups: [{ name: 'connection', test: /\/src\/otlp\/connection\.ts$/ }] },
+      codeSplitting: {
+        groups: [{ name: 'shared', test: /\/src\/otlp\/(sender|time-limit|retry-info|protobuf)\.ts$/ }],
+      },
     },
   });
   // Apart from the preload, which shall neither grow by it nor wait for it.
@@ -415,7 +392,7 @@ async function buildInto(out: string): Promise<void> {
   await readApiDirectly(out);
   await cp(join(root, 'src/register.cjs'), join(out, 'register.cjs'));
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
-  const modules = [...output, ...senderProcess.output, ...doctor.output].flatMap((file) =>
+  const modules = [...output, ...grpcJs.output, ...senderProcess.output, ...doctor.output].flatMap((file) =>
     file.type === 'chunk' ? file.moduleIds : [],
   );
   await writeFile(join(out, 'LICENSES'), await licences(modules));

@@ -7,8 +7,8 @@ import { createServer as createHttpServer, request as httpRequest } from 'node:h
 import net, { type AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { credentials, makeGenericClientConstructor, ServerCredentials } from '@grpc/grpc-js';
-import { asIs, startExportServer } from '../../src/doctor/export-server.ts';
-import { EXPORT } from '../../src/otlp/connection.ts';
+import { startExportServer } from '../../src/doctor/export-server.ts';
+import { asIs, EXPORT } from '../../src/otlp/grpc-sender.ts';
 
 export interface Collector {
   port: number;

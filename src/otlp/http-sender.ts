@@ -1,0 +1,159 @@
+/** OTLP over HTTP, protobuf and JSON, by Node's own client. docs/decisions/senders.md says why. */
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
+import type { AgentOptions } from 'node:https';
+import type { Socket } from 'node:net';
+import { promisify } from 'node:util';
+import { VERSION } from '../version.ts';
+import { retryAfter } from './retry-info.ts';
+import {
+  IDLE_MS,
+  MAX_ANSWER_BYTES,
+  OtlpError,
+  type OtlpSender,
+  type SenderOptions,
+  tlsFiles,
+} from './sender.ts';
+import type { OtlpTarget } from './target.ts';
+import { startTimeLimit } from './time-limit.ts';
+
+/** @throws when a file of the target cannot be read */
+export function openHttpSender(target: OtlpTarget, options: SenderOptions): OtlpSender {
+  return new HttpSender(target, options);
+}
+
+class HttpSender implements OtlpSender {
+  readonly #target: OtlpTarget;
+  readonly #keepsAlive: boolean;
+  readonly #http: typeof import('node:https');
+  readonly #agentOptions: AgentOptions;
+  #agent: Agent;
+
+  constructor(target: OtlpTarget, { keepsAlive }: SenderOptions) {
+    this.#target = target;
+    this.#keepsAlive = keepsAlive;
+    const isTls = target.url.startsWith('https:');
+    // Only the one that is used: loading takes milliseconds.
+    this.#http = process.getBuiltinModule(isTls ? 'node:https' : 'node:http') as typeof import('node:https');
+    this.#agentOptions = {
+      keepAlive: true,
+      timeout: IDLE_MS,
+      // The app's own requests go through a proxy where NODE_USE_ENV_PROXY or --use-env-proxy is set.
+      proxyEnv: this.#http.globalAgent.options.proxyEnv,
+      ...(isTls ? { ...tlsFiles(target), ...(target.verify ? {} : { rejectUnauthorized: false }) } : {}),
+    };
+    this.#agent = new this.#http.Agent(this.#agentOptions);
+  }
+
+  async send(body: Uint8Array, limitMs: number): Promise<Uint8Array> {
+    const message = this.#target.compression === 'gzip' ? await gzipped(body) : body;
+    let request: ClientRequest | undefined;
+    let isOver = false;
+    const { promise: over, reject } = Promise.withResolvers<never>();
+    const stop = startTimeLimit(limitMs, () => {
+      isOver = true;
+      reject(new OtlpError(`no answer within ${limitMs} ms`, { isGrpc: false }));
+      request?.destroy();
+      // The connections may be dead.
+      this.reconnect();
+    });
+    const post = () => {
+      request = this.#request(message.length);
+      const answered = answerTo(request);
+      request.end(message);
+      return answered;
+    };
+    try {
+      const answered = post().catch((error: OtlpError) => {
+        // The server has closed the connection while nothing was sent on it.
+        if (!isOver && error.status === undefined && request?.reusedSocket === true) return post();
+        throw error;
+      });
+      answered.catch(() => {});
+      return await Promise.race([answered, over]);
+    } finally {
+      stop();
+    }
+  }
+
+  reconnect(): void {
+    const { freeSockets } = this.#agent;
+    this.#agent = new this.#http.Agent(this.#agentOptions);
+    for (const sockets of Object.values(freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #request(length: number): ClientRequest {
+    const { url, protocol, headers, compression } = this.#target;
+    const request = this.#http.request(url, {
+      method: 'POST',
+      agent: this.#agent,
+      headers: {
+        'user-agent': `milvus-otel/${VERSION}`,
+        ...headers,
+        'content-type': protocol === 'http/json' ? 'application/json' : 'application/x-protobuf',
+        'content-length': length,
+        ...(compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
+      },
+    });
+    if (!this.#keepsAlive) request.on('socket', letGo);
+    return request;
+  }
+}
+
+/** Of several addresses, each attempt has a handle of its own. */
+function letGo(socket: Socket): void {
+  socket.unref();
+  if (socket.connecting) socket.on('connectionAttempt', () => socket.unref());
+}
+
+function answerTo(request: ClientRequest): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    request.on('error', (error) => reject(new OtlpError(reasonOf(error), { isGrpc: false, cause: error })));
+    request.on('response', (response) => {
+      const status = response.statusCode ?? 0;
+      const isAccepted = status >= 200 && status < 300;
+      const fail = (message: string) =>
+        reject(
+          new OtlpError(message, {
+            status,
+            isGrpc: false,
+            retryAfterMs: retryAfter(response.headers['retry-after']),
+          }),
+        );
+      bodyOf(response).then(
+        (body) => {
+          if (isAccepted) resolve(body);
+          else fail(`HTTP status ${status}`);
+        },
+        (error: Error) => fail(error.message),
+      );
+    });
+  });
+}
+
+/** What ends in the middle is empty: the status has said what became of the request. */
+async function bodyOf(response: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response) {
+      bytes += chunk.length;
+      if (bytes > MAX_ANSWER_BYTES) break;
+      chunks.push(chunk);
+    }
+  } catch {
+    return Buffer.alloc(0);
+  }
+  if (bytes > MAX_ANSWER_BYTES) throw new Error(`the answer is larger than ${MAX_ANSWER_BYTES >> 20} MiB`);
+  return Buffer.concat(chunks);
+}
+
+/** Of several addresses that were tried, the last one stands for all. */
+const reasonOf = (error: Error): string =>
+  (error instanceof AggregateError ? (error.errors.at(-1) as Error) : error).message;
+
+const gzipped = (body: Uint8Array): Promise<Buffer> =>
+  promisify<Uint8Array, Buffer>(process.getBuiltinModule('node:zlib').gzip)(body);

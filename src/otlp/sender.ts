@@ -1,0 +1,63 @@
+/** What a gRPC sender and an HTTP sender have in common: one request of OTLP, its answer, and why there was none. */
+import { readFileSync } from 'node:fs';
+import type { OtlpTarget } from './target.ts';
+
+export interface OtlpSender {
+  /**
+   * Sends an encoded ExportTraceServiceRequest, which must not change until it is settled. It is sent once: again only
+   * where the collector is known not to have read it.
+   *
+   * @param limitMs until there must be an answer; Infinity for none
+   * @returns the encoded ExportTraceServiceResponse. Rejects with an OtlpError.
+   */
+  send(body: Uint8Array, limitMs: number): Promise<Uint8Array>;
+  /** The next request gets a new connection. Requests in flight keep theirs. */
+  reconnect(): void;
+  close(): void;
+}
+
+export interface SenderOptions {
+  /** Whether a request in flight keeps the process alive. */
+  keepsAlive: boolean;
+}
+
+export type OpenSender = (target: OtlpTarget, options: SenderOptions) => OtlpSender;
+
+/** Of a collector's answer. More is no answer to an export, and would be kept in memory. */
+export const MAX_ANSWER_BYTES = 4 * 2 ** 20;
+
+/** A connection without a request is closed after it: load balancers forget connections after minutes. */
+export const IDLE_MS = 60_000;
+
+export class OtlpError extends Error {
+  override name = 'OtlpError';
+  /** gRPC's, or HTTP's; undefined when there was no answer. */
+  readonly status: number | undefined;
+  readonly isGrpc: boolean;
+  /** What the collector asks to wait before the next attempt, in ms. */
+  readonly retryAfterMs: number | undefined;
+  override readonly cause: unknown;
+
+  constructor(
+    message: string,
+    given: {
+      status?: number | undefined;
+      isGrpc: boolean;
+      retryAfterMs?: number | undefined;
+      cause?: unknown;
+    },
+  ) {
+    super(message);
+    this.status = given.status;
+    this.isGrpc = given.isGrpc;
+    this.retryAfterMs = given.retryAfterMs;
+    this.cause = given.cause;
+  }
+}
+
+/** Reads the PEM files of a target; throws when one cannot be read. */
+export const tlsFiles = ({ certificate, clientKey, clientCertificate }: OtlpTarget) => ({
+  ca: certificate === undefined ? undefined : readFileSync(certificate),
+  key: clientKey === undefined ? undefined : readFileSync(clientKey),
+  cert: clientCertificate === undefined ? undefined : readFileSync(clientCertificate),
+});
