@@ -6,6 +6,7 @@ import { GrpcStatus } from '../grpc-status.ts';
 import { openGrpcSender } from '../otlp/grpc-sender.ts';
 import { openHttpSender } from '../otlp/http-sender.ts';
 import { rejectionIn } from '../otlp/partial-success.ts';
+import { reasonFor } from '../otlp/reason.ts';
 import { OtlpError, type OtlpSender } from '../otlp/sender.ts';
 import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp/target.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
@@ -228,10 +229,10 @@ async function exportTo(target: OtlpTarget, body: Uint8Array, timeoutMs: number)
   try {
     const open = target.protocol === 'grpc' ? openGrpcSender : openHttpSender;
     sender = open(target, { keepsAlive: true });
-    return answerIn(await sender.send(body, timeoutMs), target.protocol === 'http/json');
+    return answerIn(await sender.send(body, { ms: timeoutMs }), target.protocol === 'http/json');
   } catch (error) {
     const status = error instanceof OtlpError ? error.status : undefined;
-    return { accepted: false, status, message: (error as Error).message };
+    return { accepted: false, status, message: reasonFor(error, target) };
   } finally {
     sender?.close();
   }
@@ -240,7 +241,7 @@ async function exportTo(target: OtlpTarget, body: Uint8Array, timeoutMs: number)
 /** Of an answer whose status is good. */
 export function answerIn(response: Uint8Array, isJson = false): ExportAnswer {
   const rejection = rejectionIn(response, isJson);
-  return rejection === undefined
+  return rejection === undefined || rejection.count === 0
     ? { accepted: true, status: 0, message: '' }
     : {
         accepted: false,

@@ -10,6 +10,7 @@ import { EncodedSpans } from '../trace/encoded-spans.ts';
 import type { SpanBatch, SpanList } from '../trace/span-batch.ts';
 import type { Outcome, Send } from '../trace/span-queue.ts';
 import { type Rejection, rejectionIn } from './partial-success.ts';
+import { reasonFor } from './reason.ts';
 import { type OpenSender, OtlpError } from './sender.ts';
 import { verdictOn } from './status.ts';
 import { tracesProtocol, tracesTarget } from './target.ts';
@@ -36,7 +37,7 @@ export function createSend(name: ExporterName, settings: Settings): Send<SpanBat
         return acceptance(batch, await sendOnce(batch));
       });
     } catch (error) {
-      return failureOf(batch, error);
+      return failureOf(batch, error, settings);
     }
   };
 }
@@ -76,12 +77,11 @@ function otlp(settings: Settings): SendOnce {
   const target = tracesTarget(settings);
   const part = target.protocol === 'grpc' ? 'otlp-over-grpc' : 'otlp-over-http';
   const sender = loadChunk<{ openSender: OpenSender }>(part).openSender(target, { keepsAlive: false });
-  const limitMs = Math.min(
-    settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs,
-    settings.batchTimeoutMs,
-  );
+  const exportMs = settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs;
+  const limitMs = Math.min(exportMs, settings.batchTimeoutMs);
+  const variable = limitMs === exportMs ? target.variables.timeout : 'OTEL_BSP_EXPORT_TIMEOUT';
   const isJson = target.protocol === 'http/json';
-  return async (batch) => rejectionIn(await sender.send(requestOf(batch), limitMs), isJson);
+  return async (batch) => rejectionIn(await sender.send(requestOf(batch), { ms: limitMs, variable }), isJson);
 }
 
 export const zipkinUrl = (settings: Settings): string =>
@@ -89,23 +89,31 @@ export const zipkinUrl = (settings: Settings): string =>
 
 function acceptance({ count }: SpanBatch, rejected: Rejection | undefined): Outcome {
   if (rejected === undefined) return { kind: 'accepted' };
-  const reason = shortReason({ message: rejected.reason });
+  const reason = shortReason(rejected.reason);
+  if (rejected.count === 0) return { kind: 'accepted', warning: reason };
   return { kind: 'accepted', rejected: { count: Math.min(rejected.count, count), reason } };
 }
 
-function failureOf({ count }: SpanBatch, error: unknown): Outcome {
-  const reason = shortReason(error);
+function failureOf({ count }: SpanBatch, error: unknown, settings: Settings): Outcome {
+  const reason = shortReason(reasonFor(error, tracesTarget(settings)));
   const verdict = verdictOn(error);
-  if (verdict.kind === 'retry') return { kind: 'later', reason };
+  if (verdict.kind === 'retry') {
+    const { isUnreachable } = error as OtlpError;
+    const { afterMs, mayBeTooLarge } = verdict;
+    return {
+      kind: 'later',
+      reason,
+      isUnreachable,
+      mayBeTooLarge,
+      ...(afterMs === undefined ? {} : { afterMs }),
+    };
+  }
   return verdict.kind === 'too large' && count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
 }
 
-/** One line without a stack and without credentials. */
-export function shortReason(error: unknown): string {
-  const { message } = (error ?? {}) as { message?: unknown };
-  const text = typeof message === 'string' && message !== '' ? message : 'no reason given';
-  return withoutCredentials(oneLine(text)).slice(0, 200);
-}
+/** One line, without credentials. */
+export const shortReason = (text: string): string =>
+  withoutCredentials(oneLine(text === '' ? 'no reason given' : text)).slice(0, 300);
 
 /** A question that helps when nobody answered, and nowhere else. */
 export const connectionHint = (reason: string): string =>

@@ -19,9 +19,11 @@ import { retryDelayIn } from './retry-info.ts';
 import {
   IDLE_MS,
   MAX_ANSWER_BYTES,
+  noAnswer,
   OtlpError,
   type OtlpSender,
   type SenderOptions,
+  type TimeLimit,
   tlsFiles,
 } from './sender.ts';
 import type { OtlpTarget } from './target.ts';
@@ -60,10 +62,10 @@ class GrpcSender implements OtlpSender {
     watchSockets();
   }
 
-  async send(body: Uint8Array, limitMs: number): Promise<Uint8Array> {
+  async send(body: Uint8Array, limit: TimeLimit): Promise<Uint8Array> {
     this.#connection ??= openConnection(this.#target, this.#keepsAlive);
     const connection = this.#connection;
-    return connecting.run(connection, () => this.#send(connection, body, limitMs));
+    return connecting.run(connection, () => this.#send(connection, body, limit));
   }
 
   reconnect(): void {
@@ -75,15 +77,15 @@ class GrpcSender implements OtlpSender {
     this.reconnect();
   }
 
-  async #send(connection: Connection, body: Uint8Array, limitMs: number): Promise<Uint8Array> {
+  async #send(connection: Connection, body: Uint8Array, limit: TimeLimit): Promise<Uint8Array> {
     const { client, keepsAlive, sockets } = connection;
     // While it connects, grpc-js does not always.
     const hold = keepsAlive ? setInterval(() => {}, 2 ** 30) : undefined;
     let call: ClientUnaryCall | undefined;
     const { promise: over, reject } = Promise.withResolvers<never>();
-    const stop = startTimeLimit(limitMs, () => {
+    const stop = startTimeLimit(limit.ms, () => {
       reject(
-        new OtlpError(`no answer within ${limitMs} ms`, {
+        new OtlpError(noAnswer(limit), {
           status: GrpcStatus.DEADLINE_EXCEEDED,
           isGrpc: true,
         }),
@@ -225,7 +227,7 @@ function connected(client: Client): Promise<boolean> {
 
 /** What grpc-js says when it has no connection: what the last attempt failed by, some with the time. */
 const NO_CONNECTION =
-  /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /;
+  /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /s;
 
 const TOO_LARGE_ANSWER = /^Received message (larger than max|that decompresses)/;
 
@@ -233,7 +235,7 @@ function errorOf(error: ServiceError, isConnected: boolean, hasHeaders: boolean)
   const { code, details, metadata } = error;
   if (!isConnected || (code === GrpcStatus.UNAVAILABLE && details === 'Connection dropped')) {
     const [, reason = details] = NO_CONNECTION.exec(details) ?? [];
-    return new OtlpError(reason, { isGrpc: true });
+    return new OtlpError(reason.trim(), { isGrpc: true, isUnreachable: !isConnected });
   }
   if (hasHeaders && code === GrpcStatus.RESOURCE_EXHAUSTED && TOO_LARGE_ANSWER.test(details))
     return new OtlpError(`the answer is larger than ${MAX_ANSWER_BYTES >> 20} MiB`, {

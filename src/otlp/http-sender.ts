@@ -8,9 +8,11 @@ import { retryAfter } from './retry-info.ts';
 import {
   IDLE_MS,
   MAX_ANSWER_BYTES,
+  noAnswer,
   OtlpError,
   type OtlpSender,
   type SenderOptions,
+  type TimeLimit,
   tlsFiles,
 } from './sender.ts';
 import type { OtlpTarget } from './target.ts';
@@ -44,14 +46,14 @@ class HttpSender implements OtlpSender {
     this.#agent = new this.#http.Agent(this.#agentOptions);
   }
 
-  async send(body: Uint8Array, limitMs: number): Promise<Uint8Array> {
+  async send(body: Uint8Array, limit: TimeLimit): Promise<Uint8Array> {
     const message = this.#target.compression === 'gzip' ? await gzipped(body) : body;
     let request: ClientRequest | undefined;
     let isOver = false;
     const { promise: over, reject } = Promise.withResolvers<never>();
-    const stop = startTimeLimit(limitMs, () => {
+    const stop = startTimeLimit(limit.ms, () => {
       isOver = true;
-      reject(new OtlpError(`no answer within ${limitMs} ms`, { isGrpc: false }));
+      reject(new OtlpError(noAnswer(limit), { isGrpc: false }));
       request?.destroy();
       // The connections may be dead.
       this.reconnect();
@@ -111,7 +113,17 @@ function letGo(socket: Socket): void {
 
 function answerTo(request: ClientRequest): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    request.on('error', (error) => reject(new OtlpError(reasonOf(error), { isGrpc: false, cause: error })));
+    let isConnected = false;
+    request.on('socket', (socket) => {
+      const connected = () => {
+        isConnected = true;
+      };
+      if (socket.connecting) socket.once('connect', connected);
+      else connected();
+    });
+    request.on('error', (error) =>
+      reject(new OtlpError(reasonOf(error), { isGrpc: false, isUnreachable: !isConnected, cause: error })),
+    );
     request.on('response', (response) => {
       const status = response.statusCode ?? 0;
       const isAccepted = status >= 200 && status < 300;

@@ -2,7 +2,7 @@
 import { integer, messages, text } from './protobuf.ts';
 
 export interface Rejection {
-  /** Spans, at least one. */
+  /** Spans; 0 where the reason is only a warning. */
   count: number;
   reason: string;
 }
@@ -10,12 +10,12 @@ export interface Rejection {
 /**
  * ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }.
  *
- * @returns undefined when all were taken, also for what is no such answer: by its status it has said yes
+ * @returns undefined when all were accepted without a word, also for what is no such answer: by its status it has said yes
  */
 export function rejectionIn(response: Uint8Array, isJson: boolean): Rejection | undefined {
   try {
     const [count, reason] = isJson ? inJson(response) : inProtobuf(response);
-    return count > 0 ? { count, reason } : undefined;
+    return count > 0 || reason !== '' ? { count: Math.max(0, count), reason } : undefined;
   } catch {
     return undefined;
   }

@@ -7,14 +7,26 @@ export interface OtlpSender {
    * Sends an encoded ExportTraceServiceRequest, which must not change until it is settled. It is sent once: again only
    * where the collector is known not to have read it.
    *
-   * @param limitMs until there must be an answer; Infinity for none
    * @returns the encoded ExportTraceServiceResponse. Rejects with an OtlpError.
    */
-  send(body: Uint8Array, limitMs: number): Promise<Uint8Array>;
+  send(body: Uint8Array, limit: TimeLimit): Promise<Uint8Array>;
   /** The next request gets a new connection. Requests in flight keep theirs. */
   reconnect(): void;
   close(): void;
 }
+
+/** Until there must be an answer. */
+export interface TimeLimit {
+  /** Infinity for none. */
+  ms: number;
+  /** The environment variable that sets it. */
+  variable?: string;
+}
+
+export const NO_LIMIT: TimeLimit = { ms: Number.POSITIVE_INFINITY };
+
+export const noAnswer = ({ ms, variable }: TimeLimit): string =>
+  `no answer within ${ms} ms${variable === undefined ? '' : ` (${variable})`}`;
 
 export interface SenderOptions {
   /** Whether a request in flight keeps the process alive. */
@@ -36,6 +48,8 @@ export class OtlpError extends Error {
   readonly isGrpc: boolean;
   /** What the collector asks to wait before the next attempt, in ms. */
   readonly retryAfterMs: number | undefined;
+  /** No connection could be made. */
+  readonly isUnreachable: boolean;
   override readonly cause: unknown;
 
   constructor(
@@ -44,6 +58,7 @@ export class OtlpError extends Error {
       status?: number | undefined;
       isGrpc: boolean;
       retryAfterMs?: number | undefined;
+      isUnreachable?: boolean;
       cause?: unknown;
     },
   ) {
@@ -51,6 +66,7 @@ export class OtlpError extends Error {
     this.status = given.status;
     this.isGrpc = given.isGrpc;
     this.retryAfterMs = given.retryAfterMs;
+    this.isUnreachable = given.isUnreachable ?? false;
     this.cause = given.cause;
   }
 }

@@ -4,7 +4,7 @@ import { OtlpError } from './sender.ts';
 
 export type Verdict =
   /** Later; not before `afterMs`, where the collector says so. */
-  | { kind: 'retry'; afterMs?: number }
+  | { kind: 'retry'; afterMs?: number; mayBeTooLarge?: boolean }
   /** Not that many at once. */
   | { kind: 'too large' }
   /** Never. */
@@ -39,5 +39,9 @@ export function verdictOn(error: unknown): Verdict {
   const { status, isGrpc, retryAfterMs, message } = error;
   if (isGrpc ? SAYS_TOO_LARGE.test(message) : status === TOO_LARGE_HTTP) return TOO_LARGE;
   if (status !== undefined && !(isGrpc ? RETRYABLE_GRPC : RETRYABLE_HTTP).has(status)) return REFUSED;
-  return retryAfterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: retryAfterMs };
+  if (retryAfterMs !== undefined) return { kind: 'retry', afterMs: retryAfterMs };
+  // Where it asks for another attempt, a collector says when; else this may be a size, a quota, or its memory.
+  return isGrpc && status === GrpcStatus.RESOURCE_EXHAUSTED
+    ? { kind: 'retry', mayBeTooLarge: true }
+    : { kind: 'retry' };
 }

@@ -14,6 +14,8 @@ export interface OtlpTarget {
   clientCertificate: string | undefined;
   /** Whether the server's certificate must be valid: not with NODE_TLS_REJECT_UNAUTHORIZED=0. */
   verify: boolean;
+  /** Names of the variables that the values come from, for messages. */
+  variables: Record<'endpoint' | 'headers' | 'protocol' | 'certificate' | 'timeout', string>;
 }
 
 const DEFAULT_ENDPOINT: Record<Protocol, string> = {
@@ -67,6 +69,10 @@ export function signalUrl(settings: Settings, signal: Signal): { url?: string } 
   return unusable ? { url: urlOf(settings, signal) } : {};
 }
 
+/** The variable for traces where it is given, else the one for all signals. */
+const nameOf = (name: string, ofTraces: unknown): string =>
+  ofTraces === undefined ? `OTEL_EXPORTER_OTLP_${name}` : `OTEL_EXPORTER_OTLP_TRACES_${name}`;
+
 export function tracesTarget(settings: Settings): OtlpTarget {
   return {
     protocol: tracesProtocol(settings),
@@ -77,6 +83,13 @@ export function tracesTarget(settings: Settings): OtlpTarget {
     clientKey: settings.tracesClientKey ?? settings.clientKey,
     clientCertificate: settings.tracesClientCertificate ?? settings.clientCertificate,
     verify: settings.verifyCertificates,
+    variables: {
+      endpoint: nameOf('ENDPOINT', settings.tracesEndpoint),
+      headers: nameOf('HEADERS', settings.tracesHeaders),
+      protocol: nameOf('PROTOCOL', settings.tracesProtocol),
+      certificate: nameOf('CERTIFICATE', settings.tracesCertificate),
+      timeout: nameOf('TIMEOUT', settings.tracesExportTimeoutMs),
+    },
   };
 }
 

@@ -64,15 +64,19 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
           if (!ending || (outcome.kind === 'accepted' && refusalIn(outcome) === undefined))
             announce(outcome, target(name, settings), diagnostics);
         };
+        const onGivenUp = (count: number, reason: string) =>
+          diagnostics.warn(
+            `${count} ${count === 1 ? 'span is' : 'spans are'} given up: ${target(name, settings)} answered each attempt with: ${reason}.`,
+          );
         const exporter = name as ExporterName;
         const send = reporting(createSend(exporter, settings), report);
         if (keepsBytes(exporter, settings)) {
-          const queue = new SpanQueue(() => new EncodedSpans(), send, settings);
+          const queue = new SpanQueue(() => new EncodedSpans(), send, settings, { onGivenUp });
           queues.set(exporter, queue);
           if (!inWorker()) workers = new WorkersSpans(queue, () => tracesTarget(settings));
           processors.push(inWorker() ? new SpansToMain(queue, tracesTarget(settings)) : queue);
         } else {
-          const queue = new SpanQueue(() => new SpanList(), send, settings);
+          const queue = new SpanQueue(() => new SpanList(), send, settings, { onGivenUp });
           queues.set(exporter, queue);
           processors.push(queue);
         }
@@ -134,13 +138,13 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
           // Zipkin's format has no sender at the end: what could not be awaited is lost.
           if (name === 'otlp' && left > 0 && timeoutMs > 0) left = sendLeftovers(queue, settings, timeoutMs);
         } catch (error) {
-          queue.trouble = shortReason(error);
+          queue.lastError = shortReason((error as Error)?.message ?? '');
         }
         const lost = queue.lost + left;
         if (lost > 0) {
           const spans = lost === 1 ? 'span was' : 'spans were';
           const reason =
-            queue.trouble ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
+            queue.lastError ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
           diagnostics.warn(
             `${lost} ${spans} lost on the way to ${target(name, settings)}: ${reason}.${connectionHint(reason)}`,
           );
@@ -171,7 +175,7 @@ function sendLeftovers(
     batches.map(({ count }, index) => {
       const failure = failures[index];
       if (failure === null) return 0;
-      queue.trouble = failure === undefined ? queue.trouble : shortReason({ message: failure.reason });
+      queue.lastError = failure === undefined ? queue.lastError : shortReason(failure.reason);
       return Math.min(failure?.count ?? count, count);
     }),
   );
@@ -191,6 +195,8 @@ function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): v
   if (refusal !== undefined) {
     diagnostics.warn(`spans are refused by ${target}: ${refusal}.`);
   } else if (outcome.kind === 'accepted') {
+    if (outcome.warning !== undefined)
+      diagnostics.warn(`spans are accepted by ${target} with a warning: ${outcome.warning}.`);
     diagnostics.info(`the first spans were accepted by ${target}.`);
   } else if (outcome.kind === 'later') {
     diagnostics.warn(

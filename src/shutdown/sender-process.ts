@@ -7,7 +7,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { rejectionIn } from '../otlp/partial-success.ts';
-import type { OpenSender } from '../otlp/sender.ts';
+import { reasonFor } from '../otlp/reason.ts';
+import { NO_LIMIT, type OpenSender } from '../otlp/sender.ts';
 import type { OtlpTarget } from '../otlp/target.ts';
 
 export interface LastRequest {
@@ -41,9 +42,12 @@ async function main(): Promise<void> {
   const isJson = target.protocol === 'http/json';
   const failures = await Promise.all(
     bodies.map((body) =>
-      sender.send(body, Number.POSITIVE_INFINITY).then(
-        (answer) => rejectionIn(answer, isJson) ?? null,
-        (error: Error) => ({ reason: error.message }),
+      sender.send(body, NO_LIMIT).then(
+        (answer) => {
+          const rejection = rejectionIn(answer, isJson);
+          return rejection === undefined || rejection.count === 0 ? null : rejection;
+        },
+        (error: unknown) => ({ reason: reasonFor(error, target) }),
       ),
     ),
   );

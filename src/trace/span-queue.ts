@@ -10,13 +10,22 @@ import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
 /** What became of one batch. */
 export type Outcome =
   /** But for what of it was rejected, never to be taken. */
-  | { kind: 'accepted'; rejected?: Rejection }
-  /** Not now: the collector is away or busy. The spans stay in the queue. */
-  | { kind: 'later'; reason: string }
+  | { kind: 'accepted'; rejected?: Rejection; warning?: string }
+  /** Not now; the spans stay in the queue. */
+  | ({ kind: 'later'; reason: string } & Later)
   /** Not that many at once: only for a batch of several spans. */
   | { kind: 'too large' }
   /** Never: the collector does not want them. */
   | { kind: 'refused'; reason: string };
+
+export interface Later {
+  /** No connection could be made, so the batch is not the cause. */
+  isUnreachable?: boolean;
+  /** The collector asks for no attempt before it has passed. */
+  afterMs?: number;
+  /** The same status may mean "too many at once", or "never". */
+  mayBeTooLarge?: boolean;
+}
 
 /** Sends one batch; settles when its fate is known, never rejects. */
 export type Send<Batch extends SpanBatch> = (batch: Batch) => Promise<Outcome>;
@@ -43,12 +52,32 @@ const SIDE_BY_SIDE = 16;
 
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
+/** Processes that lost their collector together shall not all come back together. */
+const JITTER = 0.2;
+
+/** So often may a batch fail while others are accepted, or with a status that may mean "never"; about two minutes. */
+const MAX_FAILURES = 8;
+
+/** Of a batch that failed though there was a collector. */
+interface Tries {
+  /** Those that count towards MAX_FAILURES. */
+  failures: number;
+  /** Batches that had been accepted when it failed last. */
+  acceptedBefore: number;
+  /** Whether it is a part of one that was split because it failed. */
+  isPart: boolean;
+}
+
+export interface QueueEvents {
+  /** A batch failed too often. */
+  onGivenUp?(count: number, reason: string): void;
+}
 
 export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor {
   /** Spans given up: beyond the queue's limit, or refused by the collector. */
   lost = 0;
   /** Why spans were given up or are still here; undefined while nothing went wrong. */
-  trouble: string | undefined;
+  lastError: string | undefined;
   /** Spans that have ended and whose arrival is not confirmed. */
   unsent = 0;
   readonly #newBatch: () => Batch;
@@ -61,16 +90,38 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   /** What spans are added to; the youngest. */
   #open: Batch | undefined;
   /** Batch → when its fate is known. */
-  readonly #onTheWay = new Map<Batch, Promise<void>>();
+  readonly #inFlight = new Map<Batch, Promise<void>>();
+  /** Failed ones, each until its own time comes. */
+  readonly #resting = new Map<Batch, NodeJS.Timeout>();
+  readonly #tries = new WeakMap<Batch, Tries>();
+  readonly #events: QueueEvents;
+  readonly #random: () => number;
   #timer: NodeJS.Timeout | undefined;
+  /** Until the next attempt, before jitter; 0 while batches are accepted. */
   #retryDelayMs = 0;
+  /** With jitter, and as long as the collector asks for. */
+  #pauseMs = 0;
+  /** Whether the last attempt found no collector. */
+  #isUnreachable = false;
+  #isFlushing = false;
+  /** Batches. */
+  #accepted = 0;
   /** Of a batch, by which it is full. */
   #batchSize: number;
   #closed = false;
 
-  constructor(newBatch: () => Batch, send: Send<Batch>, limits: QueueLimits) {
+  /** @param random gives what jitter is made of, from 0 to 1 */
+  constructor(
+    newBatch: () => Batch,
+    send: Send<Batch>,
+    limits: QueueLimits,
+    events: QueueEvents = {},
+    random: () => number = Math.random,
+  ) {
     this.#newBatch = newBatch;
     this.#send = send;
+    this.#events = events;
+    this.#random = random;
     // A batch that the queue can never hold would not be sent before the delay, while spans are dropped.
     this.#limits = {
       ...limits,
@@ -88,7 +139,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     } catch (error) {
       // The app ended a span; what it holds is no reason to fail there.
       this.lost++;
-      this.trouble ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
+      this.lastError ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
       return;
     }
     this.#added(1);
@@ -105,8 +156,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   release(): Batch[] {
     this.#stopTimer();
     this.#seal();
-    const batches = this.#waiting;
-    this.#waiting = [];
+    const batches = this.#takeWaiting();
     for (const batch of batches) this.#leaves(batch);
     return batches;
   }
@@ -119,7 +169,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     if (!isFull && this.#bytes <= maxBytes) return true;
     this.lost += count;
     const size = isFull ? '' : `${Math.ceil(maxBytes / 2 ** 20)} MiB, `;
-    this.trouble ??= `the queue was full (${size}OTEL_BSP_MAX_QUEUE_SIZE=${maxQueueSize})`;
+    this.lastError ??= `the queue was full (${size}OTEL_BSP_MAX_QUEUE_SIZE=${maxQueueSize})`;
     return false;
   }
 
@@ -142,12 +192,25 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   async forceFlush(): Promise<void> {
     this.#stopTimer();
     this.#seal();
+    this.#isFlushing = true;
+    this.#isUnreachable = false;
     const lanes: Promise<void>[] = [];
-    for (const [index, batch] of this.#waiting.splice(0).entries()) {
+    for (const [index, batch] of this.#takeWaiting().entries()) {
       const lane = index % SIDE_BY_SIDE;
       lanes[lane] = this.#sendOff(batch, lanes[lane]);
     }
-    await Promise.all(this.#onTheWay.values());
+    await Promise.all(this.#inFlight.values());
+    this.#isFlushing = false;
+    if (this.unsent > 0 && !this.#closed) this.#schedule();
+  }
+
+  /** All but those in flight. */
+  #takeWaiting(): Batch[] {
+    const batches = [...this.#waiting, ...this.#resting.keys()];
+    for (const timer of this.#resting.values()) clearTimeout(timer);
+    this.#resting.clear();
+    this.#waiting = [];
+    return batches;
   }
 
   async shutdown(): Promise<void> {
@@ -161,9 +224,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#closed = true;
     this.#stopTimer();
     this.#seal();
-    const batches = [...this.#onTheWay.keys(), ...this.#waiting];
-    this.#onTheWay.clear();
-    this.#waiting = [];
+    const batches = [...this.#inFlight.keys(), ...this.#takeWaiting()];
+    this.#inFlight.clear();
     this.unsent = 0;
     this.#bytes = 0;
     return batches;
@@ -184,7 +246,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   #schedule(): void {
-    if (this.#onTheWay.size > 0) return;
+    // What failed in a flush has had its attempt.
+    if (this.#inFlight.size > 0 || this.#isFlushing) return;
     // While the collector is away, a full batch waits for the next attempt like any other.
     if (this.#waiting.length > 0 && this.#retryDelayMs === 0) {
       this.#stopTimer();
@@ -192,10 +255,13 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       return;
     }
     if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#sendBatch();
-    }, this.#retryDelayMs || this.#limits.scheduleDelayMs);
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#sendBatch();
+      },
+      this.#retryDelayMs === 0 ? this.#limits.scheduleDelayMs : this.#pauseMs,
+    );
     // A span that waits must not keep the app alive.
     this.#timer.unref();
   }
@@ -206,27 +272,29 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   #sendBatch(): void {
-    if (this.#waiting.length === 0) this.#seal();
-    const batch = this.#waiting.shift();
+    // One that failed has its turn again once another was accepted: it does not stop the others.
+    const isDue = (batch: Batch) => !this.#tries.has(batch) || this.#othersWereAccepted(batch);
+    if (!this.#waiting.some(isDue)) this.#seal();
+    const [batch] = this.#waiting.splice(Math.max(0, this.#waiting.findIndex(isDue)), 1);
     if (batch !== undefined) this.#sendOff(batch);
   }
 
   /** @param before what its turn comes after */
   #sendOff(batch: Batch, before?: Promise<void>): Promise<void> {
     const followed = before === undefined ? this.#follow(batch) : before.then(() => this.#takeTurn(batch));
-    this.#onTheWay.set(batch, followed);
+    this.#inFlight.set(batch, followed);
     return followed;
   }
 
   async #takeTurn(batch: Batch): Promise<void> {
     // Taken meanwhile by takeUnsent.
-    if (!this.#onTheWay.has(batch)) return;
-    if (this.#retryDelayMs === 0) {
+    if (!this.#inFlight.has(batch)) return;
+    if (!this.#isUnreachable) {
       await this.#follow(batch);
       return;
     }
     // What came before it found nobody there: that was the attempt.
-    this.#onTheWay.delete(batch);
+    this.#inFlight.delete(batch);
     this.#waiting.push(batch);
     if (!this.#closed) this.#schedule();
   }
@@ -236,32 +304,100 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     const delayMs = this.#retryDelayMs;
     const outcome = await this.#send(batch);
     // Taken meanwhile by takeUnsent: it is somebody else's now.
-    if (!this.#onTheWay.delete(batch)) return;
-    if (outcome.kind === 'too large') {
+    if (!this.#inFlight.delete(batch)) return;
+    this.#isUnreachable = outcome.kind === 'later' && outcome.isUnreachable === true;
+    if (
+      outcome.kind === 'too large' ||
+      (outcome.kind === 'later' && this.#isWorthSplitting(batch, outcome))
+    ) {
       // Within the same promise: for who waits for it, the attempt is not over.
-      const [first, second] = batch.halves();
-      await this.#sendOff(second, this.#sendOff(first));
+      await this.#sendInTwo(batch, outcome.kind === 'later');
       return;
     }
     if (outcome.kind === 'later') {
-      this.trouble = outcome.reason;
-      this.#waiting.unshift(batch);
+      this.lastError = outcome.reason;
       this.#retryDelayMs = Math.min(delayMs * 2 || FIRST_RETRY_MS, LAST_RETRY_MS);
+      this.#pauseMs = Math.max(this.#withJitter(this.#retryDelayMs), outcome.afterMs ?? 0);
+      this.#keep(batch, outcome);
     } else {
       this.#leaves(batch);
       batch.discard();
       if (outcome.kind === 'refused') {
-        this.trouble = outcome.reason;
+        this.lastError = outcome.reason;
         this.lost += batch.count;
       } else {
+        this.#accepted++;
         this.#retryDelayMs = 0;
         if (outcome.rejected !== undefined) {
           this.lost += outcome.rejected.count;
-          this.trouble = outcome.rejected.reason;
+          this.lastError = outcome.rejected.reason;
         }
-        if (this.lost === 0) this.trouble = undefined;
+        if (this.lost === 0) this.lastError = undefined;
       }
     }
     if (this.unsent > 0 && !this.#closed) this.#schedule();
+  }
+
+  #withJitter(ms: number): number {
+    return Math.round(ms * (1 - JITTER + 2 * JITTER * this.#random()));
+  }
+
+  /** Whether other batches were accepted since it failed before. */
+  #othersWereAccepted(batch: Batch): boolean {
+    const tries = this.#tries.get(batch);
+    return tries !== undefined && this.#accepted > tries.acceptedBefore;
+  }
+
+  /** Whether its parts may fare better: of few spans, all others shall not be lost with them. */
+  #isWorthSplitting(batch: Batch, { isUnreachable, mayBeTooLarge }: Later): boolean {
+    if (isUnreachable || batch.count < 2) return false;
+    const tries = this.#tries.get(batch);
+    if (tries?.isPart) return this.#othersWereAccepted(batch);
+    // Once without a sign that it helps.
+    if (mayBeTooLarge) return tries !== undefined || this.#isFlushing;
+    return tries !== undefined && tries.failures >= 2 && this.#othersWereAccepted(batch);
+  }
+
+  /** @param isGuess whether the collector did not say that it is too large */
+  async #sendInTwo(batch: Batch, isGuess: boolean): Promise<void> {
+    const [first, second] = batch.halves();
+    const failures = this.#tries.get(batch)?.failures ?? 0;
+    if (isGuess)
+      for (const half of [first, second])
+        this.#tries.set(half, { failures, acceptedBefore: this.#accepted, isPart: true });
+    await this.#sendOff(second, this.#sendOff(first));
+  }
+
+  /** Keeps a batch that failed for another attempt, unless it failed too often. */
+  #keep(batch: Batch, { reason, isUnreachable, mayBeTooLarge }: Later & { reason: string }): void {
+    if (isUnreachable) {
+      this.#waiting.unshift(batch);
+      return;
+    }
+    const tries = this.#tries.get(batch) ?? { failures: 0, acceptedBefore: this.#accepted, isPart: false };
+    const othersWereAccepted = this.#othersWereAccepted(batch);
+    const failures = tries.failures + (othersWereAccepted || mayBeTooLarge ? 1 : 0);
+    const isTooLargeItself = mayBeTooLarge && tries.isPart && othersWereAccepted;
+    if (failures >= MAX_FAILURES || isTooLargeItself) {
+      this.#leaves(batch);
+      batch.discard();
+      this.lost += batch.count;
+      this.#events.onGivenUp?.(batch.count, reason);
+      return;
+    }
+    this.#tries.set(batch, { ...tries, failures, acceptedBefore: this.#accepted });
+    if (othersWereAccepted || this.#isFlushing) this.#rest(batch, failures);
+    else this.#waiting.push(batch);
+  }
+
+  /** It alone waits, longer each time. */
+  #rest(batch: Batch, failures: number): void {
+    const delayMs = Math.min(FIRST_RETRY_MS * 2 ** failures, LAST_RETRY_MS);
+    const timer = setTimeout(() => {
+      this.#resting.delete(batch);
+      this.#waiting.push(batch);
+      if (!this.#closed) this.#schedule();
+    }, this.#withJitter(delayMs)).unref();
+    this.#resting.set(batch, timer);
   }
 }

@@ -21,6 +21,8 @@ afterEach(async () => {
   for (const close of opened.splice(0).reverse()) await close();
 });
 
+const VARIABLES = { endpoint: '', headers: '', protocol: '', certificate: '', timeout: '' };
+
 const senderOf = (target: Partial<OtlpTarget>): OtlpSender => {
   const sender = openGrpcSender(
     {
@@ -32,6 +34,7 @@ const senderOf = (target: Partial<OtlpTarget>): OtlpSender => {
       clientKey: undefined,
       clientCertificate: undefined,
       verify: true,
+      variables: VARIABLES,
       ...target,
     },
     { keepsAlive: true },
@@ -104,7 +107,7 @@ describe('a call', () => {
       accept(stream, 'the answer');
     });
     const sender = senderOf({ url, headers: { 'api-key': 'k' } });
-    const answer = await sender.send(Buffer.from('the spans'), 10_000);
+    const answer = await sender.send(Buffer.from('the spans'), { ms: 10_000 });
     assert.equal(Buffer.from(answer).toString(), 'the answer');
     const { headers, body } = (await called) as Call;
     assert.deepEqual(body, framed('the spans'));
@@ -133,7 +136,7 @@ describe('a call', () => {
       const sender = senderOf({ url: `http://127.0.0.1:${server.port}`, compression });
       // Beyond the windows of HTTP/2's flow control, and nothing that could be made smaller.
       const sent = Array.from({ length: 5 }, () => randomBytes(300_000));
-      const answers = await Promise.all(sent.map((body) => sender.send(body, 10_000)));
+      const answers = await Promise.all(sent.map((body) => sender.send(body, { ms: 10_000 })));
       assert.deepEqual(
         answers.map((answer) => Buffer.from(answer).toString()),
         Array(5).fill('taken'),
@@ -154,7 +157,7 @@ describe('a call', () => {
     });
     const sender = senderOf({ url });
     const answers = await Promise.all(
-      Array.from({ length: 40 }, () => sender.send(Buffer.alloc(500_000), 30_000)),
+      Array.from({ length: 40 }, () => sender.send(Buffer.alloc(500_000), { ms: 30_000 })),
     );
     assert.deepEqual(
       answers.map((answer) => Buffer.from(answer).toString()),
@@ -169,7 +172,7 @@ describe('a call', () => {
       await call;
       accept(stream);
     });
-    await senderOf({ url, compression: 'gzip' }).send(Buffer.from('the spans'), 10_000);
+    await senderOf({ url, compression: 'gzip' }).send(Buffer.from('the spans'), { ms: 10_000 });
     const { headers, body } = (await called) as Call;
     assert.equal(headers['grpc-encoding'], 'gzip');
     assert.equal(body[0], 1);
@@ -181,7 +184,7 @@ describe('a call', () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-'));
     opened.push(() => rm(folder, { recursive: true }));
     const { url } = await start((stream) => accept(stream, 'here'), path.join(folder, 'otlp.sock'));
-    const answer = await senderOf({ url }).send(Buffer.of(1), 10_000);
+    const answer = await senderOf({ url }).send(Buffer.of(1), { ms: 10_000 });
     assert.equal(Buffer.from(answer).toString(), 'here');
   });
 });
@@ -208,7 +211,7 @@ describe('a refusal', () => {
   ] as const) {
     test(`has the code of gRPC and the reason: ${said}`, async () => {
       const { url } = await withHeaders(headers);
-      const error = await failureOf(senderOf({ url }).send(Buffer.of(1), 10_000));
+      const error = await failureOf(senderOf({ url }).send(Buffer.of(1), { ms: 10_000 }));
       assert.equal(error.status, code);
       assert.equal(error.message, message);
     });
@@ -220,7 +223,7 @@ describe('a refusal', () => {
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '14', 'grpc-message': 'soon' }));
       stream.end();
     });
-    const error = await failureOf(senderOf({ url }).send(Buffer.of(1), 10_000));
+    const error = await failureOf(senderOf({ url }).send(Buffer.of(1), { ms: 10_000 }));
     assert.deepEqual([error.status, error.message], [14, 'soon']);
   });
 
@@ -229,7 +232,7 @@ describe('a refusal', () => {
       stream.pause();
       stream.respond(grpc(8, 'too much'), { endStream: true });
     });
-    const error = await failureOf(senderOf({ url }).send(Buffer.alloc(5_000_000), 10_000));
+    const error = await failureOf(senderOf({ url }).send(Buffer.alloc(5_000_000), { ms: 10_000 }));
     assert.deepEqual([error.status, error.message], [8, 'too much']);
   });
 
@@ -246,8 +249,8 @@ describe('a refusal', () => {
         else accept(stream);
       });
       const sender = senderOf({ url });
-      assert.equal((await failureOf(sender.send(Buffer.of(1), 10_000))).status, code);
-      await sender.send(Buffer.of(1), 10_000);
+      assert.equal((await failureOf(sender.send(Buffer.of(1), { ms: 10_000 }))).status, code);
+      await sender.send(Buffer.of(1), { ms: 10_000 });
       assert.equal(sessions.length, 1);
     });
   }
@@ -260,7 +263,7 @@ test('a stream that the server refuses is made again at once', async () => {
     if (calls === 1) stream.close(constants.NGHTTP2_REFUSED_STREAM);
     else accept(stream);
   });
-  await senderOf({ url }).send(Buffer.of(1), 10_000);
+  await senderOf({ url }).send(Buffer.of(1), { ms: 10_000 });
   assert.equal(calls, 2);
 });
 
@@ -268,15 +271,15 @@ describe('a connection', () => {
   test('is one for all calls', async () => {
     const { url, sessions } = await start((stream) => accept(stream));
     const sender = senderOf({ url });
-    await Promise.all([sender.send(Buffer.of(1), 10_000), sender.send(Buffer.of(2), 10_000)]);
-    await sender.send(Buffer.of(3), 10_000);
+    await Promise.all([sender.send(Buffer.of(1), { ms: 10_000 }), sender.send(Buffer.of(2), { ms: 10_000 })]);
+    await sender.send(Buffer.of(3), { ms: 10_000 });
     assert.equal(sessions.length, 1);
   });
 
   test('that nobody accepts has no code of gRPC', async () => {
     const { url } = await start(() => {});
     for (const close of opened.splice(0)) await close();
-    const error = await failureOf(senderOf({ url }).send(Buffer.of(1), 10_000));
+    const error = await failureOf(senderOf({ url }).send(Buffer.of(1), { ms: 10_000 }));
     assert.match(error.message, /ECONNREFUSED/);
     assert.notEqual(typeof error.status, 'number');
   });
@@ -285,7 +288,7 @@ describe('a connection', () => {
     const { url } = await start(() => {});
     for (const close of opened.splice(0)) await close();
     const error = await failureOf(
-      senderOf({ url: url.replace('127.0.0.1', 'localhost') }).send(Buffer.of(1), 10_000),
+      senderOf({ url: url.replace('127.0.0.1', 'localhost') }).send(Buffer.of(1), { ms: 10_000 }),
     );
     assert.match(error.message, /ECONNREFUSED/);
   });
@@ -298,9 +301,9 @@ describe('a connection', () => {
       else accept(stream);
     });
     const sender = senderOf({ url });
-    const error = await failureOf(sender.send(Buffer.of(1), 10_000));
+    const error = await failureOf(sender.send(Buffer.of(1), { ms: 10_000 }));
     assert.notEqual(typeof error.status, 'number');
-    await sender.send(Buffer.of(1), 10_000);
+    await sender.send(Buffer.of(1), { ms: 10_000 });
     assert.equal(sessions.length, 2);
   });
 
@@ -310,11 +313,11 @@ describe('a connection', () => {
       accept(stream, String(sessions.length));
     });
     const sender = senderOf({ url });
-    await sender.send(Buffer.of(1), 10_000);
+    await sender.send(Buffer.of(1), { ms: 10_000 });
     sessions[0]?.goaway(constants.NGHTTP2_NO_ERROR);
     // Until the client has heard of it.
     await sleep(100);
-    assert.equal(Buffer.from(await sender.send(Buffer.of(1), 10_000)).toString(), '2');
+    assert.equal(Buffer.from(await sender.send(Buffer.of(1), { ms: 10_000 })).toString(), '2');
   });
 
   test('on which no answer came in time is left to the calls that it has', async () => {
@@ -324,11 +327,11 @@ describe('a connection', () => {
       else answer.push(stream);
     });
     const sender = senderOf({ url });
-    const slow = sender.send(Buffer.of(1), 10_000);
+    const slow = sender.send(Buffer.of(1), { ms: 10_000 });
     while (answer.length === 0) await sleep(10);
-    const error = await failureOf(sender.send(Buffer.of(2), 100));
+    const error = await failureOf(sender.send(Buffer.of(2), { ms: 100 }));
     assert.deepEqual([error.status, error.message], [4, 'no answer within 100 ms']);
-    await sender.send(Buffer.of(3), 10_000);
+    await sender.send(Buffer.of(3), { ms: 10_000 });
     assert.equal(sessions.length, 2);
     accept(answer[0] as ServerHttp2Stream, 'late');
     assert.equal(Buffer.from(await slow).toString(), 'late');
@@ -343,7 +346,7 @@ describe('a connection', () => {
     opened.push(() => new Promise((resolve) => server.close(resolve)));
     // TLS is what the other side waits for in vain.
     const sender = senderOf({ url: `https://127.0.0.1:${(server.address() as AddressInfo).port}` });
-    const error = await failureOf(sender.send(Buffer.of(1), 200));
+    const error = await failureOf(sender.send(Buffer.of(1), { ms: 200 }));
     assert.deepEqual([error.status, error.message], [4, 'no answer within 200 ms']);
     const [socket] = sockets as [Socket];
     socket.on('error', () => {}).resume();
@@ -370,6 +373,6 @@ describe('a connection', () => {
 
   test('does not come about without the certificates that are named', async () => {
     const sender = senderOf({ url: 'https://127.0.0.1:1', certificate: '/nowhere/ca.pem' });
-    await assert.rejects(sender.send(Buffer.of(1), 10_000), /ENOENT.*ca\.pem/);
+    await assert.rejects(sender.send(Buffer.of(1), { ms: 10_000 }), /ENOENT.*ca\.pem/);
   });
 });

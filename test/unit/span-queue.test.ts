@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
 import { readSettings } from '../../src/config/settings.ts';
@@ -8,7 +8,10 @@ import { FULL_BATCH_BYTES, SpanList } from '../../src/trace/span-batch.ts';
 import { type Outcome, type QueueLimits, SPAN_BYTES, SpanQueue } from '../../src/trace/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
-const LATER: Outcome = { kind: 'later', reason: 'connect ECONNREFUSED' };
+const LATER = { kind: 'later', reason: 'connect ECONNREFUSED', isUnreachable: true } as const;
+/** From a collector that is there. */
+const BUSY = { kind: 'later', reason: 'busy' } as const;
+const EXHAUSTED = { kind: 'later', reason: 'exhausted', mayBeTooLarge: true } as const;
 const TOO_LARGE: Outcome = { kind: 'too large' };
 const REFUSED: Outcome = { kind: 'refused', reason: 'HTTP status 400' };
 
@@ -46,6 +49,7 @@ const settle = async () => {
 /** A queue whose attempts to send wait for their answer here, in the order in which they were made. */
 function makeQueue(limits: Partial<QueueLimits> = {}) {
   const attempts: Attempt[] = [];
+  const givenUp: [count: number, reason: string][] = [];
   const queue = new SpanQueue(
     () => new SpanList(),
     ({ spans }) =>
@@ -57,6 +61,8 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
         attempts.push({ spans, answer });
       }),
     { ...LIMITS, ...limits },
+    { onGivenUp: (count, reason) => givenUp.push([count, reason]) },
+    () => 0.5,
   );
   const end = (spans: readonly ReadableSpan[]) => {
     for (const span of spans) queue.onEnd(span);
@@ -67,7 +73,7 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
     assert.ok(next !== undefined, 'nothing is being sent');
     return next;
   };
-  return { queue, attempts, end, attempt };
+  return { queue, attempts, end, attempt, givenUp };
 }
 
 const spansOf = (batches: readonly SpanList[]) => batches.flatMap(({ spans }) => spans);
@@ -97,7 +103,7 @@ test('a span waits for the delay, and all that ended meanwhile goes in one batch
   assert.equal(queue.unsent, 3, 'not known to have arrived');
   await sent.answer(ACCEPTED);
   assert.equal(queue.unsent, 0);
-  assert.deepEqual([queue.lost, queue.trouble], [0, undefined]);
+  assert.deepEqual([queue.lost, queue.lastError], [0, undefined]);
   await pass(60_000);
   assert.equal(attempts.length, 0, 'what has arrived is not sent again');
 });
@@ -175,10 +181,10 @@ test('spans beyond the limit, waiting and on the way together, are lost and coun
   stopTime(t);
   const { queue, end, attempt } = makeQueue({ maxQueueSize: 25 });
   end(makeSpans(25));
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [25, 0, undefined]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [25, 0, undefined]);
   end(makeSpans(3));
   assert.deepEqual([queue.unsent, queue.lost], [25, 3]);
-  assert.match(queue.trouble ?? '', /OTEL_BSP_MAX_QUEUE_SIZE=25/);
+  assert.match(queue.lastError ?? '', /OTEL_BSP_MAX_QUEUE_SIZE=25/);
   await attempt().answer(ACCEPTED);
   end(makeSpans(1));
   assert.deepEqual([queue.unsent, queue.lost], [16, 3], 'there is room again');
@@ -190,7 +196,7 @@ test('what fills the queue is said, not that it is full, when the collector was 
   end(makeSpans(10));
   await attempt().answer(LATER);
   end(makeSpans(11));
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [20, 1, LATER.reason]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [20, 1, LATER.reason]);
 });
 
 test('a batch larger than the queue may hold is sent when the queue is full, and nothing is lost', async (t) => {
@@ -207,7 +213,7 @@ test('a batch that could not be sent is tried again, before what ended after it'
   const spans = makeSpans(14);
   end(spans);
   await attempt().answer(LATER);
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [14, 0, LATER.reason]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [14, 0, LATER.reason]);
   await pass(999);
   assert.equal(attempts.length, 0);
   await pass(1);
@@ -254,15 +260,15 @@ test('after the collector is back all that waited follows at once, and the next 
   await attempt().answer(ACCEPTED);
 });
 
-test('after an outage without a loss, nothing is told as trouble any more', async (t) => {
+test('after an outage without a loss, no error is reported any more', async (t) => {
   const pass = stopTime(t);
   const { queue, end, attempt } = makeQueue();
   end(makeSpans(10));
   await attempt().answer(LATER);
-  assert.equal(queue.trouble, LATER.reason);
+  assert.equal(queue.lastError, LATER.reason);
   await pass(1_000);
   await attempt().answer(ACCEPTED);
-  assert.equal(queue.trouble, undefined);
+  assert.equal(queue.lastError, undefined);
 });
 
 test('a batch that is refused is lost and counted, not tried again, and the next goes out as ever', async (t) => {
@@ -270,13 +276,13 @@ test('a batch that is refused is lost and counted, not tried again, and the next
   const { queue, attempts, end, attempt } = makeQueue();
   end(makeSpans(13));
   await attempt().answer(REFUSED);
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [3, 10, REFUSED.reason]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [3, 10, REFUSED.reason]);
   assert.equal(attempts.length, 0);
   await pass(5_000);
   const next = attempt();
   assert.equal(next.spans.length, 3);
   await next.answer(ACCEPTED);
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 10, REFUSED.reason]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 10, REFUSED.reason]);
 });
 
 test('a batch is full with so many bytes, however few spans have them', (t) => {
@@ -324,10 +330,10 @@ test('large spans fill the queue sooner, so that it has a bound in bytes as well
     for (let made = queue.unsent; made < fits; made++) queue.onEnd(large);
   };
   fill();
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [fits, 0, undefined]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [fits, 0, undefined]);
   queue.onEnd(large);
   assert.deepEqual([queue.unsent, queue.lost], [fits, 1]);
-  assert.equal(queue.trouble, 'the queue was full (2 MiB, OTEL_BSP_MAX_QUEUE_SIZE=256)');
+  assert.equal(queue.lastError, 'the queue was full (2 MiB, OTEL_BSP_MAX_QUEUE_SIZE=256)');
   // Halves hold what the whole held, and what has arrived gives room.
   await answer(TOO_LARGE);
   await answer(ACCEPTED);
@@ -349,9 +355,9 @@ test('what a collector rejects of a batch that it accepts is lost, and why is sa
   const { queue, end, attempt } = makeQueue();
   end(makeSpans(20));
   await attempt().answer({ kind: 'accepted', rejected: { count: 3, reason: 'quota' } });
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [10, 3, 'quota']);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [10, 3, 'quota']);
   await attempt().answer(ACCEPTED);
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 3, 'quota']);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 3, 'quota']);
 });
 
 test('a batch that is too large comes in two, those in two again, and only what is refused is lost', async (t) => {
@@ -361,7 +367,7 @@ test('a batch that is too large comes in two, those in two again, and only what 
   end(spans);
   await attempt().answer(TOO_LARGE);
   assert.equal(attempts.length, 1, 'one after the other');
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [15, 0, undefined]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [15, 0, undefined]);
   const first = attempt();
   assert.deepEqual(first.spans, spans.slice(0, 5));
   await first.answer(ACCEPTED);
@@ -380,7 +386,7 @@ test('a batch that is too large comes in two, those in two again, and only what 
   const rest = attempt();
   assert.deepEqual(rest.spans, spans.slice(10));
   await rest.answer(ACCEPTED);
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 2, LATER.reason]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 2, LATER.reason]);
 });
 
 test('a flush waits for the halves of a batch that is too large', async (t) => {
@@ -632,7 +638,7 @@ test('a flush that is answered "refused" counts what it lost', async (t) => {
   const flushed = queue.forceFlush();
   await attempt().answer(REFUSED);
   await flushed;
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 9, REFUSED.reason]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 9, REFUSED.reason]);
 });
 
 test('batches side by side that all fail are one attempt in vain, so the next is a second away', async (t) => {
@@ -684,7 +690,7 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
   // A first one of 64 and 9 full ones of 512 go one after the other, long before the delay; the rest is what a flush is for.
   while (queue.unsent >= DEFAULTS.maxExportBatchSize) await new Promise((resolve) => setTimeout(resolve, 1));
   await queue.forceFlush();
-  assert.deepEqual([queue.unsent, queue.lost, queue.trouble], [0, 0, undefined]);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 0, undefined]);
   assert.deepEqual(arrived, spans);
   assert.deepEqual(sizes, [64, ...new Array(9).fill(512), 5_000 - 64 - 9 * 512]);
 });
@@ -731,4 +737,146 @@ test("a tracer's spans reach the queue as its processor", async () => {
     attempt().spans.map(({ name }) => name),
     ['child', 'parent'],
   );
+});
+
+describe('a batch that a collector always answers with "later"', () => {
+  test('does not stop the others, and only the span that is the cause is given up, with the reason', async (t) => {
+    const pass = stopTime(t);
+    const { queue, end, attempts, givenUp } = makeQueue();
+    const [bad, ...good] = makeSpans(400);
+    const accepted = new Set<ReadableSpan>();
+    let failures = 0;
+    end([bad as ReadableSpan]);
+    for (let second = 0; second < 300; second++) {
+      end(good.slice(second, second + 1));
+      for (const { spans, answer } of attempts.splice(0)) {
+        if (spans.includes(bad as ReadableSpan)) {
+          failures++;
+          await answer(BUSY);
+        } else {
+          for (const span of spans) accepted.add(span);
+          await answer(ACCEPTED);
+        }
+      }
+      await pass(1_000);
+    }
+    assert.deepEqual(givenUp, [[1, BUSY.reason]]);
+    assert.equal(queue.lost, 1);
+    assert.equal(accepted.size + 1 + queue.unsent, 301);
+    assert.ok(failures < 20, `${failures}`);
+  });
+
+  test('does not count while nothing else is accepted: an outage, however long, loses nothing', async (t) => {
+    const pass = stopTime(t);
+    const { queue, end, attempts, givenUp } = makeQueue();
+    end(makeSpans(30));
+    for (let minute = 0; minute < 60; minute++) {
+      for (const { answer } of attempts.splice(0)) await answer(BUSY);
+      await pass(60_000);
+    }
+    assert.deepEqual([queue.unsent, queue.lost, givenUp], [30, 0, []]);
+    const arrived: ReadableSpan[] = [];
+    for (; attempts.length > 0; await pass(0)) {
+      const [{ spans, answer }] = attempts.splice(0) as [Attempt];
+      arrived.push(...spans);
+      await answer(ACCEPTED);
+    }
+    assert.equal(new Set(arrived).size, 30);
+  });
+
+  test('is tried at exit like the others, once, whatever comes of it', async (t) => {
+    stopTime(t);
+    const { queue, end, attempts } = makeQueue({ maxExportBatchSize: 1, maxQueueSize: 1_000 });
+    const spans = makeSpans(40);
+    end(spans);
+    const flushed = queue.forceFlush();
+    const tried: ReadableSpan[] = [];
+    while (attempts.length > 0) {
+      const [{ spans: batch, answer }] = attempts.splice(0, 1) as [Attempt];
+      tried.push(...batch);
+      await answer(batch[0] === spans[0] ? BUSY : ACCEPTED);
+    }
+    assert.ok(await isSettled(flushed));
+    assert.deepEqual([tried.length, new Set(tried).size, queue.unsent], [40, 40, 1]);
+  });
+});
+
+describe('RESOURCE_EXHAUSTED without a time to wait', () => {
+  test('splits a batch at its second failure, and only the span that is too large is lost', async (t) => {
+    const pass = stopTime(t);
+    const { queue, end, attempts, givenUp } = makeQueue({ maxExportBatchSize: 10 });
+    const spans = makeSpans(10);
+    const accepted = new Set<ReadableSpan>();
+    end(spans);
+    for (let time = 0; time < 200 && queue.unsent > 0; time++) {
+      for (const { spans: batch, answer } of attempts.splice(0)) {
+        if (batch.includes(spans[3] as ReadableSpan)) await answer(EXHAUSTED);
+        else {
+          for (const span of batch) accepted.add(span);
+          await answer(ACCEPTED);
+        }
+      }
+      await pass(500);
+    }
+    assert.deepEqual([accepted.size, queue.lost, queue.unsent], [9, 1, 0]);
+    assert.deepEqual(givenUp, [[1, EXHAUSTED.reason]]);
+  });
+
+  test('of everything, is bounded: each batch is tried a few times, and not in ever smaller parts', async (t) => {
+    const pass = stopTime(t);
+    const { queue, end, attempts } = makeQueue({ maxExportBatchSize: 64 });
+    end(makeSpans(64));
+    let made = 0;
+    for (let time = 0; time < 1_000 && queue.unsent > 0; time++) {
+      for (const { answer } of attempts.splice(0)) {
+        made++;
+        await answer(EXHAUSTED);
+      }
+      await pass(1_000);
+    }
+    assert.deepEqual([queue.lost, queue.unsent], [64, 0]);
+    assert.ok(made < 25, `${made}`);
+  });
+});
+
+test('the time that a collector asks to wait is waited, however long, and shorter ones do not hurry', async (t) => {
+  const pass = stopTime(t);
+  const { attempts, end, attempt } = makeQueue();
+  end(makeSpans(10));
+  await attempt().answer({ ...BUSY, afterMs: 45_000 });
+  await pass(44_999);
+  assert.equal(attempts.length, 0);
+  await pass(1);
+  await attempt().answer({ ...BUSY, afterMs: 5 });
+  await pass(1_999);
+  assert.equal(attempts.length, 0);
+  await pass(1);
+  assert.equal(attempts.length, 1);
+});
+
+test('the times between attempts differ by up to a fifth from process to process', async (t) => {
+  const pass = stopTime(t);
+  for (const [random, delayMs] of [
+    [0, 800],
+    [1, 1_200],
+  ] as const) {
+    let attempts = 0;
+    const send = async () => {
+      attempts++;
+      return LATER;
+    };
+    const queue = new SpanQueue(
+      () => new SpanList(),
+      send,
+      LIMITS,
+      {},
+      () => random,
+    );
+    for (const span of makeSpans(10)) queue.onEnd(span);
+    await settle();
+    await pass(delayMs - 1);
+    assert.equal(attempts, 1);
+    await pass(1);
+    assert.equal(attempts, 2);
+  }
 });

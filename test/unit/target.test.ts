@@ -18,6 +18,13 @@ test('without any variable, spans go over gRPC to the collector on this machine'
     clientKey: undefined,
     clientCertificate: undefined,
     verify: true,
+    variables: {
+      endpoint: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+      headers: 'OTEL_EXPORTER_OTLP_HEADERS',
+      protocol: 'OTEL_EXPORTER_OTLP_PROTOCOL',
+      certificate: 'OTEL_EXPORTER_OTLP_CERTIFICATE',
+      timeout: 'OTEL_EXPORTER_OTLP_TIMEOUT',
+    },
   });
   assert.equal(shownOf({}), 'http://localhost:4317');
 });

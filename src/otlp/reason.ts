@@ -1,0 +1,61 @@
+/** Why spans are not accepted, in the user's terms: what happened, and the variable to look at. Pure. */
+import { GrpcStatus } from '../grpc-status.ts';
+import { OtlpError } from './sender.ts';
+import type { OtlpTarget } from './target.ts';
+
+/** @param error what a sender rejected with, or what kept it from sending */
+export function reasonFor(error: unknown, target: OtlpTarget): string {
+  const message = (error as { message?: unknown } | undefined)?.message;
+  const text = typeof message === 'string' && message !== '' ? message : 'no reason given';
+  if (!(error instanceof OtlpError)) return text;
+  const advice = error.status === undefined ? connectionAdvice(text, target) : statusAdvice(error, target);
+  return advice === undefined ? text : advice.replaces ? advice.text : `${text}; ${advice.text}`;
+}
+
+interface Advice {
+  text: string;
+  /** Whether the library's own words add nothing. */
+  replaces?: boolean;
+}
+
+function statusAdvice({ status, isGrpc }: OtlpError, { variables }: OtlpTarget): Advice | undefined {
+  const isAuthentication = isGrpc
+    ? status === GrpcStatus.UNAUTHENTICATED || status === GrpcStatus.PERMISSION_DENIED
+    : status === 401 || status === 403;
+  if (isAuthentication) return { text: `the collector refuses the credentials in ${variables.headers}` };
+  if (!isGrpc && (status === 404 || status === 405))
+    return { text: `the path in ${variables.endpoint} may be wrong` };
+  return undefined;
+}
+
+function connectionAdvice(text: string, { url, protocol, variables }: OtlpTarget): Advice | undefined {
+  if (url.startsWith('unix:')) return undefined;
+  const { hostname, port, protocol: scheme } = new URL(url);
+  const isTls = scheme === 'https:';
+  const where = `port ${port || (isTls ? 443 : 80)}`;
+  const { endpoint } = variables;
+  const isGrpc = protocol === 'grpc';
+  if (/ENOTFOUND|EAI_AGAIN|^Name resolution failed/.test(text))
+    return { text: `the host ${hostname} in ${endpoint} is not known here`, replaces: true };
+  if (isTls && /wrong version number|packet length too long/.test(text))
+    return { text: `${where} does not use TLS; write http:// in ${endpoint}`, replaces: true };
+  if (isTls && /no application protocol/.test(text))
+    return { text: notGrpc(where, variables), replaces: true };
+  if (/unable to (verify|get)|self.signed certificate/i.test(text))
+    return { text: `name its authority in ${variables.certificate}` };
+  if (isGrpc && text === 'Protocol error') return { text: notGrpc(where, variables), replaces: true };
+  if (!isGrpc && text.startsWith('Parse Error'))
+    return {
+      text: `${where} does not use HTTP/1.1, it looks like a gRPC port; set ${variables.protocol}=grpc, or use the HTTP port (4318 by default)`,
+      replaces: true,
+    };
+  if (!isTls && (text === 'Failed to connect' || text === 'socket hang up'))
+    return {
+      text: `${where} closes the connection without an answer; if it uses TLS, write https:// in ${endpoint}`,
+      replaces: true,
+    };
+  return undefined;
+}
+
+const notGrpc = (where: string, { protocol }: OtlpTarget['variables']): string =>
+  `${where} does not use gRPC; set ${protocol}=http/protobuf, or use the gRPC port (4317 by default)`;

@@ -1,0 +1,117 @@
+/** What a failed attempt means for a batch, and what the user reads of it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readSettings } from '../../src/config/settings.ts';
+import { GrpcStatus } from '../../src/grpc-status.ts';
+import { reasonFor } from '../../src/otlp/reason.ts';
+import { OtlpError } from '../../src/otlp/sender.ts';
+import { verdictOn } from '../../src/otlp/status.ts';
+import { tracesTarget } from '../../src/otlp/target.ts';
+
+const grpc = (status: number, message = 'why', retryAfterMs?: number) =>
+  new OtlpError(message, { status, isGrpc: true, retryAfterMs });
+const http = (status: number, retryAfterMs?: number) =>
+  new OtlpError(`HTTP status ${status}`, { status, isGrpc: false, retryAfterMs });
+const unanswered = (message: string, isGrpc = true) => new OtlpError(message, { isGrpc });
+
+test('the codes that OTLP calls retryable are tried again, no others', () => {
+  const retried = Object.entries(GrpcStatus).filter(([, code]) => verdictOn(grpc(code)).kind === 'retry');
+  assert.deepEqual(
+    retried.map(([name]) => name),
+    [
+      'CANCELLED',
+      'DEADLINE_EXCEEDED',
+      'RESOURCE_EXHAUSTED',
+      'ABORTED',
+      'OUT_OF_RANGE',
+      'UNAVAILABLE',
+      'DATA_LOSS',
+    ],
+  );
+  for (const status of [429, 502, 503, 504]) assert.equal(verdictOn(http(status)).kind, 'retry');
+  for (const status of [301, 400, 401, 404, 500, 501])
+    assert.deepEqual(verdictOn(http(status)), { kind: 'refused' });
+  assert.equal(verdictOn(unanswered('read ECONNRESET')).kind, 'retry');
+  assert.deepEqual(verdictOn(new Error('ENOENT')), { kind: 'refused' });
+});
+
+test('a time to wait is passed on, and RESOURCE_EXHAUSTED without one may mean a size', () => {
+  assert.deepEqual(verdictOn(grpc(GrpcStatus.UNAVAILABLE, 'busy', 5_000)), { kind: 'retry', afterMs: 5_000 });
+  assert.deepEqual(verdictOn(http(503, 7_000)), { kind: 'retry', afterMs: 7_000 });
+  assert.equal(verdictOn(grpc(GrpcStatus.RESOURCE_EXHAUSTED)).kind, 'retry');
+  assert.deepEqual(verdictOn(grpc(GrpcStatus.RESOURCE_EXHAUSTED)), { kind: 'retry', mayBeTooLarge: true });
+  assert.deepEqual(verdictOn(grpc(GrpcStatus.RESOURCE_EXHAUSTED, 'quota', 1)), { kind: 'retry', afterMs: 1 });
+});
+
+test('"too large" is known by 413, and by the words of servers that have no status for it', () => {
+  assert.deepEqual(verdictOn(http(413)), { kind: 'too large' });
+  for (const words of [
+    'grpc: received message larger than max (5000000 vs. 4194304)',
+    'Received message larger than max (5000000 vs 4194304)',
+    'gRPC message exceeds maximum size 4194304: 5000000',
+    'Received message exceeds the maximum configured message size.',
+    'Error, message length too large: found 5000000 bytes, the limit is: 4194304 bytes',
+    'Received HTTP status code 413',
+  ])
+    assert.deepEqual(verdictOn(grpc(GrpcStatus.RESOURCE_EXHAUSTED, words)), { kind: 'too large' }, words);
+});
+
+/** The reason that is logged where the variables are set. */
+const shown = (error: unknown, env: Record<string, string> = {}) =>
+  reasonFor(error, tracesTarget(readSettings(env)));
+const HTTP = { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' };
+const TLS = { OTEL_EXPORTER_OTLP_ENDPOINT: 'https://collector:4317' };
+
+test('an authentication failure names the variable of the headers', () => {
+  for (const [error, env] of [
+    [grpc(GrpcStatus.UNAUTHENTICATED, 'no token'), {}],
+    [grpc(GrpcStatus.PERMISSION_DENIED, 'no token'), {}],
+    [http(401), HTTP],
+    [http(403), HTTP],
+  ] as const)
+    assert.match(shown(error, env), /; the collector refuses the credentials in OTEL_EXPORTER_OTLP_HEADERS$/);
+  assert.match(
+    shown(http(401), { ...HTTP, OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'a=b' }),
+    /OTEL_EXPORTER_OTLP_TRACES_HEADERS$/,
+  );
+});
+
+test('a port of another protocol names the port and the variable', () => {
+  assert.equal(
+    shown(unanswered('Protocol error'), { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318' }),
+    'port 4318 does not use gRPC; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use the gRPC port (4317 by default)',
+  );
+  assert.equal(
+    shown(unanswered('Parse Error: Expected HTTP/, RTSP/ or ICE/', false), {
+      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4317',
+    }),
+    'port 4317 does not use HTTP/1.1, it looks like a gRPC port; set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc, or use the HTTP port (4318 by default)',
+  );
+  assert.match(shown(unanswered('tlsv1 alert no application protocol'), TLS), /^port 4317 does not use gRPC/);
+});
+
+test('TLS against plain names the scheme to write, both ways', () => {
+  assert.equal(
+    shown(unanswered('SSL routines:wrong version number'), TLS),
+    'port 4317 does not use TLS; write http:// in OTEL_EXPORTER_OTLP_ENDPOINT',
+  );
+  for (const [error, env] of [
+    [unanswered('Failed to connect'), {}],
+    [unanswered('socket hang up', false), HTTP],
+  ] as const)
+    assert.match(shown(error, env), /if it uses TLS, write https:\/\/ in OTEL_EXPORTER_OTLP_ENDPOINT$/);
+});
+
+test('an unknown host is named, and so is the variable of an unknown authority', () => {
+  const env = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://nowhere.invalid:4317' };
+  for (const words of ['Name resolution failed for target dns:nowhere.invalid:4317', 'getaddrinfo ENOTFOUND'])
+    assert.equal(
+      shown(unanswered(words), env),
+      'the host nowhere.invalid in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is not known here',
+    );
+  assert.match(
+    shown(unanswered('unable to verify the first certificate'), TLS),
+    /; name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE$/,
+  );
+});
