@@ -111,9 +111,11 @@ function failureOf({ count }: SpanBatch, error: unknown, settings: Settings): Ou
   return verdict.kind === 'too large' && count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
 }
 
-/** One line, without credentials. */
+/** One line, without credentials and without a full stop. */
 export const shortReason = (text: string): string =>
-  withoutCredentials(oneLine(text === '' ? 'no reason given' : text)).slice(0, 300);
+  withoutCredentials(oneLine(text === '' ? 'no reason given' : text))
+    .slice(0, 300)
+    .replace(/[.\s]+$/, '');
 
 /** A question that helps when nobody answered, and nowhere else. */
 export const connectionHint = (reason: string): string =>
