@@ -29,7 +29,6 @@ import {
   asOurs,
   earlierSdk,
   hasDatadog,
-  SDK_PACKAGES,
   watchInstrumentations,
   watchRegistration,
 } from './src/sdk/other-sdk.ts';
@@ -95,16 +94,14 @@ export function register(): void {
           )
         : undefined,
     };
-    const sdkLoaded = () =>
-      watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));
     const giveWay = activateOnLoad(selection.entries, surroundings, telemetry.adopt, {
       [SDK]: (url) => {
         const unknown = selection.milvus ? unknownSdk(url) : undefined;
         if (unknown !== undefined) diagnostics.warn(unknown);
       },
       'dd-trace': () => diagnostics.warn(DATADOG),
-      ...Object.fromEntries(SDK_PACKAGES.map((name) => [name, sdkLoaded])),
     });
+    watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));
     watchInstrumentations((name) => {
       giveWay(name);
       diagnostics.info(`the app's own instrumentation ${name} is used instead of the preload's.`);

@@ -9,14 +9,14 @@ const inWorker = process.abort.disabled === true;
 // Programs that inherit NODE_OPTIONS on the way to the app: they never run it themselves, and what they start has the
 // preload of its own. One is meant only if file and package both fit: an app may have a yarn.js too.
 const TOOL_FILES =
-  /^(npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently)$/;
+  /^(next|npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently)$/;
 const TOOL_PACKAGES =
-  /^(npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
+  /^(next|npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
 
 if (deno || bun) {
   // They have a process.versions.node as well.
   if (!isDisabled()) report(`runs on Node only, this is ${deno ? `Deno ${deno}` : `Bun ${bun}`}`);
-} else if (!isDisabled() && !isTool(process.argv[1])) {
+} else if (!isDisabled() && !isInTool()) {
   // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
   if (typeof require('module').registerHooks === 'function') {
     const loaded = globalThis[Symbol.for('milvus-otel.loaded')];
@@ -49,10 +49,33 @@ function report(reason) {
   }
 }
 
-/** Why and how: docs/decisions/tools-left-alone.md. The name alone rules out nearly everything, and costs nothing. */
+/** Why and how: docs/decisions/tools-left-alone.md. */
+function isInTool() {
+  const TOOL = 'milvus-otel.tool';
+  const isMain = !inWorker && isTool(process.argv[1]);
+  if (!isMain && !inWorker) return false;
+  try {
+    const threads = require('node:worker_threads');
+    // A worker thread does not know the main file yet, so the main thread leaves word.
+    if (inWorker) return threads.getEnvironmentData(TOOL) === true;
+    threads.setEnvironmentData(TOOL, true);
+  } catch (_) {
+    // A Node that is too old for it, and so for tracing.
+  }
+  return isMain;
+}
+
+/** The name alone rules out nearly everything, and costs nothing. */
 function isTool(mainFile) {
-  const name = /[^\\/]*$/.exec(String(mainFile))[0].replace(/\.[cm]?js$/, '');
-  return isInstallScript() || (TOOL_FILES.test(name) && isOfToolPackage(mainFile));
+  const path = String(mainFile);
+  const name = /[^\\/]*$/.exec(path)[0].replace(/\.[cm]?js$/, '');
+  if (isInstallScript()) return true;
+  // Of Next.js only this command is the app; `next dev` starts the app's server as a process of its own.
+  if (name === 'next' && process.argv[2] === 'start') return false;
+  // A process that `next build` or `next dev` starts for a part of its work.
+  if (name === 'processChild' && /[\\/]next[\\/]dist[\\/]compiled[\\/]jest-worker[\\/]/.test(path))
+    return true;
+  return TOOL_FILES.test(name) && isOfToolPackage(path);
 }
 
 function isOfToolPackage(mainFile) {

@@ -15,7 +15,7 @@ import { asOurs } from '../sdk/other-sdk.ts';
 import { type BundledApps, isLoadedByBundles } from './bundles.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { startImportHooks } from './import-hook.ts';
-import { moduleName } from './module-name.ts';
+import { beforeTurbopack, moduleName } from './module-name.ts';
 
 declare const __filename: string;
 
@@ -243,9 +243,15 @@ function esmImports(include: string[]): { resolve: Resolve } {
         const { createHook } = require('import-in-the-middle/create-hook.mjs') as EsmHooks;
         const hook = createHook({ url: hookUrl });
         hook.applyOptions({ include });
-        registerHooks({ resolve: hook.resolveSync, load: hook.loadSync });
+        // It knows packages by the names that the app imports them by.
+        const resolve: Resolve = (given, inner, next) => {
+          const name = beforeTurbopack(given);
+          if (name === given) return hook.resolveSync(given, inner, next);
+          return hook.resolveSync(name, inner, (asked, last) => next(asked === name ? given : asked, last));
+        };
+        registerHooks({ resolve, load: hook.loadSync });
         // Hooks registered now miss the resolution that is under way.
-        return hook.resolveSync(specifier, context, nextResolve);
+        return resolve(specifier, context, nextResolve);
       } catch (error) {
         diag.error('ES modules cannot be patched', error);
         return nextResolve(specifier, context);

@@ -40,40 +40,67 @@ export function asOurs<T>(make: () => T): T {
 /** Datadog's tracer, which registers nothing with OpenTelemetry unless it is asked to. Source: dd-trace 6, bootstrap.js. */
 export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
 
-/** Packages whose loading says that an SDK may be started. */
-export const SDK_PACKAGES = [
-  '@opentelemetry/sdk-node',
-  '@opentelemetry/sdk-trace',
-  '@opentelemetry/sdk-trace-node',
-  '@opentelemetry/sdk-trace-base',
-];
-
 /**
- * Tells, once, when somebody tries to register another tracer provider than the one that is. An ES module has another
- * copy of the API than a CommonJS one, but all of them look here first, where what is registered is kept.
+ * Calls `attempted` once, when another tracer provider is registered after ours, also by a bundled copy of the API. A
+ * registration assigns API's object to the global again and then reads its `trace`; a use of the API reads the global
+ * first. Where the global cannot be redefined, attempts go unnoticed. Source: API 1.0 to 1.10, registerGlobal.
  */
 export function watchRegistration(attempted: () => void): void {
-  const registered = (globalThis as Record<symbol, unknown>)[API] as { trace?: unknown } | undefined;
-  const provider = registered?.trace;
-  if (watching || registered === undefined || provider === undefined) return;
-  watching = true;
+  let api = (globalThis as Record<symbol, unknown>)[API] as Registered | undefined;
+  if (api?.trace === undefined) return;
+  /** Set between an assignment and the next read of the global. */
+  let stopWaiting: (() => void) | undefined;
   const plain = { enumerable: true, configurable: true, writable: true };
-  Object.defineProperty(registered, 'trace', {
+  Reflect.defineProperty(globalThis, API, {
     enumerable: true,
     configurable: true,
     get() {
-      // A use of the provider reads it too.
-      if (/\bsetGlobalTracerProvider\b/.test(new Error().stack ?? '')) {
-        Object.defineProperty(registered, 'trace', { ...plain, value: provider });
-        attempted();
-      }
-      return provider;
+      stopWaiting?.();
+      stopWaiting = undefined;
+      return api;
     },
-    set: (value) => Object.defineProperty(registered, 'trace', { ...plain, value }),
+    set(value: Registered | undefined) {
+      stopWaiting?.();
+      api = value;
+      if (value?.trace === undefined) return;
+      stopWaiting = onNextRead(value, () => {
+        stopWaiting = undefined;
+        Object.defineProperty(globalThis, API, { ...plain, value });
+        attempted();
+      });
+    },
   });
 }
 
-let watching = false;
+interface Registered {
+  trace?: unknown;
+}
+
+/** Calls `onRead` when `trace` is read, unless the function that is returned was called before. */
+function onNextRead(api: Registered, onRead: () => void): () => void {
+  const provider = api.trace;
+  const restore = () =>
+    Reflect.defineProperty(api, 'trace', {
+      enumerable: true,
+      configurable: true,
+      writable: true,
+      value: provider,
+    });
+  Reflect.defineProperty(api, 'trace', {
+    enumerable: true,
+    configurable: true,
+    get() {
+      restore();
+      onRead();
+      return provider;
+    },
+    set(value) {
+      restore();
+      api.trace = value;
+    },
+  });
+  return restore;
+}
 
 /**
  * Tells of each instrumentation that somebody else makes, before it patches anything: the first thing that it does is

@@ -1,9 +1,10 @@
-/** Modules that are not what their name and version promise: patching fails, the app does not. */
+/** Modules that are not what their name promises: one that cannot be patched does not fail the app, a renamed one is patched. */
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { useRuns } from '../preload/runs.ts';
 
@@ -40,6 +41,36 @@ describe('a module that cannot be patched', { concurrency: 2 }, () => {
     test(`is named to whoever asks, for ${file}`, async () => {
       const { stderr } = await runs.run({ file: path.join(folder, file), env: { OTEL_LOG_LEVEL: 'error' } });
       assert.match(stderr, /^milvus-otel: \[error\] koa could not be patched/);
+    });
+  }
+});
+
+/** Turbopack links what stays outside of its bundle under a name with a hash. */
+describe('a package that is imported by the name that Turbopack has given it is instrumented', () => {
+  const hash = '23a6225d8f1c0b74';
+  const patched = `console.log(
+  '__original' in Redis.prototype.sendCommand, '__original' in OpenAI.Chat.Completions.prototype.create);\n`;
+  const programs = {
+    'renamed.cjs': `const Redis = require('ioredis-${hash}');\nconst { OpenAI } = require('openai-${hash}');\n${patched}`,
+    'renamed.mjs': `import Redis from 'ioredis-${hash}';\nimport OpenAI from 'openai-${hash}';\n${patched}`,
+  };
+  for (const [name, program] of Object.entries(programs)) {
+    test(name, async () => {
+      const packages = await installed({ ioredis: '5', openai: '6' });
+      const app = await mkdtemp(path.join(packages, '.app-'));
+      try {
+        await mkdir(path.join(app, 'node_modules'));
+        for (const original of ['ioredis', 'openai'])
+          await symlink(
+            path.join(packages, 'node_modules', original),
+            path.join(app, 'node_modules', `${original}-${hash}`),
+          );
+        await writeFile(path.join(app, name), program);
+        const { stdout, stderr } = await runs.run({ file: path.join(app, name) });
+        assert.deepEqual({ stdout, stderr }, { stdout: 'true true\n', stderr: '' });
+      } finally {
+        await rm(app, { recursive: true, force: true });
+      }
     });
   }
 });

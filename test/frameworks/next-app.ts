@@ -14,7 +14,7 @@ import type { Stack } from '../support/stack.ts';
 const root = path.join(import.meta.dirname, '..', '..');
 const fixture = path.join(root, 'test/fixtures/next');
 const cache = path.join(root, '.cache/next');
-const buildTimeoutMs = 300_000;
+const buildTimeoutMs = 540_000;
 const startTimeoutMs = 90_000;
 /** Longest time for one server, in ms. */
 const serverTimeoutMs = 300_000;
@@ -61,7 +61,10 @@ const templateFlags = [
 ];
 
 const label = ({ next, bundler, sdk, output, name }: NextOptions): string =>
-  [next, bundler, sdk, output, name].filter((part) => part !== undefined).join('-');
+  [next, bundler, sdk, output, name]
+    .filter((part) => part !== undefined)
+    .join('-')
+    .replace(/[^\w-]+/g, '');
 
 /**
  * An app that `next build` has built. Once for the same files, packages and options; rejects with what Next printed.

@@ -1,10 +1,76 @@
 /** Next.js apps of the template, with the Milvus SDK outside the bundle: a request that searches is one trace. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
+import { installInto, packInto } from '../support/published.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 import { createDocs } from './docs-collection.ts';
-import { builtNextApp, type NextOptions, nextApp, type ServeOptions, visitNext } from './next-app.ts';
+import {
+  builtNextApp,
+  type NextOptions,
+  nextApp,
+  nextBuild,
+  SDK,
+  type ServeOptions,
+  visitNext,
+} from './next-app.ts';
+
+/** Whether the functions that instrumentations replace are replaced, and a line of the log. */
+const PATCHED = `
+import pg from 'pg';
+import Redis from 'ioredis';
+import pino from 'pino';
+import mongoose from 'mongoose';
+import OpenAI from 'openai';
+
+export async function GET(request: Request) {
+  new URL(request.url);
+  let line = '';
+  pino({}, { write: (text: string) => { line = text; } }).info('hi');
+  return Response.json({
+    pg: '__original' in pg.Client.prototype.query,
+    ioredis: '__original' in Redis.prototype.sendCommand,
+    mongoose: '__original' in mongoose.Model.aggregate,
+    openai: '__original' in OpenAI.Chat.Completions.prototype.create,
+    line,
+  });
+}
+`;
+
+const OWN_SDKS = {
+  '@vercel/otel': {
+    packages: {
+      '@vercel/otel': '2',
+      '@opentelemetry/api-logs': '0.223',
+      '@opentelemetry/instrumentation': '0.223',
+      '@opentelemetry/resources': '2',
+      '@opentelemetry/sdk-logs': '0.223',
+      '@opentelemetry/sdk-metrics': '2',
+      '@opentelemetry/sdk-trace-base': '2',
+    },
+    instrumentation: `
+import { registerOTel } from '@vercel/otel';
+
+export function register() {
+  registerOTel({ serviceName: 'own' });
+}
+`,
+  },
+  NodeSDK: {
+    packages: { '@opentelemetry/sdk-node': '0' },
+    instrumentation: `
+export async function register() {
+  if (process.env.NEXT_RUNTIME !== 'nodejs') return;
+  const { NodeSDK } = await import('@opentelemetry/sdk-node');
+  new NodeSDK({ serviceName: 'own' }).start();
+}
+`,
+  },
+};
 
 const arrivalTimeoutMs = 20_000;
 const database = 'frameworks_next';
@@ -12,18 +78,24 @@ const database = 'frameworks_next';
 let stack: Stack;
 let removeDocs: () => Promise<void>;
 
-/** The span of `service` that has this name and a span of Milvus' server below it, and the spans above it up to the root. */
-async function pathToRoot(service: string, name: string): Promise<ReceivedSpan[]> {
-  const isSearch = (span: ReceivedSpan) => span.service === service && span.name === name;
+/**
+ * The span of `service` that has this name, a span of Milvus' server below it and one above it that names the route; and the
+ * spans above it up to the root.
+ */
+async function pathToRoot(service: string, name: string, route: string): Promise<ReceivedSpan[]> {
+  const isSearch = (span: ReceivedSpan, spans: ReceivedSpan[]) =>
+    span.service === service &&
+    span.name === name &&
+    spans.some((above) => above.spanId === span.parentSpanId && above.name.includes(route));
   const isJoined = (span: ReceivedSpan, spans: ReceivedSpan[]) =>
     spans.some(({ parentSpanId, service: of }) => parentSpanId === span.spanId && of === 'standalone');
   const spans = await stack.receiver.waitForSpans(
-    (received) => received.some((span) => isSearch(span) && isJoined(span, received)),
+    (received) => received.some((span) => isSearch(span, received) && isJoined(span, received)),
     arrivalTimeoutMs,
     { service },
   );
   const way: ReceivedSpan[] = [];
-  let span = spans.find((candidate) => isSearch(candidate) && isJoined(candidate, spans));
+  let span = spans.find((candidate) => isSearch(candidate, spans) && isJoined(candidate, spans));
   while (span !== undefined) {
     way.push(span);
     const { parentSpanId } = span;
@@ -32,16 +104,25 @@ async function pathToRoot(service: string, name: string): Promise<ReceivedSpan[]
   return way;
 }
 
+const EXTERNAL_16 = { next: '16', bundler: 'turbopack', sdk: 'external' } as const;
+
 const APPS: [NextOptions, ServeOptions['by']][] = [
-  [{ next: '16', bundler: 'turbopack', sdk: 'external' }, 'start'],
+  [EXTERNAL_16, 'start'],
   [{ next: '16', bundler: 'webpack', sdk: 'external' }, 'start'],
   [{ next: '15', bundler: 'turbopack', sdk: 'external' }, 'start'],
-  [{ next: '15', bundler: 'webpack', sdk: 'external' }, 'start'],
-  [{ next: '16', bundler: 'turbopack', sdk: 'external' }, 'dev'],
-  [{ next: '15', bundler: 'webpack', sdk: 'external' }, 'dev'],
-  [{ next: '16', bundler: 'turbopack', sdk: 'external', output: 'standalone' }, 'standalone'],
   [{ next: '15', bundler: 'webpack', sdk: 'external', output: 'standalone' }, 'standalone'],
+  [{ ...EXTERNAL_16, name: 'dev' }, 'dev'],
+  [{ next: '15', bundler: 'webpack', sdk: 'external', name: 'dev' }, 'dev'],
 ];
+
+/** Without what differs from start to start. */
+const lasting = (output: string): string => output.replace(/\d+(\.\d+)?m?s\b|:\d{4,5}\b/g, '…');
+
+/** Ids of the processes that have exported spans of the service. */
+async function exportedBy(service: string): Promise<unknown[]> {
+  const spans = (await stack.receiver.spans({ service })).filter((span) => span.service === service);
+  return [...new Set(spans.map(({ resource }) => resource['process.pid']))];
+}
 
 describe('Next.js', () => {
   // In here, so that the collection goes before the stack does.
@@ -53,13 +134,15 @@ describe('Next.js', () => {
 
   for (const [options, by] of APPS) {
     const started = by === 'standalone' ? 'its standalone server' : `next ${by}`;
-    test(`${options.next} by ${options.bundler}, ${started}: a request that searches is one trace`, async () => {
-      const app = await (by === 'dev' ? nextApp({ ...options, name: 'dev' }) : builtNextApp(options));
-      const { service, answers } = await visitNext(app, { by, stack, database, paths: ['/api/search/a'] });
-      const { id, results } = JSON.parse(answers[0]?.body as string);
+    test(`${options.next} by ${options.bundler}, ${started}: one trace for a search, and no other output`, async () => {
+      const app = await (by === 'dev' ? nextApp(options) : builtNextApp(options));
+      const visit = { by, stack, database, paths: ['/api/search/a', '/docs', '/docs', '/'] };
+      const bare = await visitNext(app, { ...visit, preload: false });
+      const traced = await visitNext(app, visit);
+      const { id, results } = JSON.parse(traced.answers[0]?.body as string);
       assert.deepEqual([id, results.length], ['a', 3]);
       // GET └─ GET /api/search/[id] └─ executing api route (app) /api/search/[id] └─ search docs └─ standalone
-      const way = await pathToRoot(service, 'search docs');
+      const way = await pathToRoot(traced.service, 'search docs', '/api/search');
       const [route, handler] = options.next === '15' ? ['a', '[id]/route'] : ['[id]', '[id]'];
       assert.deepEqual(
         way.map(({ name }) => name),
@@ -71,7 +154,103 @@ describe('Next.js', () => {
         ],
       );
       assert.equal(way[0]?.attributes['db.response.returned_rows'], 3);
-      assert.deepEqual([...new Set(way.map((span) => span.service))], [service]);
+      assert.deepEqual([...new Set(way.map((span) => span.service))], [traced.service]);
+      assert.equal((await exportedBy(traced.service)).length, 1);
+      // In development, pages carry times and stacks.
+      if (by !== 'dev') assert.deepEqual(traced.answers, bare.answers);
+      assert.equal(lasting(traced.stderr), lasting(bare.stderr));
+      if (by !== 'dev') assert.equal(lasting(traced.stdout), lasting(bare.stdout));
+    });
+  }
+
+  test('a standalone server that was copied without node_modules loads the preload by its absolute path', async () => {
+    const app = await builtNextApp({ next: '15', bundler: 'webpack', sdk: 'external', output: 'standalone' });
+    const folder = await mkdtemp(path.join(tmpdir(), 'next-standalone-'));
+    try {
+      const server = path.join(folder, 'server');
+      await cp(path.join(app.folder, '.next/standalone'), server, { recursive: true });
+      assert.equal(existsSync(path.join(server, 'node_modules/milvus-otel')), false);
+      // npm install --prefix tracing milvus-otel
+      const tracing = path.join(folder, 'tracing');
+      await mkdir(tracing);
+      await installInto(tracing, (await packInto(folder)).tarball);
+      const preload = path.join(tracing, 'node_modules/milvus-otel/dist/register.cjs');
+      const { answers, stderr } = await visitNext(app, {
+        by: 'standalone',
+        folder: server,
+        stack,
+        database,
+        paths: ['/api/search/a'],
+        preload: `--import ${preload}`,
+        service: null,
+      });
+      assert.deepEqual([answers[0]?.status, stderr], [200, '']);
+      // The service has the name of the app's package.json, which Next puts there.
+      const way = await pathToRoot(app.packageName, 'search docs', '/api/search');
+      assert.equal(way.at(-1)?.name, 'GET');
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test('a build is left alone, with all processes that it starts', async () => {
+    const app = await nextApp({ ...EXTERNAL_16, name: 'build' });
+    const service = `next-build-${process.pid}`;
+    const { stdout, stderr } = await nextBuild(app, {
+      NODE_OPTIONS: '--import milvus-otel/register',
+      OTEL_LOG_LEVEL: 'info',
+      OTEL_SERVICE_NAME: service,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${stack.receiver.grpcPort}`,
+      MILVUS_ADDRESS: stack.milvusAddress,
+      MILVUS_DATABASE: database,
+    });
+    assert.doesNotMatch(stdout + stderr, /milvus-otel:/);
+    assert.deepEqual(await exportedBy(service), []);
+  });
+
+  test('packages that Turbopack renames are instrumented, and log lines have the trace', async () => {
+    const app = await builtNextApp({
+      ...EXTERNAL_16,
+      name: 'libraries',
+      packages: { pg: '8', ioredis: '5', pino: '10', mongoose: '9', openai: '7' },
+      files: { 'app/api/patched/route.ts': PATCHED },
+      config: {
+        serverExternalPackages: [SDK, '@grpc/grpc-js', 'pg', 'ioredis', 'pino', 'mongoose', 'openai'],
+      },
+    });
+    const { answers, stderr } = await visitNext(app, {
+      by: 'start',
+      stack,
+      database,
+      paths: ['/api/patched'],
+    });
+    const { line, ...patched } = JSON.parse(answers[0]?.body as string);
+    assert.deepEqual(patched, { pg: true, ioredis: true, mongoose: true, openai: true });
+    assert.match(line, /"trace_id":"[0-9a-f]{32}"/);
+    assert.equal(stderr, '');
+  });
+
+  for (const [kind, { packages, instrumentation }] of Object.entries(OWN_SDKS)) {
+    test(`an SDK of the app's own in instrumentation.ts, ${kind}, is named in one line`, async () => {
+      const app = await builtNextApp({
+        ...EXTERNAL_16,
+        name: kind,
+        packages,
+        files: { 'instrumentation.ts': instrumentation },
+      });
+      const { service, stderr } = await visitNext(app, {
+        by: 'start',
+        stack,
+        database,
+        paths: ['/api/search/a'],
+        env: { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+      });
+      assert.match(
+        stderr,
+        /^milvus-otel: another OpenTelemetry SDK was started after this preload, [^\n]*milvus-otel\/instrumentation\.\n$/,
+      );
+      const way = await pathToRoot(service, 'search docs', '/api/search');
+      assert.equal(way.at(-1)?.name, 'GET');
     });
   }
 });

@@ -171,3 +171,17 @@ describe('its size is within the budget:', () => {
     assert.ok(sum <= BUDGET.all, `${sum} bytes`);
   });
 });
+
+test('no code in the process of an app reads clocks, timers or random numbers from the globals', async () => {
+  const names =
+    'Date|performance|setTimeout|clearTimeout|setInterval|clearInterval|setImmediate|queueMicrotask';
+  const globals = new RegExp(`(?<![\\w$.])(?:new (?:${names})\\b|(?:${names})[.(]|Math\\.random)`);
+  const parts = [...modules].filter(([file]) => !/^(doctor|sender-process)/.test(file));
+  const holder = parts.find(([, sources]) => sources.includes('../src/sdk/originals.ts'));
+  assert.ok(holder !== undefined);
+  for (const [file] of parts) {
+    const code = await readFile(path.join(dist, file), 'utf8');
+    // Where the originals are, the same names are theirs; test/preload/replaced-globals.test.ts runs that file.
+    if (file !== holder[0]) assert.doesNotMatch(code, globals, file);
+  }
+});

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { build } from 'rolldown';
 import { outline, useRuns } from './runs.ts';
 
 const runs = useRuns();
@@ -92,6 +93,25 @@ describe('beside another SDK', { concurrency: 2 }, () => {
     assert.deepEqual({ stdout, code }, { stdout: 'own exporter: 0\n', code: 0 });
     assert.match(stderr, STARTED_AFTER);
     assert.deepEqual(outline(await runs.spans(service, 1)), ['own']);
+  });
+
+  test('an SDK inside the bundle of the app, with the API, is noticed too', async () => {
+    const folder = await mkdtemp(path.join(root, '.cache/bundle-'));
+    try {
+      const file = path.join(folder, 'app.cjs');
+      await build({
+        input: path.join(root, 'test/fixtures/own-sdk.cjs'),
+        platform: 'node',
+        output: { file, format: 'cjs', codeSplitting: false },
+        logLevel: 'silent',
+      });
+      const { service, stdout, stderr, code } = await runs.run({ file, env: TRACES_ONLY });
+      assert.deepEqual({ stdout, code }, { stdout: 'own exporter: 0\n', code: 0 });
+      assert.match(stderr, STARTED_AFTER);
+      assert.deepEqual(outline(await runs.spans(service, 1)), ['own']);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   test('an app that brings its own instrumentations is told so only at info', async () => {

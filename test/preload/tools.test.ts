@@ -150,6 +150,19 @@ describe('the app alone is traced, and named after itself, by', { concurrency: 2
   });
 });
 
+test('a worker thread of a tool is left alone too', async () => {
+  const tool = path.join(app, 'node_modules/eslint');
+  await mkdir(tool, { recursive: true });
+  await writeFile(path.join(tool, 'package.json'), '{ "name": "eslint" }');
+  await writeFile(
+    path.join(tool, 'eslint.js'),
+    `const { Worker, isMainThread } = require('node:worker_threads');
+if (isMainThread) new Worker(__filename); else console.log('in a thread');`,
+  );
+  const { stdout, stderr, traced } = await run(path.join(tool, 'eslint.js'), []);
+  assert.deepEqual({ stdout, stderr, traced }, { stdout: 'in a thread\n', stderr: '', traced: [] });
+});
+
 test("an app's own file of a tool's name is traced", async () => {
   for (const name of ['yarn.js', 'cli.js', 'npm']) {
     await writeFile(path.join(app, name), 'console.log("app");\n');

@@ -14,6 +14,7 @@ const root = join(import.meta.dirname, '..', '..');
 const dist = join(root, 'dist');
 const importHookFile = join(root, 'src/instrumentations/import-hook.ts');
 const requireHookFile = join(root, 'src/instrumentations/require-hook.ts');
+const originalsFile = join(root, 'src/sdk/originals.ts');
 
 /** Shared with the app. */
 const EXTERNAL = ['@opentelemetry/api'];
@@ -285,6 +286,33 @@ const replacedLines: Plugin = {
   },
 };
 
+/** Global → what stands for it in what runs in the app's process: see src/sdk/originals.ts. */
+const ORIGINALS: Record<string, [file: string, exported: string]> = {
+  ...Object.fromEntries(
+    [
+      'Date',
+      'performance',
+      'setTimeout',
+      'clearTimeout',
+      'setInterval',
+      'clearInterval',
+      'setImmediate',
+      'queueMicrotask',
+    ].map((name) => [name, [originalsFile, name]]),
+  ),
+  'Date.now': [originalsFile, 'dateNow'],
+  'Math.random': [originalsFile, 'mathRandom'],
+};
+
+/** This one imports its clock. */
+const importedClock: Plugin = {
+  name: 'imported-clock',
+  resolveId: (id, importer) =>
+    id === 'perf_hooks' && importer?.includes('/@opentelemetry/instrumentation-openai/')
+      ? originalsFile
+      : undefined,
+};
+
 const common = {
   cwd: root,
   platform: 'node',
@@ -304,6 +332,13 @@ const common = {
   logLevel: 'warn',
 } as const satisfies InputOptions;
 
+/** What runs in the app's process, where the app may replace globals. */
+const inApp = {
+  ...common,
+  plugins: [...common.plugins, importedClock],
+  transform: { ...common.transform, inject: ORIGINALS },
+} satisfies InputOptions;
+
 /**
  * The modules that are loaded with the preload, whatever the app does: they go into one file. register.ts stays
  * outside: when it runs, what parts may ask of that file must be exported already.
@@ -311,7 +346,7 @@ const common = {
 async function coreModules(): Promise<ReadonlySet<string>> {
   const front = join(root, 'register.ts');
   const { output } = await build({
-    ...common,
+    ...inApp,
     input: { preload: front },
     output: { format: 'cjs', exports: 'named' },
     write: false,
@@ -353,7 +388,7 @@ async function buildInto(out: string): Promise<void> {
       instrumentation: join(root, 'src/milvus/instrumentation.ts'),
       ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
     },
-    ...common,
+    ...inApp,
     output: {
       ...files,
       chunkFileNames: 'shared-[hash].cjs',

@@ -1,0 +1,31 @@
+/**
+ * Clocks, timers and random numbers as they were when the preload was loaded. In the bundle these stand for the globals of the
+ * same names, in OpenTelemetry's code too: tools/build/build-package.ts. docs/decisions/original-clocks.md says why.
+ */
+const {
+  // Its instances are those of a replaced Date too, as all of them are made by this constructor.
+  Date: OriginalDate,
+  setTimeout,
+  clearTimeout,
+  setInterval,
+  clearInterval,
+  setImmediate,
+  queueMicrotask,
+} = globalThis;
+
+export {
+  clearInterval,
+  clearTimeout,
+  OriginalDate as Date,
+  queueMicrotask,
+  setImmediate,
+  setInterval,
+  setTimeout,
+};
+
+/** Mocks replace these on the objects themselves. */
+export const dateNow = globalThis.Date.now;
+export const mathRandom = globalThis.Math.random;
+
+const clock = globalThis.performance;
+export const performance = { now: clock.now.bind(clock), timeOrigin: clock.timeOrigin };
