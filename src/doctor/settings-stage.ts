@@ -174,25 +174,24 @@ function endpointTrouble(settings: Settings, env: Environment): Finding[] {
   return findings;
 }
 
-const PROXIES = ['grpc_proxy', 'https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY'];
+/** What grpc-js reads, in its order; names in capitals are not read. Source: http_proxy.js of grpc-js 1.14. */
+const PROXIES = ['grpc_proxy', 'https_proxy', 'http_proxy'];
 
 /** gRPC goes through a proxy as soon as one is in the environment. */
 function proxies(env: Environment, settings: Settings): Finding[] {
   const found = PROXIES.find((name) => (env[name] ?? '') !== '');
   if (found === undefined) return [];
-  const exempt = env.no_grpc_proxy ?? env.no_proxy ?? env.NO_PROXY ?? '';
-  const host = settings.configFile === undefined ? hostOf(tracesTarget(settings).url) : undefined;
-  if (
-    host !== undefined &&
-    exempt.split(',').some((name) => name.trim() !== '' && host.endsWith(name.trim()))
-  )
-    return [];
+  const exempt = env.no_grpc_proxy || env.no_proxy || '';
+  const overGrpc = settings.configFile === undefined && tracesProtocol(settings) === 'grpc';
+  const host = overGrpc ? hostOf(tracesTarget(settings).url) : undefined;
+  if (host !== undefined && exempt.split(',').some((name) => name !== '' && host.endsWith(name))) return [];
+  const reached = overGrpc ? 'to the collector and to Milvus' : 'to Milvus';
   return [
     {
       id: 'settings.proxy',
       status: 'warning',
-      seen: `${found}=${withoutCredentials(oneLine(env[found] ?? ''))}: gRPC goes through it, to the collector and to Milvus`,
-      cure: `no_proxy=${[exempt, host ?? 'localhost'].filter(Boolean).join(',')} and the host of Milvus, where they are reached directly`,
+      seen: `${found}=${withoutCredentials(oneLine(env[found] ?? ''))}: gRPC ${reached} goes through it`,
+      cure: `no_proxy=${[exempt, host].filter(Boolean).join(',')}${exempt || host ? ',' : ''}HOST_OF_MILVUS, for hosts that are reached directly`,
     },
   ];
 }

@@ -20,6 +20,7 @@ import { exportedSpans } from '../../src/doctor/otlp-receiver.ts';
 import { reportText, verdictLine } from '../../src/doctor/output.ts';
 import { type FoundSpan, spansOf } from '../../src/doctor/query-answer.ts';
 import { appFindings, type Seen } from '../../src/doctor/seen.ts';
+import { checkSettings } from '../../src/doctor/settings-stage.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
 
@@ -397,6 +398,32 @@ describe('the verdict', () => {
     const report = conclude('1.0.0', new Map<Hop, Finding[]>([['milvus', [broken('milvus.tcp')]]]));
     assert.ok(!reportText(report, false).includes('\x1b'));
     assert.ok(reportText(report, true).includes('\x1b[31m'));
+  });
+});
+
+describe('a proxy', () => {
+  const seen = (env: Record<string, string>) =>
+    checkSettings({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector.test:4317', ...env })
+      .findings.filter(({ id }) => id === 'settings.proxy')
+      .map((finding) => finding.seen);
+
+  test('is reported where grpc-js reads the variable: in small letters only', () => {
+    for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy'])
+      assert.match(seen({ [name]: 'http://proxy:3128' })[0] ?? '', new RegExp(`^${name}=`));
+    for (const name of ['GRPC_PROXY', 'HTTPS_PROXY', 'HTTP_PROXY'])
+      assert.deepEqual(seen({ [name]: 'http://proxy:3128' }), []);
+  });
+
+  test('is not reported for a collector that no_proxy or no_grpc_proxy names, and is for one that NO_PROXY does', () => {
+    const https_proxy = 'http://proxy:3128';
+    for (const name of ['no_proxy', 'no_grpc_proxy'])
+      assert.deepEqual(seen({ https_proxy, [name]: 'localhost,collector.test' }), []);
+    assert.equal(seen({ https_proxy, NO_PROXY: 'collector.test' }).length, 1);
+  });
+
+  test('concerns Milvus alone when spans go over HTTP', () => {
+    const env = { https_proxy: 'http://proxy:3128', OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' };
+    assert.match(seen(env)[0] ?? '', /gRPC to Milvus goes through it/);
   });
 });
 
