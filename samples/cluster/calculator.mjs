@@ -2,17 +2,17 @@
 //   node samples/cluster/calculator.mjs --requests 200 --keep 10 --days 14
 import { parseArgs } from 'node:util';
 
-/** Name of the option → default, unit and meaning. The figures with * are measured on the Express sample: scripts/span-sizes.ts. */
+/** Option → default, unit, meaning. Defaults marked * were measured on the Express sample by scripts/span-sizes.ts. */
 const inputs = {
   requests: { value: 100, unit: '/s', doc: 'requests to the apps, each one trace' },
   operations: { value: 1, unit: '', doc: 'Milvus operations in one request' },
   'app-spans': {
-    value: 7,
+    value: 4,
     unit: '',
     doc: 'spans of the app in one request, its Milvus operations included *',
   },
   'server-spans': { value: 9, unit: '', doc: 'spans of Milvus for one operation *' },
-  'span-bytes': { value: 320, unit: ' B', doc: 'bytes of one span as OTLP *' },
+  'span-bytes': { value: 336, unit: ' B', doc: 'bytes of one span as OTLP *' },
   sampled: {
     value: 100,
     unit: ' %',
@@ -21,20 +21,20 @@ const inputs = {
   keep: {
     value: 10,
     unit: ' %',
-    doc: 'share that the tail sampling keeps of traces without error and slow operation',
+    doc: 'share of other traces that the tail sampling keeps',
   },
-  special: { value: 2, unit: ' %', doc: 'traces with an error or a slow operation, all of which are kept' },
+  special: { value: 2, unit: ' %', doc: 'traces with an error or a slow operation; all are kept' },
   wait: { value: 20, unit: ' s', doc: 'decision_wait of the tail sampling' },
   days: { value: 7, unit: ' d', doc: 'how long a span is stored' },
   'memory-factor': {
     value: 5,
     unit: '',
-    doc: 'memory of a waiting span in the collector, in times its bytes: an assumption',
+    doc: 'memory of a waiting span in the collector, as a multiple of its bytes: an assumption',
   },
   'disk-factor': {
     value: 1,
     unit: '',
-    doc: 'disk of a stored span, in times its bytes: depends on the store and its copies',
+    doc: 'disk of a stored span, as a multiple of its bytes: depends on the store and its copies',
   },
 };
 

@@ -364,14 +364,14 @@ describe('the calculator', () => {
         '7',
       ).concat(),
     );
-    // 50 requests/s × (6 + 2 × 7) spans; 320 bytes each; 2 % + 98 % × 10 % are kept; 20 s wait; 7 days.
+    // 50 requests/s × (6 + 2 × 7) spans; 336 bytes each; 2 % + 98 % × 10 % are kept; 20 s wait; 7 days.
     assert.equal(result.spansPerTrace, 20);
     assert.equal(result.spansPerSecond, 1000);
-    assert.equal(result.bytesPerSecond, 320_000);
+    assert.equal(result.bytesPerSecond, 336_000);
     assert.equal(result.waitingTraces, 1000);
-    assert.equal(Math.round(result.waitingBytes), 320_000 * 20 * 5);
+    assert.equal(Math.round(result.waitingBytes), 336_000 * 20 * 5);
     assert.equal(result.keptShare.toFixed(3), '0.118');
-    assert.equal(Math.round(result.storedBytes), Math.round(320_000 * 0.118 * 86_400 * 7));
+    assert.equal(Math.round(result.storedBytes), Math.round(336_000 * 0.118 * 86_400 * 7));
   });
 
   test('half of the requests sampled is half of everything', () => {
