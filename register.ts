@@ -7,9 +7,10 @@ import { logs, metrics } from '@opentelemetry/api';
 import { readSettings, type Settings } from './src/config/settings.ts';
 import { activateOnLoad, type Lambda } from './src/instrumentations/activation.ts';
 import { BundledApps } from './src/instrumentations/bundles.ts';
+import { patchLinked } from './src/instrumentations/require-hook.ts';
 import { describeSelection, selectInstrumentations } from './src/instrumentations/selection.ts';
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
-import { SDK, unknownSdk } from './src/milvus/sdk-version.ts';
+import { installedSdk, SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp/target.ts';
 import { startFromFile } from './src/sdk/declarative-config.ts';
 import {
@@ -96,8 +97,10 @@ export function register(): void {
     };
     const giveWay = activateOnLoad(selection.entries, surroundings, telemetry.adopt, {
       [SDK]: (url) => {
-        const unknown = selection.milvus ? unknownSdk(url) : undefined;
+        const sdk = selection.milvus ? installedSdk(url) : undefined;
+        const unknown = unknownSdk(sdk);
         if (unknown !== undefined) diagnostics.warn(unknown);
+        if (sdk?.isLinked) patchLinked(SDK, sdk.folder);
       },
       'dd-trace': () => diagnostics.warn(DATADOG),
     });

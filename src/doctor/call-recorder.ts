@@ -9,7 +9,7 @@ import { FILE_VARIABLE, type Seen } from './seen.ts';
 
 const file = process.env[FILE_VARIABLE];
 const LOADED = Symbol.for('milvus-otel.loaded');
-const SDK_FOLDER = /[\\/]@zilliz[\\/]milvus2-sdk-node[\\/]/;
+const SDK = '@zilliz/milvus2-sdk-node';
 
 /** What the preload itself needs: src/register.cjs. */
 const hasHooks = typeof module.registerHooks === 'function';
@@ -30,7 +30,8 @@ function watchLoading(): void {
   module.registerHooks({
     resolve(specifier, context, next) {
       const resolution = next(specifier, context);
-      if (!sdkTold && SDK_FOLDER.test(resolution.url)) {
+      // By its name too: a linked one is elsewhere.
+      if (!sdkTold && (specifier === SDK || resolution.url.includes(`/${SDK}/`))) {
         sdkTold = true;
         tell({ kind: 'sdk', preloaded: isPreloaded() });
       }

@@ -5,7 +5,7 @@ import { join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
 import { howToKeepOutside } from '../instrumentations/external-sdk.ts';
-import { SDK, unknownSdk } from '../milvus/sdk-version.ts';
+import { installedSdk, SDK, unknownSdk } from '../milvus/sdk-version.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import type { Finding } from './finding.ts';
 import { isPreload, loadsPreload, resolved } from './loading-files.ts';
@@ -285,7 +285,7 @@ function sdkFindings(appFolder: string): Finding[] {
   try {
     const file = createRequire(join(appFolder, 'any.js')).resolve(SDK);
     const found = packageOf(file);
-    const unknown = unknownSdk(pathToFileURL(realpathSync(file)).href);
+    const unknown = unknownSdk(installedSdk(pathToFileURL(realpathSync(file)).href));
     if (unknown !== undefined)
       return [{ id, status: 'warning', seen: unknown.replace(/\.$/, ''), cure: `npm install ${SDK}@3` }];
     return [{ id, status: 'ok', seen: `${SDK} ${found?.version}` }];

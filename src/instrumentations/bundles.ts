@@ -56,10 +56,11 @@ export class BundledApps {
   /** Told of each loading, before it. Never throws. */
   beforeLoading(name: string, parent: string | undefined): void {
     try {
+      // The preload's own gRPC calls no Milvus.
+      if (isOwnFile(parent)) return;
       if (name === GRPC) {
         if (parent !== undefined && !/[\\/]node_modules[\\/]/.test(parent)) this.grpcUser ??= parent;
-      } else if (!this.isWatching && !isOwnFile(parent)) {
-        // The preload's own exporter calls no Milvus.
+      } else if (!this.isWatching) {
         this.isWatching = true;
         this.watchConnections();
       }
@@ -105,7 +106,7 @@ export class BundledApps {
       if (isTraced && ofGrpc === undefined) return undefined;
       if (this.calls === undefined) {
         const file = connection.isOfInstalledGrpc ? this.grpcUser : connection.file;
-        // Without a file, it is an SDK that is known to be unknown, and logged as such.
+        // Without one, it is an installed SDK of an unknown version, which is logged as such.
         if (!connection.isOfInstalledGrpc || file !== undefined) this.warn(bundledLine(file));
         this.calls = this.load();
       }

@@ -32,9 +32,65 @@ export class Hook {
     // Making it puts its require in place.
     new NamedHook([...NAMES], options, onRequire);
     const patching = Module.prototype.require;
+    const files = new LinkedFiles(onRequire);
     Module.prototype.require = function (this: NodeModule, id: string) {
-      return (mayBePatched(id, this) ? patching : original).call(this, id);
+      const load = () => (mayBePatched(id, this) ? patching : original).call(this, id);
+      const own = linkedPackageOf(this);
+      return own === undefined ? load() : files.load(own, this, id, load);
     } as NodeJS.Require;
+  }
+}
+
+interface LinkedPackage {
+  name: string;
+  folder: string;
+}
+
+/** Packages whose real path is in no node_modules. Seldom any. */
+const linked: LinkedPackage[] = [];
+
+/** Lets the files of a package be patched that is linked from elsewhere. Before they are loaded. */
+export function patchLinked(name: string, folder: string): void {
+  linked.push({ name, folder });
+}
+
+const linkedPackageOf = ({ filename }: NodeModule): LinkedPackage | undefined =>
+  linked.length === 0 ? undefined : linked.find(({ folder }) => filename?.startsWith(folder + path.sep));
+
+/** What a linked package requires of itself, given to a hook under the names that the files of an installed one have. */
+class LinkedFiles {
+  private readonly onRequire: OnRequireFn;
+  private readonly patched = new Map<string, unknown>();
+  /** In a circle of requires, the exports are not complete before the first one has returned. */
+  private readonly loading = new Set<string>();
+
+  constructor(onRequire: OnRequireFn) {
+    this.onRequire = onRequire;
+  }
+
+  load({ name, folder }: LinkedPackage, parent: NodeModule, id: string, load: () => unknown): unknown {
+    const file = resolvedFrom(parent, id);
+    const inside = file === undefined ? '..' : path.relative(folder, file);
+    if (file === undefined || inside.startsWith('..') || inside.startsWith('node_modules')) return load();
+    if (this.patched.has(file)) return this.patched.get(file);
+    if (this.loading.has(file)) return load();
+    this.loading.add(file);
+    try {
+      const exports = this.onRequire(load(), path.join(name, inside), folder);
+      this.patched.set(file, exports);
+      return exports;
+    } finally {
+      this.loading.delete(file);
+    }
+  }
+}
+
+/** Undefined when it cannot be resolved, which the app's own require then says. */
+function resolvedFrom({ filename }: NodeModule, id: string): string | undefined {
+  try {
+    return id.startsWith('.') ? Module.createRequire(filename).resolve(id) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Whether the SDK that an app loads is one whose inside is known. */
 import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const SDK = '@zilliz/milvus2-sdk-node';
@@ -7,21 +8,38 @@ export const SDK = '@zilliz/milvus2-sdk-node';
 /** 2.2.24 is the first with the file layout that is patched; nothing from 4 on is known. */
 export const SUPPORTED_VERSIONS = ['>=2.2.24 <4'];
 
-/**
- * What to tell about the SDK that was resolved to `url`; undefined when it is a known one, or when its version
- * cannot be read.
- */
-export function unknownSdk(url: string): string | undefined {
-  const folder = new RegExp(`^(file:.*/${SDK})/`).exec(url)?.[1];
-  if (folder === undefined) return undefined;
-  let version: string;
-  try {
-    version = String(JSON.parse(readFileSync(fileURLToPath(`${folder}/package.json`), 'utf8')).version);
-  } catch {
-    return undefined;
+/** An SDK on disk. */
+export interface InstalledSdk {
+  folder: string;
+  version: string;
+  /** By `npm link` or a workspace: its real path is in no node_modules, by which its files would be known. */
+  isLinked: boolean;
+}
+
+/** The SDK that was resolved to `url`; undefined when its package.json cannot be found. */
+export function installedSdk(url: string): InstalledSdk | undefined {
+  if (!url.startsWith('file:')) return undefined;
+  const file = fileURLToPath(url);
+  for (let folder = dirname(file); ; folder = dirname(folder)) {
+    const { name, version } = manifestIn(folder);
+    if (name === SDK)
+      return { folder, version: String(version), isLinked: !folder.endsWith(join('node_modules', SDK)) };
+    if (name !== undefined || folder === dirname(folder)) return undefined;
   }
-  if (isKnown(version)) return undefined;
-  return `${SDK} ${version} is not known to this version (2.2.24 to 3.x are): its calls are traced as gRPC calls, without Milvus attributes.`;
+}
+
+function manifestIn(folder: string): { name?: unknown; version?: unknown } {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+/** What to tell about an SDK; undefined when it is a known one. */
+export function unknownSdk(sdk: InstalledSdk | undefined): string | undefined {
+  if (sdk === undefined || isKnown(sdk.version)) return undefined;
+  return `${SDK} ${sdk.version} is not known to this version (2.2.24 to 3.x are): its spans are read off its gRPC calls, one for each.`;
 }
 
 /** The same range as SUPPORTED_VERSIONS, on a version's three numbers. */
