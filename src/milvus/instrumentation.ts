@@ -22,12 +22,10 @@ import { ATTR_ERROR_TYPE, ATTR_RPC_STATUS_CODE } from '@opentelemetry/semantic-c
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type ReadClient, readGrpcClient, readGrpcDatabase, readHttpClient } from './client-facts.ts';
 import { createMetrics, type RecordOperation } from './metrics.ts';
-import { operationIn } from './operation-context.ts';
-import { activeOperation, isUnimplemented, OperationSpan } from './operation-span.ts';
+import { type Carrier, isUnimplemented, OperationSpan, operationIn } from './operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
 import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
 import { grpcStatusName, UNIMPLEMENTED } from './status.ts';
-import type { Carrier } from './trace-headers.ts';
 
 export interface MilvusInstrumentationConfig extends InstrumentationConfig {
   /** Put the filter expression into `db.query.text`. It may hold user data. Default false. */
@@ -334,7 +332,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     this.replace(exports, 'getRetryInterceptor', (original) => (options) => {
       const interceptor = original(options);
       return (callOptions: unknown, nextCall: AnyFunction) => {
-        const operation = activeOperation();
+        const operation = operationIn(context.active());
         if (operation === undefined) return interceptor(callOptions, nextCall);
         let attempts = 0;
         return interceptor(callOptions, (nextOptions: unknown) => {

@@ -4,9 +4,9 @@
  */
 import { type Context, createContextKey, INVALID_SPAN_CONTEXT, type Span, trace } from '@opentelemetry/api';
 import { suppressTracing } from '@opentelemetry/core';
-import type { OperationSpan } from './operation-span.ts';
 
-const OPERATION = createContextKey('milvus-otel operation');
+/** The operation whose code runs in a context. */
+export const OPERATION = createContextKey('milvus-otel operation');
 /** In the context of an RPC that has a span of its own: the context that goes onto the wire instead of the operation's. */
 export const WIRE = createContextKey('milvus-otel wire context');
 
@@ -32,13 +32,13 @@ const SUPPRESSED = keyOf(suppressTracing);
 export class OperationContext implements Context {
   private readonly parent: Context;
   private span: Span;
-  private readonly inside: OperationSpan | undefined;
+  private readonly inside: object | undefined;
 
   /**
    * @param inside the operation whose code runs in this context: tracing is suppressed in it. Without one, this is
    *   the context that goes onto the wire.
    */
-  constructor(parent: Context, span: Span, inside?: OperationSpan) {
+  constructor(parent: Context, span: Span, inside?: object) {
     this.parent = parent;
     this.span = span;
     this.inside = inside;
@@ -76,7 +76,3 @@ export class OperationContext implements Context {
       : copy.setValue(OPERATION, this.inside).setValue(SUPPRESSED, true);
   }
 }
-
-/** The operation whose code is running in `context`, if any. */
-export const operationIn = (context: Context): OperationSpan | undefined =>
-  context.getValue(OPERATION) as OperationSpan | undefined;

@@ -6,9 +6,11 @@ import {
   type Attributes,
   type Context,
   context,
+  propagation,
   type Span,
   SpanKind,
   SpanStatusCode,
+  type TextMapSetter,
   type Tracer,
   trace,
 } from '@opentelemetry/api';
@@ -17,7 +19,6 @@ import {
   ATTR_RPC_SYSTEM_NAME,
   RPC_SYSTEM_NAME_VALUE_GRPC,
 } from '@opentelemetry/semantic-conventions';
-import { LeanSpan, type ShapeTracer, SpanShape } from '../trace/lean-span.ts';
 import {
   ATTR,
   type AttributeSink,
@@ -34,7 +35,7 @@ import {
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import { type HiddenValues, hiddenValuesOf, namesIn, withoutHidden } from './hidden-values.ts';
 import type { RecordOperation } from './metrics.ts';
-import { OperationContext, operationIn, WIRE } from './operation-context.ts';
+import { OPERATION, OperationContext, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import {
   type Failure,
@@ -43,16 +44,25 @@ import {
   failureOfThrown,
   UNIMPLEMENTED_FAILURE,
 } from './status.ts';
-import { type Carrier, writeHeaders, writeHeadersOf } from './trace-headers.ts';
 
-/** The operation whose code is running, if any. */
-export function activeOperation(): OperationSpan | undefined {
-  return operationIn(context.active());
-}
+/** The operation whose code is running in `active`, if any. */
+export const operationIn = (active: Context): OperationSpan | undefined =>
+  active.getValue(OPERATION) as OperationSpan | undefined;
+
+/** gRPC's Metadata, or the headers of a REST call. */
+export type Carrier = { set(key: string, value: string): void } | Record<string, string>;
+
+/** `set`, not Metadata's `add`: whatever else wrote a traceparent before, exactly one goes out. */
+const CARRIER_SETTER: TextMapSetter<Carrier> = {
+  set(carrier, key, value) {
+    if (typeof carrier.set === 'function') carrier.set(key, value);
+    else (carrier as Record<string, string>)[key] = value;
+  },
+};
 
 /** What all operations of an instrumentation have in common. */
 export interface SpanOptions {
-  tracer: Tracer | ShapeTracer;
+  tracer: Tracer;
   captureFilter: boolean;
   /** Undefined while metrics are off: then nothing is measured. */
   record: RecordOperation | undefined;
@@ -102,24 +112,24 @@ export class OperationSpan {
     const collection = attempt(collectionName, request);
     this.requestDatabase = attempt(databaseName, request);
     const namespace = this.requestDatabase ?? facts.database;
-    const shape = shapeOf(facts.server, namespace, name, collection);
-    this.span =
-      'startShape' in tracer
-        ? tracer.startShape(shape, parent)
-        : tracer.startSpan(shape.name, { kind: shape.kind, attributes: { ...shape.attributes } }, parent);
+    this.attributes = creationAttributes(facts.server, namespace, name, collection);
+    this.span = tracer.startSpan(
+      nameOf(name, collection, namespace, facts.server),
+      // A copy: what the span gets later is not the metric's.
+      { kind: SpanKind.CLIENT, attributes: { ...this.attributes } },
+      parent,
+    );
     this.wireContext = new OperationContext(parent, this.span);
     this.inner = new OperationContext(parent, this.span, this);
     this.operation = operation;
     this.record = record;
     this.server = facts.server;
-    this.attributes = shape.attributes;
     this.startMs = record === undefined ? 0 : performance.now();
     if (!this.span.isRecording()) return;
     fill(readRequest, request, this.span);
     if (operation.reads !== undefined) fill(operation.reads, request, this.span);
     const requestId = attempt(clientRequestId, request);
-    // Not by setAttribute: a lean span keeps what is likely to come again.
-    if (requestId !== undefined) this.span.setAttributes({ [ATTR.clientRequestId]: requestId });
+    if (requestId !== undefined) this.span.setAttribute(ATTR.clientRequestId, requestId);
     if (!captureFilter) {
       this.request = request;
       this.hidden = NOTHING;
@@ -127,7 +137,7 @@ export class OperationSpan {
       return;
     }
     const filters = attempt(filterTexts, request) ?? NO_FILTERS;
-    if (filters.length > 0) this.span.setAttributes({ [ATTR.queryText]: filters.join('; ') });
+    if (filters.length > 0) this.span.setAttribute(ATTR.queryText, filters.join('; '));
   }
 
   /** @param message what goes out: the SDK builds an expression itself for primary keys. */
@@ -170,16 +180,13 @@ export class OperationSpan {
     // By useDatabase, another call may have changed it since this one began.
     if (namespace !== undefined && namespace !== this.attributes[ATTR.namespace]) this.moveTo(namespace);
     const ofRpc = active.getValue(WIRE) as Context | undefined;
-    const { span, wireContext } = this;
-    if (ofRpc === undefined && span instanceof LeanSpan)
-      writeHeadersOf(span.spanContext(), carrier, wireContext, span.traceparent);
-    else writeHeaders(carrier, ofRpc ?? wireContext);
+    propagation.inject(ofRpc ?? this.wireContext, carrier, CARRIER_SETTER);
   }
 
   private moveTo(namespace: string): void {
     if (this.isDatabaseSure) return;
     this.attributes = { ...this.attributes, [ATTR.namespace]: namespace };
-    this.span.setAttributes({ [ATTR.namespace]: namespace });
+    this.span.setAttribute(ATTR.namespace, namespace);
     const { [ATTR.operation]: operation, [ATTR.collection]: collection } = this.attributes;
     if (collection === undefined)
       this.span.updateName(nameOf(operation as string, undefined, namespace, this.server));
@@ -282,44 +289,18 @@ const EVERYTHING: readonly HiddenValues[] = [];
 
 const NO_ATTRIBUTES: Attributes = {};
 
-type ByText<T> = Map<string | undefined, T>;
-
-/** By server, database, operation and collection, in this order: what an app has fewest of comes first. */
-const shapes = new Map<ServerAddress | undefined, ByText<ByText<ByText<SpanShape>>>>();
-let shapesKept = 0;
-let followers = { count: 0 };
-/** Operations and collections are few; a program that makes them up without end must not fill the memory. */
-const MAX_SHAPES = 2_000;
-/** Characters of database and collection; Milvus' own names have at most 255 each. */
-const LONGEST_KEPT = 510;
-
-/** What a span is at its creation, made once for all calls that are alike in it. */
-function shapeOf(
+function creationAttributes(
   server: ServerAddress | undefined,
   namespace: string | undefined,
   name: string,
   collection: string | undefined,
-): SpanShape {
-  const known = shapes.get(server)?.get(namespace)?.get(name)?.get(collection);
-  if (known !== undefined) return known;
+): Attributes {
   const attributes: Attributes = { [ATTR.system]: 'milvus', [ATTR.operation]: name };
   if (collection !== undefined) attributes[ATTR.collection] = collection;
   if (namespace !== undefined) attributes[ATTR.namespace] = namespace;
   if (server !== undefined) attributes[ATTR.serverAddress] = server.address;
   if (server?.port !== undefined) attributes[ATTR.serverPort] = server.port;
-  const spanName = nameOf(name, collection, namespace, server);
-  if ((collection?.length ?? 0) + (namespace?.length ?? 0) > LONGEST_KEPT)
-    return new SpanShape(spanName, SpanKind.CLIENT, attributes);
-  if (shapesKept++ >= MAX_SHAPES) {
-    shapes.clear();
-    shapesKept = 1;
-    followers = { count: 0 };
-  }
-  const shape = new SpanShape(spanName, SpanKind.CLIENT, attributes, followers);
-  const byDatabase = getOrMake(shapes, server, (): ByText<ByText<ByText<SpanShape>>> => new Map());
-  const byOperation = getOrMake(byDatabase, namespace, (): ByText<ByText<SpanShape>> => new Map());
-  getOrMake(byOperation, name, (): ByText<SpanShape> => new Map()).set(collection, shape);
-  return shape;
+  return attributes;
 }
 
 /** `{operation} {target}`, as the conventions have it. */
@@ -331,12 +312,6 @@ export function nameOf(
 ): string {
   const target = collection ?? namespace ?? (server === undefined ? undefined : serverTarget(server));
   return target === undefined ? operation : `${operation} ${target}`;
-}
-
-function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  const value = map.get(key) ?? make();
-  map.set(key, value);
-  return value;
 }
 
 const NO_FILTERS: readonly string[] = [];

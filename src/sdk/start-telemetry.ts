@@ -21,8 +21,7 @@ import { withinMs } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
 import { ExactStarts } from '../trace/exact-starts.ts';
-import { withLeanSpans } from '../trace/lean-span.ts';
-import { RandomIds } from '../trace/random-ids.ts';
+import { withFastSpans } from '../trace/fast-span.ts';
 import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
 import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
@@ -91,7 +90,6 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     () =>
       new NodeSDK({
         spanProcessors: processors,
-        idGenerator: new RandomIds(),
         metricReaders: metricReaders(settings),
         ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
         resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
@@ -104,7 +102,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   );
   if (!logsOn) withoutLogs(sdk);
   sdk.start();
-  const leanProvider = withLeanSpans(trace.getTracerProvider(), SCOPE, clock);
+  const fastProvider = withFastSpans(trace.getTracerProvider(), SCOPE, clock);
 
   const send = async (limitMs: number) => {
     workers?.drain();
@@ -151,7 +149,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         }
       }
     },
-    adopt: (instrumentation) => adopt(instrumentation, leanProvider),
+    adopt: (instrumentation) => adopt(instrumentation, fastProvider),
   };
 }
 

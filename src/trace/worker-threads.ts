@@ -10,7 +10,8 @@ import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import { type OtlpTarget, targetKey } from '../otlp/target.ts';
 import { VERSION } from '../version.ts';
-import { type EncodedPart, EncodedSpans, type SettledResource } from './encoded-spans.ts';
+import { type EncodedPart, EncodedSpans } from './encoded-spans.ts';
+import type { SettledResource } from './span-encoding.ts';
 import type { SpanQueue } from './span-queue.ts';
 
 /** Another version may say it in another way. */

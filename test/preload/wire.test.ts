@@ -33,11 +33,11 @@ function assertHeartbeatsWithoutTrace(calls: StubCall[], atLeast: number): void 
   for (const { metadata } of heartbeats) assert.equal(metadata.traceparent, undefined);
 }
 
-test('operations have lean spans, unless attributes are limited; the app has the SDK’s', async (t) => {
+test('operations have fast spans, unless attributes are limited; the app has the SDK’s', async (t) => {
   const milvus = await startStubMilvus();
   t.after(() => milvus.stop());
   for (const [env, printed, collection] of [
-    [{}, 'LeanSpan SpanImpl\n', 'quick_setup'],
+    [{}, 'FastSpan SpanImpl\n', 'quick_setup'],
     [{ OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: '5' }, 'SpanImpl SpanImpl\n', 'quick'],
   ] as const) {
     const { service, stdout, stderr } = await runs.run({

@@ -28,7 +28,7 @@ import fc from 'fast-check';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { readGrpcClient, readHttpClient } from '../../src/milvus/client-facts.ts';
 import type { RecordOperation } from '../../src/milvus/metrics.ts';
-import { activeOperation, isUnimplemented, OperationSpan } from '../../src/milvus/operation-span.ts';
+import { isUnimplemented, OperationSpan, operationIn } from '../../src/milvus/operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import { anyValue, observed, RUNS } from '../support/arbitrary-values.ts';
 
@@ -481,10 +481,10 @@ class Sent extends Map<string, string[]> {
 
 test('inside an operation it is the active one, and tracing is suppressed there and nowhere else', async () => {
   const operation = start({});
-  assert.equal(activeOperation(), undefined);
+  assert.equal(operationIn(context.active()), undefined);
   await context.with(operation.inner, async () => {
     await new Promise((resolve) => setTimeout(resolve, 1));
-    assert.equal(activeOperation(), operation);
+    assert.equal(operationIn(context.active()), operation);
     assert.ok(isTracingSuppressed(context.active()));
     // Suppressed, a propagator writes nothing; what the operation sends is not.
     const [suppressed, sent] = [new Sent(), new Sent()];
@@ -494,7 +494,7 @@ test('inside an operation it is the active one, and tracing is suppressed there 
     operation.inject(sent as never);
     assert.deepEqual([suppressed.size, sent.size], [0, 1]);
   });
-  assert.equal(activeOperation(), undefined);
+  assert.equal(operationIn(context.active()), undefined);
   assert.ok(!isTracingSuppressed(context.active()));
   operation.end({});
 });
@@ -560,7 +560,7 @@ test('inside an RPC its operation is still the active one, and tracing is still 
     const rpc = operation.startRpc(tracer, 'Search');
     await context.with(rpc.context, async () => {
       await new Promise((resolve) => setImmediate(resolve));
-      assert.equal(activeOperation(), operation);
+      assert.equal(operationIn(context.active()), operation);
       assert.ok(isTracingSuppressed(context.active()));
     });
     assert.deepEqual(sentBy(operation), [traceparentOf(operation.span)]);
@@ -861,7 +861,7 @@ test('the contexts of concurrent operations stay apart', async () => {
     operations.map((operation) =>
       context.with(operation.inner as Context, async () => {
         await new Promise((resolve) => setImmediate(resolve));
-        return activeOperation();
+        return operationIn(context.active());
       }),
     ),
   );

@@ -1,4 +1,4 @@
-/** A lean span is what the SDK's own span would be, whatever is done to it, and so are its bytes. */
+/** A fast span is what the SDK's own span would be, whatever is done to it, and so are its bytes. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, mock, test } from 'node:test';
 import {
@@ -6,7 +6,6 @@ import {
   type AttributeValue,
   type Context,
   DiagLogLevel,
-  defaultTextMapSetter,
   diag,
   type HrTime,
   ROOT_CONTEXT,
@@ -15,9 +14,10 @@ import {
   SpanKind,
   SpanStatusCode,
   TraceFlags,
+  type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { TraceState, W3CTraceContextPropagator } from '@opentelemetry/core';
+import { suppressTracing, TraceState } from '@opentelemetry/core';
 import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
@@ -34,21 +34,11 @@ import fc from 'fast-check';
 import { Clock } from '../../src/trace/clock.ts';
 import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
 import { ExactStarts } from '../../src/trace/exact-starts.ts';
-import {
-  type KeptShapes,
-  LeanSpan,
-  MAX_FOLLOWERS,
-  type ShapeTracer,
-  SpanShape,
-  withLeanSpans,
-} from '../../src/trace/lean-span.ts';
-import { RandomIds } from '../../src/trace/random-ids.ts';
+import { FastSpan, withFastSpans } from '../../src/trace/fast-span.ts';
 
-const SCOPE = 'lean';
+const SCOPE = 'fast';
 const START_MS = 1_800_000_000_123;
 const ATTRIBUTES: Attributes = { 'db.system.name': 'milvus', 'server.port': 19_531, yes: true };
-/** One for all, so that spans also have shapes that were made for others before them. */
-const SHAPE = new SpanShape('search docs', SpanKind.CLIENT, ATTRIBUTES, { count: 0 });
 
 /** A processor that does nothing else. */
 const IDLE: SpanProcessor = {
@@ -91,7 +81,8 @@ function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, 
   const options = { kind: SpanKind.CLIENT, attributes: ATTRIBUTES };
   const makers = [
     () => provider.getTracer(SCOPE, '1').startSpan('search docs', options, parent),
-    () => leanTracer(provider).startShape(SHAPE, parent),
+    () =>
+      fastTracer(provider).startSpan('search docs', { ...options, attributes: { ...ATTRIBUTES } }, parent),
   ];
   const spans = makers.map((make) => {
     made = 0;
@@ -104,11 +95,8 @@ function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, 
   return { spans: spans as [Span, Span], ended };
 }
 
-function leanTracer(provider: TracerProvider): ShapeTracer {
-  const tracer = withLeanSpans(provider, SCOPE, clock).getTracer(SCOPE, '1');
-  assert.ok('startShape' in tracer, 'the SDK is one that lean spans are written for');
-  return tracer as ShapeTracer;
-}
+const fastTracer = (provider: TracerProvider): Tracer =>
+  withFastSpans(provider, SCOPE, clock).getTracer(SCOPE, '1');
 
 /** Milliseconds since a span began. */
 let atMs = 0;
@@ -145,7 +133,7 @@ function assertAlike(given: Given, treat: (span: Span) => void): void {
   const [theirs, ours] = ended;
   assert.equal(ended.length % 2, 0);
   if (theirs === undefined || ours === undefined) return;
-  assert.ok(ours instanceof LeanSpan && !(theirs instanceof LeanSpan));
+  assert.ok(ours instanceof FastSpan && !(theirs instanceof FastSpan));
   assert.deepEqual(fieldsOf(ours), fieldsOf(theirs));
   assertBytes(ours, theirs);
 }
@@ -172,7 +160,7 @@ const later = (ms: number) => {
   atMs += ms;
 };
 
-describe('a lean span is what the SDK’s is:', () => {
+describe('a fast span is what the SDK’s is:', () => {
   afterEach(() => diag.disable());
 
   test('with the attributes, status and duration of an operation', () => {
@@ -344,192 +332,39 @@ describe('a lean span is what the SDK’s is:', () => {
   });
 });
 
-/** Of a provider as the preload makes it, with the spans that have ended. */
-function collecting() {
-  const ended: ReadableSpan[] = [];
-  const provider = new TracerProvider({
-    idGenerator: new RandomIds(),
-    resource: resourceFromAttributes({ 'service.name': 'test' }),
-    spanProcessors: [{ ...IDLE, onEnd: (span) => ended.push(span) }],
-  });
-  return { tracer: leanTracer(provider), ended };
-}
-
-test('with ids that are known as bytes, its own bytes are those of its fields', () => {
-  const { tracer, ended } = collecting();
-  // More than were made at a time.
-  for (let count = 0; count < 200; count++) {
-    const parent = count % 3 === 0 ? under({ traceState: new TraceState('a=1') }) : ROOT_CONTEXT;
-    tracer.startShape(SHAPE, parent).setAttribute('milvus.search.nq', 1).end();
-  }
-  assert.equal(new Set(ended.map((span) => span.spanContext().spanId)).size, 200);
-  for (const span of ended) assertBytes(span, span);
-});
-
-test('the header that was made with the ids is what the propagator writes; a child, and what is not sampled, has none', () => {
-  const written = (span: Span): unknown => {
-    const carrier: Record<string, string> = {};
-    new W3CTraceContextPropagator().inject(trace.setSpan(ROOT_CONTEXT, span), carrier, defaultTextMapSetter);
-    return carrier.traceparent;
-  };
-  const { tracer } = collecting();
-  for (let count = 0; count < 100; count++) {
-    const span = tracer.startShape(SHAPE, ROOT_CONTEXT);
-    assert.ok(span instanceof LeanSpan);
-    assert.equal(span.traceparent, written(span));
-  }
-  const child = tracer.startShape(SHAPE, under({}));
-  assert.ok(child instanceof LeanSpan && child.traceparent === undefined);
-  const recorded = leanTracer(
-    new TracerProvider({
-      idGenerator: new RandomIds(),
-      sampler: {
-        shouldSample: () => ({ decision: SamplingDecision.RECORD }),
-        toString: () => 'records',
-      },
-    }),
-  ).startShape(SHAPE, ROOT_CONTEXT);
-  assert.ok(recorded instanceof LeanSpan && recorded.traceparent === undefined);
-});
-
-test('spans that wait to be written together keep their place among others', () => {
-  const { tracer, ended } = collecting();
-  const batch = new EncodedSpans();
-  const there = new EncodedSpans();
-  const assertSame = () => {
-    const expected = Buffer.from(ProtobufTraceSerializer.serializeRequest(ended) ?? []).toString('hex');
-    assert.equal(Buffer.from(batch.request()).toString('hex'), expected);
-    assert.equal(Buffer.from(batch.request()).toString('hex'), expected, 'asked for again');
-    assert.equal(batch.count, ended.length);
-    for (const part of batch.parts()) assert.equal(part.count, ended.length);
-  };
-  for (let count = 0; count < 400; count++) {
-    const span = tracer.startShape(SHAPE, ROOT_CONTEXT);
-    if (count % 100 === 99) span.setStatus({ code: SpanStatusCode.ERROR, message: 'reason' });
-    if (count % 70 === 69) tracer.startSpan('ordinary', {}, ROOT_CONTEXT).end();
-    span.end();
-    while (batch.count < ended.length) batch.add(ended[batch.count] as ReadableSpan);
-    if ([0, 1, 63, 64, 150, 399].includes(count)) assertSame();
-    const here = new EncodedSpans();
-    here.add(span as LeanSpan);
-    for (const part of here.parts()) there.addPart((span as LeanSpan).resource, part.scope, part);
-  }
-  assert.equal(there.count, 400);
-  assert.deepEqual(
-    Buffer.from(there.request()),
-    Buffer.from(
-      ProtobufTraceSerializer.serializeRequest(ended.filter((span) => span instanceof LeanSpan)) ?? [],
-    ),
-  );
-});
-
-test('spans like others before them have the bytes of their own fields, whatever they are below and however long', () => {
-  const parents = {
-    none: ROOT_CONTEXT,
-    'in this process': under({ isRemote: false, traceState: undefined }),
-    elsewhere: under({ traceState: undefined }),
-    'with a trace state': under({}),
-    'with ids in capitals': under({ traceId: REMOTE.traceId.toUpperCase(), traceState: undefined }),
-  };
-  // The length of the span takes one byte, two and three.
-  for (const length of [0, 200, 20_000]) {
-    const shape = new SpanShape('s', SpanKind.CLIENT, length === 0 ? {} : { text: 'x'.repeat(length) });
-    const { tracer, ended } = collecting();
-    const batch = new EncodedSpans();
-    for (let count = 0; count < 500; count++) {
-      const [name, parent] = Object.entries(parents)[count % 5] as [keyof typeof parents, Context];
-      atMs = count * 7.1;
-      const span = tracer.startShape(shape, parent);
-      atMs += count * 3.3;
-      if (count % 11 === 10) span.setAttributes({ name });
-      span.end();
-      batch.add(ended.at(-1) as ReadableSpan);
-    }
-    assert.deepEqual(
-      shape.encoded?.patterns.map((pattern) => (pattern?.length ?? 0) > length),
-      [true, true, true],
-    );
-    const expected = Buffer.from(ProtobufTraceSerializer.serializeRequest(ended) ?? []).toString('hex');
-    assert.equal(Buffer.from(batch.request()).toString('hex'), expected);
-  }
-  atMs = 0;
-});
-
-test('a span that may be large counts for the size of its batch at once', () => {
-  const { tracer, ended } = collecting();
-  for (const value of ['x'.repeat(10_000), new Array(100).fill('x'.repeat(100))]) {
-    const batch = new EncodedSpans();
-    tracer.startShape(SHAPE, ROOT_CONTEXT).setAttributes({ filter: value }).end();
-    batch.add(ended.at(-1) as ReadableSpan);
-    assert.ok(batch.bytes > 10_000, `${batch.bytes}`);
-  }
-});
-
-test('spans of one shape share its attributes, and what is set on one is not on the other', () => {
-  const { tracer, ended } = collecting();
-  const [first, second] = [tracer.startShape(SHAPE, ROOT_CONTEXT), tracer.startShape(SHAPE, ROOT_CONTEXT)];
-  first.setAttribute('yes', false).setAttribute('own', 1).updateName('other').end();
-  second.end();
-  assert.deepEqual(
-    ended.map(({ name, attributes }) => [name, attributes]),
-    [
-      ['other', { ...ATTRIBUTES, yes: false, own: 1 }],
-      ['search docs', ATTRIBUTES],
-    ],
-  );
-  assert.notEqual(ended[0]?.spanContext().spanId, ended[1]?.spanContext().spanId);
-});
-
-describe('a shape', () => {
-  const shape = (kept?: KeptShapes) => new SpanShape('search docs', SpanKind.CLIENT, ATTRIBUTES, kept);
-
-  test('leads to one other for each attribute that comes to it', () => {
-    const first = shape({ count: 0 });
-    const [one, two, text] = [first.with('nq', 1), first.with('nq', 2), first.with('nq', '1')];
-    assert.deepEqual(one?.attributes, { ...ATTRIBUTES, nq: 1 });
-    assert.deepEqual([two?.attributes.nq, text?.attributes.nq], [2, '1']);
-    assert.equal(first.with('nq', 1), one);
-    assert.equal(first.with('nq', 1), one, 'when it was asked for last, too');
-    assert.equal(one?.with('limit', 5), one?.with('limit', 5));
-    assert.equal(first.with('yes', false), undefined, 'it has another one of that name');
-  });
-
-  test('keeps no more than it can use', () => {
-    const kept = { count: 0 };
-    const first = shape(kept);
-    const all = Array.from({ length: 100 }, (_, value) => first.with('nq', value)).filter(Boolean);
-    assert.deepEqual([all.length, kept.count], [16, 16]);
-    assert.equal(shape({ count: MAX_FOLLOWERS }).with('nq', 1), undefined);
-    assert.equal(shape().with('nq', 1), undefined);
-  });
-
-  test('is not kept for values that hardly come again, and not for what a caller says is its own', () => {
-    const kept = { count: 0 };
-    const { tracer, ended } = collecting();
-    const long = 'x'.repeat(65);
-    for (const value of [0.5, -0, Number.NaN, 2 ** 40, long, ['a']])
-      tracer.startShape(shape(kept), ROOT_CONTEXT).setAttribute('value', value).end();
-    tracer.startShape(shape(kept), ROOT_CONTEXT).setAttributes({ 'db.query.text': 'id > 0' }).end();
-    assert.equal(kept.count, 0);
-    const values = ended.map(({ attributes }) => attributes.value ?? attributes['db.query.text']);
-    assert.deepEqual(values, [0.5, -0, Number.NaN, 2 ** 40, long, ['a'], 'id > 0']);
-  });
-});
+const isFast = (tracer: Tracer): boolean => tracer.startSpan('search docs') instanceof FastSpan;
 
 test('other tracers of the provider, other SDKs and limited attributes keep their own spans', () => {
   const provider = new TracerProvider();
-  assert.ok(!('startShape' in withLeanSpans(provider, SCOPE, clock).getTracer('other')));
-  const limited = new TracerProvider({ spanLimits: { attributeValueLengthLimit: 10 } });
-  assert.ok(!('startShape' in withLeanSpans(limited, SCOPE, clock).getTracer(SCOPE)));
+  assert.ok(isFast(fastTracer(provider)), 'the SDK is one that fast spans are written for');
+  assert.ok(!isFast(withFastSpans(provider, SCOPE, clock).getTracer('other')));
+  assert.ok(!isFast(fastTracer(new TracerProvider({ spanLimits: { attributeValueLengthLimit: 10 } }))));
   const foreign = { getTracer: () => trace.getTracer('the API’s own') };
-  assert.ok(!('startShape' in withLeanSpans(foreign, SCOPE, clock).getTracer(SCOPE)));
+  assert.ok(!isFast(withFastSpans(foreign, SCOPE, clock).getTracer(SCOPE)));
 });
 
-test('a tracer of lean spans makes ordinary ones too, as for an RPC', () => {
-  const tracer = leanTracer(new TracerProvider());
-  assert.ok(!(tracer.startSpan('rpc') instanceof LeanSpan));
+test('what a fast span does not do, the SDK’s does: links, a given start, no parent, suppression', () => {
+  const tracer = fastTracer(new TracerProvider());
+  const parent = under({});
+  const [linked, started, root] = [
+    tracer.startSpan('s', { links: [{ context: REMOTE }] }) as unknown as ReadableSpan,
+    tracer.startSpan('s', { startTime: 1_700_000_000_000 }) as unknown as ReadableSpan,
+    tracer.startSpan('s', { root: true }, parent) as unknown as ReadableSpan,
+  ];
+  assert.equal(linked?.links.length, 1);
+  assert.deepEqual(started?.startTime, [1_700_000_000, 0]);
+  assert.equal(root?.parentSpanContext, undefined);
+  assert.equal(tracer.startSpan('s', {}, suppressTracing(parent)).isRecording(), false);
   assert.equal(
     tracer.startActiveSpan('active', (span) => span.isRecording()),
     true,
   );
+});
+
+test('what is set on one span is not on the next', () => {
+  const tracer = fastTracer(new TracerProvider());
+  const start = () => tracer.startSpan('search docs', { attributes: { ...ATTRIBUTES } });
+  start().setAttribute('yes', false).setAttribute('own', 1).updateName('other').end();
+  const { name, attributes } = start() as unknown as ReadableSpan;
+  assert.deepEqual([name, attributes], ['search docs', ATTRIBUTES]);
 });
