@@ -35,7 +35,7 @@ import {
 } from './src/sdk/other-sdk.ts';
 import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
 import { adopt, startTelemetry } from './src/sdk/start-telemetry.ts';
-import { flushAtEnd } from './src/shutdown/exit-hooks.ts';
+import { flushAtExit } from './src/shutdown/exit-hooks.ts';
 import { VERSION } from './src/version.ts';
 
 declare const __dirname: string;
@@ -109,7 +109,7 @@ export function register(): void {
       giveWay(name);
       diagnostics.info(`the app's own instrumentation ${name} is used instead of the preload's.`);
     });
-    flushAtEnd(telemetry, settings.flushTimeoutMs);
+    flushAtExit(telemetry, settings.flushTimeoutMs);
     const on = describeSelection(selection);
     diagnostics.info(`${VERSION} traces ${summary(settings, serviceName)}, instrumentations ${on}.`);
   } catch (error) {

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
+import { splitNodeOptions } from '../config/node-options.ts';
 import { howToKeepOutside } from '../instrumentations/external-sdk.ts';
 import { installedSdk, SDK, unknownSdk } from '../milvus/sdk-version.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
@@ -17,7 +18,6 @@ import {
   preloadsIn,
   quotingProblem,
   shellNodeOptions,
-  splitNodeOptions,
 } from './node-options.ts';
 import { installedCopies, packageOf } from './packages.ts';
 

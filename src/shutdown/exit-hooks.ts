@@ -1,27 +1,34 @@
 /**
- * Every way a process ends → what is left is sent, bounded → the app's own ending.
+ * Every way a process exits → unsent spans are sent, bounded → the app's own exit.
  *
- * At the normal end, and at a signal that the app does not handle, there is time: the spans go the usual way and are
- * awaited. Everything else (process.exit(), an uncaught exception, a rejection) is met in the exit event, where
- * nothing can be awaited any more: a helper process sends what is left. The app's handlers are never touched.
+ * When the event loop drains, and at a signal that the app does not handle, there is time: the spans go the
+ * usual way and are awaited. Everything else (process.exit(), an uncaught exception, a rejection) leaves no
+ * time to await anything: there a process, or a thread, sends what is unsent. The app's handlers are never
+ * replaced.
  */
 import type { Telemetry } from '../sdk/start-telemetry.ts';
 
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+/** Signals by which a process is asked to exit, and exits unless it handles them. nodemon sends SIGUSR2. */
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const;
 type EndingSignal = (typeof SIGNALS)[number];
 
 /** A clock that only goes forward; `performance` would be loaded for it. */
 const nowMs = (): number => process.uptime() * 1_000;
 
-export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
+export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void {
   let deadline = Number.POSITIVE_INFINITY;
+  let closed = false;
   const awaitFlush = async () => {
     if (!telemetry.hasRest()) return;
     deadline = nowMs() + flushTimeoutMs;
     await telemetry.flush(flushTimeoutMs);
   };
-  // What the awaited flush has used of the bound, the helper process does not get again.
-  const close = () => telemetry.close(Math.min(flushTimeoutMs, Math.max(0, Math.round(deadline - nowMs()))));
+  const close = () => {
+    if (closed) return;
+    closed = true;
+    // What the awaited flush has used of the bound, the sending process does not get again.
+    telemetry.close(Math.min(flushTimeoutMs, Math.max(0, Math.round(deadline - nowMs()))));
+  };
 
   flushWhenIdle(telemetry, awaitFlush);
   for (const signal of SIGNALS) {
@@ -30,12 +37,49 @@ export function flushAtEnd(telemetry: Telemetry, flushTimeoutMs: number): void {
       close();
     });
   }
-  process.on('exit', close);
+  afterExitHandlers(close);
 }
 
 /**
- * The normal end. beforeExit says that nothing is left to do, unless a handler of the app's starts something: so a
- * turn later, when nothing was started, the process is at its end, and only the sending keeps it alive a little.
+ * Calls `close` when the app's handlers of 'exit' have run: they may end spans, such as the root span of a
+ * command-line tool.
+ *
+ * When the event loop has drained, and before an uncaught exception ends the process, our handler is put
+ * last. process.exit() gives no such notice, but calls process.reallyExit() after the handlers.
+ */
+function afterExitHandlers(close: () => void): void {
+  let exiting = false;
+  process.on('exit', () => {
+    exiting = true;
+  });
+  const closeLast = () => {
+    process.off('exit', close);
+    process.on('exit', close);
+  };
+  // A microtask later the app's handlers of the same event have run, too.
+  process.on('beforeExit', () => queueMicrotask(closeLast));
+  process.on('uncaughtExceptionMonitor', () => {
+    // Thrown by a handler of 'exit': those after it are not called any more.
+    if (exiting) close();
+    else closeLast();
+  });
+
+  // Undocumented, but what signal-exit and others wrap too: nothing public is called after the handlers.
+  const unpatched = process as unknown as { reallyExit?: (code: number) => never };
+  const { reallyExit } = unpatched;
+  if (typeof reallyExit !== 'function') {
+    process.on('exit', close);
+    return;
+  }
+  unpatched.reallyExit = function (this: NodeJS.Process, code: number): never {
+    close();
+    return Reflect.apply(reallyExit, this, [code]);
+  };
+}
+
+/**
+ * The event loop has drained. A handler of beforeExit may still start something: so a turn later, when
+ * nothing was started, the process is about to exit, and only the sending keeps it alive a little.
  */
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
   process.on('beforeExit', () => {
@@ -44,42 +88,30 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
       if (startedSince(idle, process.getActiveResourcesInfo())) return;
-      const handles = new Set(activeHandles());
       await flush();
       hideNextBeforeExit();
-      if (telemetry.hasRest()) letGo(activeHandles().filter((handle) => !handles.has(handle)));
+      exitSoon();
     });
   });
 }
 
-/** What we kept alive ends in a second beforeExit, which the app's handlers would not see without us. */
+/**
+ * The sending kept the process alive, so beforeExit is emitted a second time, which the app's handlers would
+ * not see without the preload. They are set aside until then.
+ */
 function hideNextBeforeExit(): void {
-  const own = Object.getOwnPropertyDescriptor(process, 'emit');
-  const emit = process.emit;
-  const restore = () => {
-    if (own !== undefined) Object.defineProperty(process, 'emit', own);
-    else Reflect.deleteProperty(process, 'emit');
-  };
-  const filtered = function (this: NodeJS.Process, event: string, ...args: unknown[]): boolean {
-    if (event !== 'beforeExit') return Reflect.apply(emit, this, [event, ...args]);
-    restore();
-    return false;
-  };
-  Object.defineProperty(process, 'emit', { value: filtered, configurable: true, writable: true });
+  const listeners = process.rawListeners('beforeExit') as (() => void)[];
+  for (const listener of listeners) process.off('beforeExit', listener);
+  process.once('beforeExit', () => {
+    for (const listener of listeners) process.on('beforeExit', listener);
+  });
 }
 
-interface Handle {
-  unref?(): void;
-}
-
-// Undocumented but there since Node 0.x; without it, the process is ended by process.exit() below.
-const activeHandles = (): Handle[] =>
-  (process as { _getActiveHandles?: () => Handle[] })._getActiveHandles?.() ?? [];
-
-/** The collector does not answer: what waits for it must not keep the process alive any longer. */
-function letGo(handles: readonly Handle[]): void {
-  for (const handle of handles) handle.unref?.();
-  // Runs only if something else still does.
+/**
+ * Spans in flight keep nothing alive. Exporters of metrics and logs do, for longer than the bound, and cannot be
+ * cancelled.
+ */
+function exitSoon(): void {
   setTimeout(() => process.exit(), 20).unref();
 }
 

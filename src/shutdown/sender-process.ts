@@ -1,25 +1,32 @@
 /**
- * A program of its own, run by last-flush.ts when the app's process can no longer wait for anything: reads OTLP
- * requests from stdin, sends them by the senders that the app has, and prints what became of each.
+ * The program that sends when the app's process can no longer wait for anything: reads OTLP requests, sends
+ * them by the app's senders, and reports each outcome as soon as it is known. It runs as a process
+ * (sending-process.ts) or as a thread (sending-thread.ts).
  *
- * stdin: one line of JSON (LastRequest), then the bodies, one after the other.
- * stdout: one line of JSON (LastAnswer).
+ * As a process, stdin is one line of JSON (LastRequest) and the bodies, one after the other; stdout is a line
+ * of JSON (Outcome) for each. As a thread, workerData is a ThreadInput.
  */
 import { readFileSync } from 'node:fs';
 import { rejectionIn } from '../otlp/partial-success.ts';
 import { reasonFor } from '../otlp/reason.ts';
-import { NO_LIMIT, type OpenSender } from '../otlp/sender.ts';
+import { NO_LIMIT, type OpenSender, type OtlpSender } from '../otlp/sender.ts';
+import { verdictOn } from '../otlp/status.ts';
 import type { OtlpTarget } from '../otlp/target.ts';
+import type { ThreadInput } from './sending-thread.ts';
 
 export interface LastRequest {
   target: OtlpTarget;
   /** Length of each body, in bytes. */
   lengths: number[];
+  /** PEM: what to trust instead of Node's default. */
+  certificates?: readonly string[] | undefined;
 }
 
-export interface LastAnswer {
-  /** For each body: null when it was accepted. One for all of them when none could be sent. */
-  failures: (Failure | null)[];
+/** What became of one body. */
+export interface Outcome {
+  index: number;
+  /** null: accepted. */
+  failure: Failure | null;
 }
 
 export interface Failure {
@@ -28,31 +35,50 @@ export interface Failure {
   count?: number;
 }
 
-async function main(): Promise<void> {
+type Report = (outcome: Outcome) => void;
+
+/** Requests in flight at a time: over HTTP/1.1, each has a connection. */
+const IN_FLIGHT = 16;
+
+/** Workers cannot abort the process; asking node:worker_threads would load it. */
+const isThread = (process.abort as { disabled?: boolean }).disabled === true;
+
+async function runAsProcess(): Promise<void> {
   const input = readFileSync(0);
   const lineEnd = input.indexOf(10);
-  const { target, lengths } = JSON.parse(input.toString('utf8', 0, lineEnd)) as LastRequest;
+  const request = JSON.parse(input.toString('utf8', 0, lineEnd)) as LastRequest;
   let offset = lineEnd + 1;
-  const bodies = lengths.map((length) => {
+  const bodies = request.lengths.map((length) => {
     const body = input.subarray(offset, offset + length);
     offset += length;
     return body;
   });
-  const sender = (await senderFor(target))(target, { keepsAlive: true });
-  const isJson = target.protocol === 'http/json';
-  const failures = await Promise.all(
-    bodies.map((body) =>
-      sender.send(body, NO_LIMIT).then(
-        (answer) => {
-          const rejection = rejectionIn(answer, isJson);
-          return rejection === undefined || rejection.count === 0 ? null : rejection;
-        },
-        (error: unknown) => ({ reason: reasonFor(error, target) }),
-      ),
-    ),
-  );
-  sender.close();
-  process.stdout.write(`${JSON.stringify({ failures } satisfies LastAnswer)}\n`);
+  await sendAll(request, bodies, (outcome) => process.stdout.write(`${JSON.stringify(outcome)}\n`));
+}
+
+async function runAsThread({ request, bodies, port, posted }: ThreadInput): Promise<void> {
+  const post = (message: Outcome | null) => {
+    port.postMessage(message);
+    Atomics.add(posted, 0, 1);
+    Atomics.notify(posted, 0);
+  };
+  await sendAll(request, bodies, post);
+  post(null);
+}
+
+/** Never rejects. */
+async function sendAll(request: LastRequest, bodies: readonly Uint8Array[], report: Report): Promise<void> {
+  const { target, certificates } = request;
+  try {
+    if (certificates !== undefined)
+      process.getBuiltinModule('node:tls').setDefaultCACertificates(certificates);
+    const sender = (await senderFor(target))(target, { keepsAlive: true });
+    await sendInRounds(sender, target, bodies, report);
+    sender.close();
+  } catch (error) {
+    const reason = reasonFor(error, target);
+    for (const index of bodies.keys()) report({ index, failure: { reason } });
+  }
 }
 
 const senderFor = async ({ protocol }: OtlpTarget): Promise<OpenSender> =>
@@ -60,6 +86,45 @@ const senderFor = async ({ protocol }: OtlpTarget): Promise<OpenSender> =>
     ? (await import('../otlp/grpc-sender.ts')).openGrpcSender
     : (await import('../otlp/http-sender.ts')).openHttpSender;
 
-main().catch((error: Error) => {
-  process.stdout.write(`${JSON.stringify({ failures: [{ reason: error.message }] } satisfies LastAnswer)}\n`);
-});
+/**
+ * Servers close connections after some requests, or take a few at a time. What failed by that goes in another
+ * round, as long as each round brings something.
+ */
+async function sendInRounds(
+  sender: OtlpSender,
+  target: OtlpTarget,
+  bodies: readonly Uint8Array[],
+  report: Report,
+): Promise<void> {
+  const isJson = target.protocol === 'http/json';
+  let pending = [...bodies.keys()];
+  for (;;) {
+    const failed = new Map<number, Failure>();
+    let accepted = 0;
+    const queue = pending.values();
+    const sendFromQueue = async () => {
+      for (const index of queue) {
+        try {
+          const answer = await sender.send(bodies[index] as Uint8Array, NO_LIMIT);
+          accepted += 1;
+          const rejection = rejectionIn(answer, isJson);
+          report({ index, failure: rejection === undefined || rejection.count === 0 ? null : rejection });
+        } catch (error) {
+          const failure = { reason: reasonFor(error, target) };
+          if (verdictOn(error).kind === 'retry') failed.set(index, failure);
+          else report({ index, failure });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: IN_FLIGHT }, sendFromQueue));
+    if (failed.size === 0) return;
+    if (accepted === 0) {
+      for (const [index, failure] of failed) report({ index, failure });
+      return;
+    }
+    pending = [...failed.keys()];
+  }
+}
+
+if (isThread) runAsThread(process.getBuiltinModule('node:worker_threads').workerData as ThreadInput);
+else runAsProcess();

@@ -1,12 +1,29 @@
 /**
- * Sends what is left when the process can no longer wait for a promise: in the exit event, after process.exit(), an
- * uncaught exception or an unhandled rejection. A helper process does the sending, and is waited for, bounded.
+ * Sends what is unsent when the process can no longer wait for a promise: in the exit event, after
+ * process.exit(), an uncaught exception or an unhandled rejection. A process sends it or, where none can be
+ * started, a thread; either is waited for, bounded.
  */
-import { join } from 'node:path';
 import type { OtlpTarget } from '../otlp/target.ts';
-import type { Failure, LastAnswer, LastRequest } from './sender-process.ts';
+import { SENDING } from './handed-over.ts';
+import { isPlainNode, runtimeOf } from './plain-node.ts';
+import type { Failure, LastRequest, Outcome } from './sender-process.ts';
+import { sendByProcess } from './sending-process.ts';
+import { sendByThread } from './sending-thread.ts';
 
-declare const __dirname: string;
+/** What came of a LastRequest. */
+export interface Sent {
+  /** Of some bodies, of all of them, or of none. */
+  outcomes: Outcome[];
+  isLate: boolean;
+  /** Why it could not be sent at all. */
+  error: string | undefined;
+}
+
+const nowMs = (): number => process.uptime() * 1_000;
+
+/** Codes of OpenSSL for a certificate that nothing known vouches for. */
+const UNTRUSTED =
+  /self[- ]signed certificate|unable to (?:get (?:local )?issuer certificate|verify the first certificate)/i;
 
 /**
  * Posts `bodies` and waits for it, at most `timeoutMs`.
@@ -18,34 +35,54 @@ export function sendNow(
   bodies: readonly Uint8Array[],
   timeoutMs: number,
 ): (Failure | null)[] {
-  const request: LastRequest = { target, lengths: bodies.map(({ length }) => length) };
-  // Loaded here: it takes milliseconds, and most processes never need it.
-  const { spawnSync } = process.getBuiltinModule('node:child_process');
-  const { stdout, error } = spawnSync(process.execPath, [join(__dirname, 'sender-process.cjs')], {
-    input: Buffer.concat([Buffer.from(`${JSON.stringify(request)}\n`), ...bodies]),
-    stdio: ['pipe', 'pipe', 'ignore'],
-    timeout: timeoutMs,
-    killSignal: 'SIGKILL',
-    // Not the app's environment: its NODE_OPTIONS would load the preload again.
-    env: sendersEnvironment(process.env),
-    windowsHide: true,
-  });
-  const late = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT';
-  const reason = late
-    ? `no answer within ${timeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`
-    : (error?.message ?? 'no answer');
-  let answer: LastAnswer = { failures: [] };
-  try {
-    answer = JSON.parse(String(stdout)) as LastAnswer;
-  } catch {
-    // Ended before it could answer: the reason above says why.
-  }
-  return bodies.map((_, index) =>
-    index in answer.failures ? (answer.failures[index] ?? null) : (answer.failures[0] ?? { reason }),
+  const deadlineMs = nowMs() + timeoutMs;
+  const failures = send(target, bodies, timeoutMs, deadlineMs);
+  const untrusted = failures.flatMap((failure, index) =>
+    failure !== null && UNTRUSTED.test(failure.reason) ? [index] : [],
   );
+  if (untrusted.length === 0 || !target.url.startsWith('https:')) return failures;
+  const certificates = defaultCertificates();
+  if (certificates === undefined) return failures;
+  const again = send(
+    target,
+    untrusted.map((index) => bodies[index] as Uint8Array),
+    timeoutMs,
+    deadlineMs,
+    certificates,
+  );
+  for (const [at, index] of untrusted.entries()) failures[index] = again[at] as Failure | null;
+  return failures;
 }
 
-const KEPT = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'SystemRoot', 'ELECTRON_RUN_AS_NODE'];
+function send(
+  target: OtlpTarget,
+  bodies: readonly Uint8Array[],
+  timeoutMs: number,
+  deadlineMs: number,
+  certificates?: readonly string[],
+): (Failure | null)[] {
+  // Never from a process that sends for another one, whatever has loaded the preload there.
+  if (process.env[SENDING] !== undefined)
+    return bodies.map(() => ({ reason: 'this process sends for another one' }));
+  const request: LastRequest = { target, lengths: bodies.map(({ length }) => length), certificates };
+  const leftMs = () => Math.max(1, Math.round(deadlineMs - nowMs()));
+  let sent: Sent | undefined;
+  if (isPlainNode(runtimeOf(process))) sent = sendByProcess(request, bodies, leftMs());
+  // Not started, or gone without a word: there is no right to start one, or its file is not on a disk.
+  if (sent === undefined || (sent.outcomes.length === 0 && !sent.isLate)) {
+    const byThread = sendByThread(request, bodies, leftMs());
+    sent = { ...byThread, error: sent?.error ?? byThread.error };
+  }
+  const reason = sent.isLate
+    ? `no answer within ${timeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`
+    : (sent.error ?? 'no answer');
+  const failures: (Failure | null)[] = bodies.map(() => ({ reason }));
+  for (const { index, failure } of sent.outcomes) failures[index] = failure;
+  return failures;
+}
 
-const sendersEnvironment = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
-  Object.fromEntries(KEPT.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+/** What the app trusts by now: no flag hands over what it gave to tls.setDefaultCACertificates(). */
+function defaultCertificates(): readonly string[] | undefined {
+  const tls = process.getBuiltinModule('node:tls');
+  return 'setDefaultCACertificates' in tls ? tls.getCACertificates('default') : undefined;
+}

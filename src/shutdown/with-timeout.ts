@@ -1,4 +1,7 @@
-/** Waits for `work`, but not longer than `limitMs`. What becomes of it later is nobody's concern; never rejects. */
+/**
+ * Waits for `work`, but not longer than `limitMs`. What becomes of it later is nobody's concern; never
+ * rejects.
+ */
 export async function withinMs(limitMs: number, work: Promise<unknown> | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
+import { splitNodeOptions } from '../../src/config/node-options.ts';
 import { answerIn } from '../../src/doctor/collector.ts';
 import { CHECKS, conclude, EXIT, type Finding, HOPS, type Hop } from '../../src/doctor/finding.ts';
 import { joinFindings, serverCure } from '../../src/doctor/join.ts';
@@ -9,13 +10,7 @@ import { markedRequest } from '../../src/doctor/marked-span.ts';
 import { probeFindings } from '../../src/doctor/milvus.ts';
 import { milvusPlace } from '../../src/doctor/milvus-place.ts';
 import { recognise } from '../../src/doctor/network.ts';
-import {
-  preloadsIn,
-  quotingProblem,
-  readCommand,
-  shellNodeOptions,
-  splitNodeOptions,
-} from '../../src/doctor/node-options.ts';
+import { preloadsIn, quotingProblem, readCommand, shellNodeOptions } from '../../src/doctor/node-options.ts';
 import { exportedSpans } from '../../src/doctor/otlp-receiver.ts';
 import { reportText, verdictLine } from '../../src/doctor/output.ts';
 import { type FoundSpan, spansOf } from '../../src/doctor/query-answer.ts';

@@ -410,7 +410,7 @@ async function buildInto(out: string): Promise<void> {
       chunkFileNames: 'sender-process-[name].cjs',
       // A file of its own: what the program shares with its part would else be in the program, and loading it would run that.
       codeSplitting: {
-        groups: [{ name: 'shared', test: /\/src\/otlp\/(sender|time-limit|retry-info|protobuf)\.ts$/ }],
+        groups: [{ name: 'shared', test: /\/src\/(?!shutdown\/|otlp\/(grpc|http)-sender)/ }],
       },
     },
   });

@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import net, { type AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { credentials, makeGenericClientConstructor, ServerCredentials } from '@grpc/grpc-js';
@@ -202,4 +203,84 @@ export function startHttpRefusing(
       behind.end(body);
     }),
   );
+}
+
+/**
+ * A proxy behind which the receiver is, whatever host a client names: by CONNECT, as grpc-js asks, and by whole
+ * URLs, as Node's HTTP client does.
+ */
+export function startProxy(receiverPort: number): Promise<Collector> {
+  const server = createHttpServer((request, response) => {
+    const { url = '', headers, method } = request;
+    const { pathname } = new URL(url, 'http://proxy.test');
+    const behind = httpRequest({ host: '127.0.0.1', port: receiverPort, path: pathname, headers, method });
+    behind.on('error', () => response.destroy());
+    behind.on('response', (answer) => {
+      response.writeHead(answer.statusCode ?? 500, answer.headers);
+      answer.pipe(response);
+    });
+    request.pipe(behind);
+  });
+  server.on('connect', (_request, socket: net.Socket) => {
+    const behind = net.connect(receiverPort, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      socket.pipe(behind).pipe(socket);
+    });
+    behind.on('error', () => socket.destroy());
+    socket.on('error', () => {}).on('close', () => behind.destroy());
+  });
+  return listen(server);
+}
+
+/** gRPC: takes `atOnce` requests at a time on a connection, and leaves the connection after `perConnection` of them. */
+export function startHttp2WithLimits(
+  receiverPort: number,
+  { atOnce, perConnection = Number.POSITIVE_INFINITY }: { atOnce?: number; perConnection?: number },
+): Promise<Collector> {
+  const server = createHttp2Server(
+    atOnce === undefined ? {} : { settings: { maxConcurrentStreams: atOnce } },
+  );
+  server.on('session', (session) => {
+    const behind = connectHttp2(`http://127.0.0.1:${receiverPort}`).on('error', () => session.destroy());
+    session.on('error', () => {}).on('close', () => behind.close());
+    let requests = 0;
+    session.on('stream', (stream, headers) => {
+      stream.on('error', () => {});
+      if (++requests > perConnection) return;
+      if (requests === perConnection) session.goaway(0, stream.id);
+      const request = behind.request(headers).on('error', () => stream.destroy());
+      request.on('response', ({ ':status': status, ...answer }) => {
+        stream.respond({ ':status': status, ...answer }, { waitForTrailers: true });
+        request.on('trailers', (trailers) => {
+          stream.on('wantTrailers', () => {
+            stream.sendTrailers(trailers);
+            if (requests >= perConnection) session.close();
+          });
+        });
+        request.pipe(stream);
+      });
+      stream.pipe(request);
+    });
+  });
+  return listen(server);
+}
+
+/** HTTP: hands on everything, and closes each connection after `perConnection` requests, as nginx does. */
+export async function startHttpPerConnection(
+  receiverPort: number,
+  perConnection: number,
+): Promise<Collector> {
+  const server = createHttpServer((request, response) => {
+    const { url, headers, method } = request;
+    const behind = httpRequest({ host: '127.0.0.1', port: receiverPort, path: url, headers, method });
+    behind.on('error', () => response.destroy());
+    behind.on('response', (answer) => {
+      const { connection: _, 'keep-alive': __, ...headers } = answer.headers;
+      response.writeHead(answer.statusCode ?? 500, headers);
+      answer.pipe(response);
+    });
+    request.pipe(behind);
+  });
+  server.maxRequestsPerSocket = perConnection;
+  return listen(server);
 }

@@ -9,7 +9,10 @@ import { createAuthority } from '../servers/certificates.ts';
 import {
   type Collector,
   startGrpcRefusing,
+  startHttp2WithLimits,
+  startHttpPerConnection,
   startHttpRefusing,
+  startProxy,
   startResetting,
   startSilent,
   startSlow,
@@ -141,6 +144,44 @@ export const FAULTS: readonly Fault[] = [
     }),
   },
   {
+    what: 'localhost, listens for IPv4 only',
+    spans: 'kept',
+    start: async (protocol, receiver) => ({ host: 'localhost', port: behind(protocol, receiver) }),
+  },
+  {
+    what: 'only by a proxy (http_proxy; for HTTP, HTTP_PROXY and NODE_USE_ENV_PROXY)',
+    spans: 'kept',
+    start: async (protocol, receiver) => {
+      const { port: proxyPort, stop } = await startProxy(behind(protocol, receiver));
+      const proxy = `http://127.0.0.1:${proxyPort}`;
+      const variables: Record<string, string> =
+        protocol === 'grpc'
+          ? { http_proxy: proxy, no_proxy: '127.0.0.1' }
+          : { HTTP_PROXY: proxy, NO_PROXY: '127.0.0.1', NODE_USE_ENV_PROXY: '1' };
+      return { host: 'collector.invalid', port: 4317, env: variables, stop };
+    },
+  },
+  {
+    what: 'takes three requests on a connection, ten requests',
+    spans: 'kept',
+    start: async (protocol, receiver) => ({
+      ...(protocol === 'grpc'
+        ? await startHttp2WithLimits(receiver.grpcPort, { perConnection: 3 })
+        : await startHttpPerConnection(receiver.httpPort, 3)),
+      env: { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '2' },
+    }),
+  },
+  {
+    what: 'takes one request at a time, ten requests',
+    spans: 'kept',
+    start: async (protocol, receiver) => ({
+      ...(protocol === 'grpc'
+        ? await startHttp2WithLimits(receiver.grpcPort, { atOnce: 1 })
+        : await startHttpPerConnection(receiver.httpPort, 1)),
+      env: { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '2' },
+    }),
+  },
+  {
     what: 'UNAVAILABLE or 503',
     spans: 'lost',
     reason: { grpc: /restarting/, 'http/protobuf': /503|Service Unavailable/i },
@@ -193,6 +234,16 @@ export const FAULTS: readonly Fault[] = [
     start: overTls('otherServer', trusting),
   },
   { what: 'TLS with a known authority', spans: 'kept', start: overTls('server', trusting) },
+  {
+    what: 'TLS, the authority is in NODE_EXTRA_CA_CERTS',
+    spans: 'kept',
+    start: overTls('server', ({ files }) => ({ NODE_EXTRA_CA_CERTS: files.authority })),
+  },
+  {
+    what: "TLS, the authority is one of the system's (NODE_USE_SYSTEM_CA, SSL_CERT_FILE)",
+    spans: 'kept',
+    start: overTls('server', ({ files }) => ({ NODE_USE_SYSTEM_CA: '1', SSL_CERT_FILE: files.authority })),
+  },
   {
     what: 'mutual TLS',
     spans: 'kept',

@@ -1,0 +1,74 @@
+/** What a sending process gets of the app's flags and environment. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connectionFlags, sendersEnvironment } from '../../src/shutdown/handed-over.ts';
+import { isPlainNode } from '../../src/shutdown/plain-node.ts';
+
+test('flags of trust are handed over, from NODE_OPTIONS and from the command line, in Node’s own order', () => {
+  assert.deepEqual(connectionFlags(['--use-system-ca'], '--use-openssl-ca --tls-min-v1.3'), [
+    '--use-openssl-ca',
+    '--tls-min-v1.3',
+    '--use-system-ca',
+  ]);
+});
+
+test('a flag with a value is handed over with it, however it is written', () => {
+  const expected = ['--tls-cipher-list=ECDHE-RSA-AES128-GCM-SHA256'];
+  assert.deepEqual(connectionFlags(['--tls-cipher-list', 'ECDHE-RSA-AES128-GCM-SHA256']), expected);
+  assert.deepEqual(connectionFlags(['--tls_cipher_list=ECDHE-RSA-AES128-GCM-SHA256']), expected);
+  assert.deepEqual(connectionFlags([], '--openssl-config "/with blank/openssl.cnf"'), [
+    '--openssl-config=/with blank/openssl.cnf',
+  ]);
+});
+
+test('preloads, loaders and what is about the app itself are not handed over', () => {
+  const flags = [
+    '-r',
+    './a.cjs',
+    '--import',
+    'milvus-otel/register',
+    '--import=./b.mjs',
+    '--loader',
+    './c.mjs',
+  ];
+  assert.deepEqual(
+    connectionFlags([...flags, '--inspect', '--test', '--env-file=.env', '-e', '1'], '--watch'),
+    [],
+  );
+});
+
+test('the environment goes as a whole, without NODE_OPTIONS and the folder of coverage', () => {
+  const route = {
+    NODE_EXTRA_CA_CERTS: '/ca.pem',
+    Https_Proxy: 'http://proxy:3128',
+    RES_OPTIONS: 'attempts:1',
+  };
+  assert.deepEqual(sendersEnvironment({ ...route, NODE_OPTIONS: '-r ./a.cjs', NODE_V8_COVERAGE: '/c' }), {
+    ...route,
+    MILVUS_OTEL_SENDING: '1',
+  });
+});
+
+const node = { execPath: '/usr/bin/node', versions: { node: '24.21.0' }, isPackaged: false };
+
+test('a plain Node is recognised by its usual names', () => {
+  for (const name of [
+    'node',
+    'nodejs',
+    'node24',
+    'node-22',
+    'node-v24.1.0',
+    'node_g',
+    'node.exe',
+    'Node.EXE',
+  ])
+    assert.equal(isPlainNode({ ...node, execPath: `/opt/some app/${name}` }), true, name);
+});
+
+test('a packaged app, a program that embeds Node and a launcher of another name are no plain Node', () => {
+  assert.equal(isPlainNode({ ...node, isPackaged: true }), false);
+  assert.equal(isPlainNode({ ...node, versions: { ...node.versions, electron: '40.0.0' } }), false);
+  assert.equal(isPlainNode({ ...node, versions: { ...node.versions, nw: '0.100.0' } }), false);
+  for (const name of ['electron', 'my-app', 'nodemon', 'node-app', 'qode', 'ld-linux-x86-64.so.2'])
+    assert.equal(isPlainNode({ ...node, execPath: `/opt/${name}` }), false, name);
+});
