@@ -126,12 +126,12 @@ export async function checkPlace(
       );
     add('tls', hands.certificate);
     if (wanted === 'http/2' && hands.alpn === 'http/1.1')
-      return add('protocol', `${where} speaks HTTP/1.1 under TLS, not gRPC`, cures.otherProtocol);
-    return add('protocol', `${where} speaks TLS${hands.alpn ? ` with ${hands.alpn}` : ''}`);
+      return add('protocol', `${where} uses HTTP/1.1 over TLS, not gRPC`, cures.otherProtocol);
+    return add('protocol', `${where} uses TLS${hands.alpn ? ` with ${hands.alpn}` : ''}`);
   }
   const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
-  if (spoken === wanted) return add('protocol', `${where} speaks ${protocol}`);
-  if (spoken === 'tls') return add('tls', `${where} speaks TLS, and is spoken to without`, cures.secured);
+  if (spoken === wanted) return add('protocol', `${where} uses ${protocol}`);
+  if (spoken === 'tls') return add('tls', `${where} uses TLS, the endpoint does not`, cures.secured);
   if (spoken === 'nothing')
     return add(
       'protocol',
@@ -139,7 +139,7 @@ export async function checkPlace(
       cures.otherProtocol,
     );
   const other = spoken === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
-  return add('protocol', `${where} speaks ${other}, and is spoken to in ${protocol}`, cures.otherProtocol);
+  return add('protocol', `${where} uses ${other}, not ${protocol}`, cures.otherProtocol);
 }
 
 const readable = (files: Pick<OtlpTarget, 'certificate' | 'clientKey' | 'clientCertificate'>) => files;

@@ -98,7 +98,7 @@ describe('a collector', { concurrency: 2 }, () => {
 
   test('that speaks HTTP, asked in gRPC', async () => {
     const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}` });
-    assertBroken(run, 'collector.protocol', /speaks HTTP\/1\.1, and is spoken to in gRPC/);
+    assertBroken(run, 'collector.protocol', /uses HTTP\/1\.1, not gRPC/);
     assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
   });
 
@@ -107,7 +107,7 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
     });
-    assertBroken(run, 'collector.protocol', /speaks gRPC \(HTTP\/2\), and is spoken to in HTTP\/1\.1/);
+    assertBroken(run, 'collector.protocol', /uses gRPC \(HTTP\/2\), not HTTP\/1\.1/);
     assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=grpc/);
   });
 
@@ -129,7 +129,7 @@ describe('a collector', { concurrency: 2 }, () => {
     const ca = join(around.folder, 'ca.pem');
     await writeFile(ca, certificate.certificate);
     const plain = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://localhost:${collector.port}` });
-    assertBroken(plain, 'collector.tls', /speaks TLS, and is spoken to without/);
+    assertBroken(plain, 'collector.tls', /uses TLS, the endpoint does not/);
 
     const secured = { OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${collector.port}` };
     assertBroken(await doctor(secured), 'collector.tls', /not accepted: it is self-signed/);
