@@ -139,7 +139,7 @@ export async function checkPlace(
       cures.otherProtocol,
     );
   const other = spoken === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
-  return add('protocol', `${where} uses ${other}, not ${protocol}`, cures.otherProtocol);
+  return add('protocol', `${where} uses ${other}; the endpoint is set to ${protocol}`, cures.otherProtocol);
 }
 
 const readable = (files: Pick<OtlpTarget, 'certificate' | 'clientKey' | 'clientCertificate'>) => files;

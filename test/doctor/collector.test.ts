@@ -98,7 +98,7 @@ describe('a collector', { concurrency: 2 }, () => {
 
   test('that speaks HTTP, asked in gRPC', async () => {
     const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}` });
-    assertBroken(run, 'collector.protocol', /uses HTTP\/1\.1, not gRPC/);
+    assertBroken(run, 'collector.protocol', /uses HTTP\/1\.1; the endpoint is set to gRPC/);
     assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
   });
 
@@ -107,7 +107,7 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
     });
-    assertBroken(run, 'collector.protocol', /uses gRPC \(HTTP\/2\), not HTTP\/1\.1/);
+    assertBroken(run, 'collector.protocol', /uses gRPC \(HTTP\/2\); the endpoint is set to HTTP\/1\.1/);
     assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=grpc/);
   });
 

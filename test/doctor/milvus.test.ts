@@ -53,7 +53,7 @@ describe('a Milvus', { concurrency: 2 }, () => {
 
   test('whose port is that of HTTP', async () => {
     const run = await doctor(`127.0.0.1:${receiver.httpPort}`);
-    assertBroken(run, 'milvus.protocol', /uses HTTP\/1\.1, not gRPC/);
+    assertBroken(run, 'milvus.protocol', /uses HTTP\/1\.1; the endpoint is set to gRPC/);
   });
 
   test('that is no Milvus but speaks gRPC', async () => {
