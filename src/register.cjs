@@ -59,7 +59,7 @@ function isInTool() {
   if (!isMain && !inWorker) return false;
   try {
     const threads = require('node:worker_threads');
-    // A worker thread does not know the main file yet, so the main thread leaves word.
+    // A worker thread does not know the main file yet, so the main thread records what it is.
     if (inWorker) return threads.getEnvironmentData(TOOL) === true;
     threads.setEnvironmentData(TOOL, true);
   } catch (_) {
