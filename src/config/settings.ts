@@ -7,15 +7,19 @@
  */
 
 import { meantName } from './did-you-mean.ts';
-import { isReadByOthers } from './known-variables.ts';
+import { decodeHeaders, decodePairs, type KeyValuePairs } from './key-value-pairs.ts';
+import { isReadByOthers, RENAMED } from './known-variables.ts';
 
 /** A value that could not be used: what was set, and what is used instead. Printed in one line each. */
 export interface Problem {
   variable: string;
-  /** As it was set, already redacted when the row is secret. */
+  /** As it was set, already redacted when the row is secret. With `isPart`, which parts of it cannot be used, and why. */
   value: string;
+  isPart?: true;
   expected: string;
   fallback: string;
+  /** Known values that were meant, by all appearances. */
+  meant?: readonly string[];
 }
 
 interface Row<T> {
@@ -25,20 +29,26 @@ interface Row<T> {
   fallback: T;
   /** What may stand there, for the error line and the documentation. */
   expected: string;
-  /** For lists: the items that are known. Others are named as a problem, one by one. */
+  /** The values that are known; of a list, its items. They are read in any letter case. */
   known?: readonly string[];
+  isList?: true;
+  /** For values of parts that count each for itself: those that cannot be used, as a line may show them. */
+  unusableParts?: (raw: string) => string[];
   /** The value is never printed. */
   secret?: boolean;
   /** The default while unset is ours, not the specification's. */
   ownDefault?: boolean;
+  /** Counts also where OTEL_CONFIG_FILE describes the telemetry. */
+  countsWithFile?: true;
   /** How the fallback is shown in documents when it is not simply its text. */
   shownFallback?: string;
 }
 
-/** A set variable that nothing reads, and the one that was meant, by all appearances. */
+/** A set variable that nothing reads, and the one that was meant, by all appearances or because it was renamed. */
 export interface Misspelling {
   variable: string;
   meant: string;
+  isRenamed?: true;
 }
 
 export type Protocol = 'grpc' | 'http/protobuf' | 'http/json';
@@ -56,23 +66,21 @@ const list = (raw: string): string[] =>
     .map((item) => item.trim())
     .filter((item) => item !== '');
 
-const oneOf =
-  <const T extends string>(...values: T[]) =>
-  (raw: string): T | undefined =>
-    values.find((value) => value === raw);
+const lowerCaseList = (raw: string): string[] => list(raw.toLowerCase());
 
-/** Like oneOf for log levels, which upstream reads without regard to case. */
-const oneOfAnyCase =
-  <const T extends string>(...values: T[]) =>
-  (raw: string): T | undefined =>
-    values.find((value) => value === raw.toLowerCase());
+/** One of the values, in any letter case. */
+const oneOf = <const T extends string>(...known: readonly T[]) => ({
+  known,
+  parse: (raw: string): T | undefined => known.find((value) => value === raw.toLowerCase()),
+});
 
-/** A list in which unknown items are named and left out, and the known ones still count. */
+/** A list in which unknown items are named and left out, and the known ones still count, each once. */
 const listOf = (...known: string[]) => ({
   known,
+  isList: true as const,
   parse: (raw: string): string[] | undefined => {
-    const items = list(raw).filter((item) => known.includes(item));
-    return items.length > 0 ? items : undefined;
+    const items = list(raw.toLowerCase()).filter((item) => known.includes(item));
+    return items.length > 0 ? [...new Set(items)] : undefined;
   },
 });
 
@@ -83,10 +91,10 @@ const number = (raw: string, min: number, max: number, integer: boolean): number
   return value;
 };
 
-// setTimeout treats anything above 2^31-1 as 1 ms, which would turn a huge delay into a busy loop.
-const MAX_MS = 2 ** 31 - 1;
-const milliseconds = (raw: string) => number(raw, 0, MAX_MS, true);
-const positiveMilliseconds = (raw: string) => number(raw, 1, MAX_MS, true);
+/** setTimeout treats anything above as 1 ms, which would turn a huge delay into a busy loop. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const milliseconds = (raw: string) => number(raw, 0, LONGEST_TIMER_MS, true);
+const positiveMilliseconds = (raw: string) => number(raw, 1, LONGEST_TIMER_MS, true);
 /** As the specification says, 0 is no limit: it is given as Infinity, which no timer takes. */
 const timeoutMilliseconds = (raw: string) => {
   const ms = milliseconds(raw);
@@ -95,7 +103,7 @@ const timeoutMilliseconds = (raw: string) => {
 const positiveInteger = (raw: string) => number(raw, 1, Number.MAX_SAFE_INTEGER, true);
 const naturalNumber = (raw: string) => number(raw, 0, Number.MAX_SAFE_INTEGER, true);
 const ratio = (raw: string) => number(raw, 0, 1, false);
-const port = (raw: string) => number(raw, 0, 65_535, true);
+const port = (raw: string) => number(raw, 1, 65_535, true);
 
 /** A URL, or host:port, which OTLP over gRPC allows too. */
 const endpoint = (raw: string): string | undefined => {
@@ -109,8 +117,15 @@ const endpoint = (raw: string): string | undefined => {
 /** How a URL begins that has a scheme. */
 export const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
-const keyValues = (raw: string): string | undefined =>
-  list(raw).every((pair) => pair.indexOf('=') > 0) ? raw : undefined;
+const pairsBy = (decode: (raw: string) => KeyValuePairs) => ({
+  parse(raw: string): Readonly<Record<string, string>> | undefined {
+    const { values } = decode(raw);
+    return Object.keys(values).length > 0 ? values : undefined;
+  },
+  unusableParts: (raw: string) => decode(raw).unusable,
+  shownFallback: '',
+  expected: 'key=value pairs separated by commas, percent-encoded',
+});
 
 const row = <T>(definition: Row<T>): Row<T> => definition;
 
@@ -131,7 +146,7 @@ const DETECTORS = [
 const protocolRow = <T extends Protocol | undefined>(env: string, fallback: T, shownFallback: string) =>
   row<Protocol | T>({
     env,
-    parse: oneOf('grpc', 'http/protobuf', 'http/json'),
+    ...oneOf('grpc', 'http/protobuf', 'http/json'),
     fallback,
     shownFallback,
     expected: 'grpc, http/protobuf or http/json',
@@ -150,9 +165,50 @@ const endpointRow = (env: string, shownFallback: string, example = 'http://local
 const passThrough = <T>(definition: Omit<Row<T | undefined>, 'fallback'>) =>
   row<T | undefined>({ ...definition, fallback: undefined });
 
+const headersRow = (env: string) =>
+  passThrough<Readonly<Record<string, string>>>({ env, ...pairsBy(decodeHeaders), secret: true });
+
+const timeoutRow = (env: string, fallback: number) =>
+  row({ env, parse: timeoutMilliseconds, fallback, expected: 'a whole number of ms, 0 for no limit' });
+
+const wholeNumberRow = (env: string, fallback: number, least: 0 | 1 = 0) =>
+  row({
+    env,
+    parse: least === 0 ? naturalNumber : positiveInteger,
+    fallback,
+    expected: `a whole number, ${least} or more`,
+  });
+
+/** A limit that the row of another variable replaces while it is unset. */
+const limitRow = (env: string, shownFallback: string, least: 0 | 1 = 0) =>
+  passThrough<number>({
+    env,
+    parse: least === 0 ? naturalNumber : positiveInteger,
+    shownFallback,
+    expected: `a whole number, ${least} or more`,
+  });
+
+/** For one signal: while it is unset, the variable without the signal's name counts. */
+const ofSignal = <T>(
+  signal: string,
+  suffix: string,
+  definition: Omit<Row<T | undefined>, 'fallback' | 'env' | 'shownFallback'>,
+) =>
+  passThrough<T>({
+    ...definition,
+    env: `OTEL_EXPORTER_OTLP_${signal}_${suffix}`,
+    shownFallback: `OTEL_EXPORTER_OTLP_${suffix}`,
+  });
+
+const FLAG = { parse: bool, expected: 'true or false' };
+const PATH = { parse: text, expected: 'a path' };
+const TIMEOUT = { parse: timeoutMilliseconds, expected: 'a whole number of ms, 0 for no limit' };
+const COMPRESSION = { ...oneOf('none', 'gzip'), expected: 'none or gzip' };
+
 export const SETTINGS = {
   sdkDisabled: row({
     env: 'OTEL_SDK_DISABLED',
+    countsWithFile: true,
     parse: bool,
     fallback: false,
     expected: 'true or false',
@@ -164,11 +220,9 @@ export const SETTINGS = {
     expected: 'a name',
     ownDefault: true,
   }),
-  resourceAttributes: passThrough<string>({
+  resourceAttributes: passThrough<Readonly<Record<string, string>>>({
     env: 'OTEL_RESOURCE_ATTRIBUTES',
-    parse: keyValues,
-    shownFallback: '',
-    expected: 'key=value pairs separated by commas',
+    ...pairsBy(decodePairs),
   }),
   resourceDetectors: row<string[]>({
     env: 'OTEL_NODE_RESOURCE_DETECTORS',
@@ -179,6 +233,7 @@ export const SETTINGS = {
   }),
   configFile: passThrough<string>({
     env: 'OTEL_CONFIG_FILE',
+    countsWithFile: true,
     parse: text,
     shownFallback: '',
     expected: 'a path',
@@ -219,91 +274,53 @@ export const SETTINGS = {
     'OTEL_EXPORTER_OTLP_PROTOCOL',
   ),
   logsProtocol: protocolRow('OTEL_EXPORTER_OTLP_LOGS_PROTOCOL', undefined, 'OTEL_EXPORTER_OTLP_PROTOCOL'),
-  headers: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_HEADERS',
-    parse: keyValues,
-    shownFallback: '',
-    expected: 'key=value pairs separated by commas',
-    secret: true,
-  }),
-  tracesHeaders: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_HEADERS',
-    parse: keyValues,
-    shownFallback: '',
-    expected: 'key=value pairs separated by commas',
-    secret: true,
-  }),
-  exportTimeoutMs: row({
-    env: 'OTEL_EXPORTER_OTLP_TIMEOUT',
-    parse: timeoutMilliseconds,
-    fallback: 10_000,
-    expected: 'a whole number of ms, 0 for no limit',
-  }),
-  tracesExportTimeoutMs: passThrough<number>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT',
-    parse: timeoutMilliseconds,
-    shownFallback: 'OTEL_EXPORTER_OTLP_TIMEOUT',
-    expected: 'a whole number of ms, 0 for no limit',
-  }),
+  headers: headersRow('OTEL_EXPORTER_OTLP_HEADERS'),
+  tracesHeaders: headersRow('OTEL_EXPORTER_OTLP_TRACES_HEADERS'),
+  metricsHeaders: headersRow('OTEL_EXPORTER_OTLP_METRICS_HEADERS'),
+  logsHeaders: headersRow('OTEL_EXPORTER_OTLP_LOGS_HEADERS'),
+  exportTimeoutMs: timeoutRow('OTEL_EXPORTER_OTLP_TIMEOUT', 10_000),
+  tracesExportTimeoutMs: ofSignal<number>('TRACES', 'TIMEOUT', TIMEOUT),
+  metricsExportTimeoutMs: ofSignal<number>('METRICS', 'TIMEOUT', TIMEOUT),
+  logsExportTimeoutMs: ofSignal<number>('LOGS', 'TIMEOUT', TIMEOUT),
   compression: row<'none' | 'gzip'>({
     env: 'OTEL_EXPORTER_OTLP_COMPRESSION',
-    parse: oneOf('none', 'gzip'),
+    ...COMPRESSION,
     fallback: 'none',
-    expected: 'none or gzip',
   }),
-  tracesCompression: passThrough<'none' | 'gzip'>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION',
-    parse: oneOf('none', 'gzip'),
-    shownFallback: 'OTEL_EXPORTER_OTLP_COMPRESSION',
-    expected: 'none or gzip',
-  }),
-  insecure: row({
-    env: 'OTEL_EXPORTER_OTLP_INSECURE',
-    parse: bool,
-    fallback: false,
-    expected: 'true or false',
-  }),
-  tracesInsecure: passThrough<boolean>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_INSECURE',
-    parse: bool,
-    shownFallback: 'OTEL_EXPORTER_OTLP_INSECURE',
-    expected: 'true or false',
-  }),
-  certificate: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_CERTIFICATE',
-    parse: text,
-    shownFallback: '',
-    expected: 'a path',
-  }),
-  tracesCertificate: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE',
-    parse: text,
-    shownFallback: 'OTEL_EXPORTER_OTLP_CERTIFICATE',
-    expected: 'a path',
-  }),
-  clientKey: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_CLIENT_KEY',
-    parse: text,
-    shownFallback: '',
-    expected: 'a path',
-  }),
-  tracesClientKey: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY',
-    parse: text,
-    shownFallback: 'OTEL_EXPORTER_OTLP_CLIENT_KEY',
-    expected: 'a path',
-  }),
+  tracesCompression: ofSignal<'none' | 'gzip'>('TRACES', 'COMPRESSION', COMPRESSION),
+  metricsCompression: ofSignal<'none' | 'gzip'>('METRICS', 'COMPRESSION', COMPRESSION),
+  logsCompression: ofSignal<'none' | 'gzip'>('LOGS', 'COMPRESSION', COMPRESSION),
+  insecure: row({ env: 'OTEL_EXPORTER_OTLP_INSECURE', ...FLAG, fallback: false }),
+  tracesInsecure: ofSignal<boolean>('TRACES', 'INSECURE', FLAG),
+  metricsInsecure: ofSignal<boolean>('METRICS', 'INSECURE', FLAG),
+  logsInsecure: ofSignal<boolean>('LOGS', 'INSECURE', FLAG),
+  certificate: passThrough<string>({ env: 'OTEL_EXPORTER_OTLP_CERTIFICATE', ...PATH, shownFallback: '' }),
+  tracesCertificate: ofSignal<string>('TRACES', 'CERTIFICATE', PATH),
+  metricsCertificate: ofSignal<string>('METRICS', 'CERTIFICATE', PATH),
+  logsCertificate: ofSignal<string>('LOGS', 'CERTIFICATE', PATH),
+  clientKey: passThrough<string>({ env: 'OTEL_EXPORTER_OTLP_CLIENT_KEY', ...PATH, shownFallback: '' }),
+  tracesClientKey: ofSignal<string>('TRACES', 'CLIENT_KEY', PATH),
+  metricsClientKey: ofSignal<string>('METRICS', 'CLIENT_KEY', PATH),
+  logsClientKey: ofSignal<string>('LOGS', 'CLIENT_KEY', PATH),
   clientCertificate: passThrough<string>({
     env: 'OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE',
-    parse: text,
+    ...PATH,
     shownFallback: '',
-    expected: 'a path',
   }),
-  tracesClientCertificate: passThrough<string>({
-    env: 'OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE',
-    parse: text,
-    shownFallback: 'OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE',
-    expected: 'a path',
+  tracesClientCertificate: ofSignal<string>('TRACES', 'CLIENT_CERTIFICATE', PATH),
+  metricsClientCertificate: ofSignal<string>('METRICS', 'CLIENT_CERTIFICATE', PATH),
+  logsClientCertificate: ofSignal<string>('LOGS', 'CLIENT_CERTIFICATE', PATH),
+  metricsTemporality: row<'cumulative' | 'delta' | 'lowmemory'>({
+    env: 'OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE',
+    ...oneOf('cumulative', 'delta', 'lowmemory'),
+    fallback: 'cumulative',
+    expected: 'cumulative, delta or lowmemory',
+  }),
+  histogramAggregation: row<'explicit_bucket_histogram' | 'base2_exponential_bucket_histogram'>({
+    env: 'OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION',
+    ...oneOf('explicit_bucket_histogram', 'base2_exponential_bucket_histogram'),
+    fallback: 'explicit_bucket_histogram',
+    expected: 'explicit_bucket_histogram or base2_exponential_bucket_histogram',
   }),
   metricExportIntervalMs: row({
     env: 'OTEL_METRIC_EXPORT_INTERVAL',
@@ -311,12 +328,7 @@ export const SETTINGS = {
     fallback: 60_000,
     expected: 'a whole number of ms, 1 or more',
   }),
-  metricExportTimeoutMs: row({
-    env: 'OTEL_METRIC_EXPORT_TIMEOUT',
-    parse: timeoutMilliseconds,
-    fallback: 30_000,
-    expected: 'a whole number of ms, 0 for no limit',
-  }),
+  metricExportTimeoutMs: timeoutRow('OTEL_METRIC_EXPORT_TIMEOUT', 30_000),
   zipkinEndpoint: endpointRow(
     'OTEL_EXPORTER_ZIPKIN_ENDPOINT',
     'http://localhost:9411/api/v2/spans',
@@ -325,19 +337,19 @@ export const SETTINGS = {
   prometheusHost: passThrough<string>({
     env: 'OTEL_EXPORTER_PROMETHEUS_HOST',
     parse: text,
-    shownFallback: 'all interfaces',
+    shownFallback: 'localhost',
     expected: 'a host',
   }),
   prometheusPort: row({
     env: 'OTEL_EXPORTER_PROMETHEUS_PORT',
     parse: port,
     fallback: 9464,
-    expected: 'a port, 0 to 65535',
+    expected: 'a port, 1 to 65535',
   }),
 
   sampler: row<(typeof SAMPLERS)[number]>({
     env: 'OTEL_TRACES_SAMPLER',
-    parse: oneOf(...SAMPLERS),
+    ...oneOf(...SAMPLERS),
     fallback: 'parentbased_always_on',
     expected: SAMPLERS.join(', '),
   }),
@@ -356,26 +368,30 @@ export const SETTINGS = {
 
   enabledInstrumentations: passThrough<string[]>({
     env: 'OTEL_NODE_ENABLED_INSTRUMENTATIONS',
-    parse: list,
+    countsWithFile: true,
+    parse: lowerCaseList,
     shownFallback: 'all but dns, fs, generic-pool, host-metrics, net',
     expected: 'names separated by commas',
     ownDefault: true,
   }),
   disabledInstrumentations: row<string[]>({
     env: 'OTEL_NODE_DISABLED_INSTRUMENTATIONS',
-    parse: list,
+    countsWithFile: true,
+    parse: lowerCaseList,
     fallback: [],
     expected: 'names separated by commas',
   }),
 
   captureFilter: row({
     env: 'OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER',
+    countsWithFile: true,
     parse: bool,
     fallback: false,
     expected: 'true or false',
   }),
   rpcSpans: row({
     env: 'OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS',
+    countsWithFile: true,
     parse: bool,
     fallback: false,
     expected: 'true or false',
@@ -400,34 +416,48 @@ export const SETTINGS = {
     fallback: 512,
     expected: 'a whole number, 1 or more',
   }),
-  batchTimeoutMs: row({
-    env: 'OTEL_BSP_EXPORT_TIMEOUT',
-    parse: timeoutMilliseconds,
-    fallback: 30_000,
-    expected: 'a whole number of ms, 0 for no limit',
-  }),
+  batchTimeoutMs: timeoutRow('OTEL_BSP_EXPORT_TIMEOUT', 30_000),
   flushTimeoutMs: row({
     env: 'OTEL_NODE_FLUSH_TIMEOUT',
+    countsWithFile: true,
     parse: milliseconds,
     fallback: 2_000,
     expected: 'a whole number of ms, 0 or more',
   }),
-  attributeValueLengthLimit: passThrough<number>({
-    env: 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT',
-    parse: naturalNumber,
-    shownFallback: 'no limit',
-    expected: 'a whole number, 0 or more',
+  // A limit of 0 for the length is none to the SDK.
+  attributeValueLengthLimit: limitRow('OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'no limit', 1),
+  attributeCountLimit: wholeNumberRow('OTEL_ATTRIBUTE_COUNT_LIMIT', 128),
+  spanAttributeValueLengthLimit: limitRow(
+    'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT',
+    'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT',
+    1,
+  ),
+  spanAttributeCountLimit: limitRow('OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT'),
+  spanEventCountLimit: wholeNumberRow('OTEL_SPAN_EVENT_COUNT_LIMIT', 128),
+  spanLinkCountLimit: wholeNumberRow('OTEL_SPAN_LINK_COUNT_LIMIT', 128),
+  eventAttributeCountLimit: wholeNumberRow('OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT', 128),
+  linkAttributeCountLimit: wholeNumberRow('OTEL_LINK_ATTRIBUTE_COUNT_LIMIT', 128),
+  // OpenTelemetry's own start reads these two, and takes 0 for unset.
+  logAttributeValueLengthLimit: limitRow(
+    'OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT',
+    'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT',
+    1,
+  ),
+  logAttributeCountLimit: limitRow('OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT', 1),
+  logScheduleDelayMs: row({
+    env: 'OTEL_BLRP_SCHEDULE_DELAY',
+    parse: milliseconds,
+    fallback: 1_000,
+    expected: 'a whole number of ms, 0 or more',
   }),
-  attributeCountLimit: row({
-    env: 'OTEL_ATTRIBUTE_COUNT_LIMIT',
-    parse: naturalNumber,
-    fallback: 128,
-    expected: 'a whole number, 0 or more',
-  }),
+  logMaxQueueSize: wholeNumberRow('OTEL_BLRP_MAX_QUEUE_SIZE', 2_048, 1),
+  logMaxExportBatchSize: wholeNumberRow('OTEL_BLRP_MAX_EXPORT_BATCH_SIZE', 512, 1),
+  logBatchTimeoutMs: timeoutRow('OTEL_BLRP_EXPORT_TIMEOUT', 30_000),
 
   logLevel: row<'none' | 'error' | 'warn' | 'info' | 'debug' | 'verbose' | 'all' | undefined>({
     env: 'OTEL_LOG_LEVEL',
-    parse: oneOfAnyCase('none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'),
+    countsWithFile: true,
+    ...oneOf('none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'),
     fallback: undefined,
     shownFallback: 'only what is wrong, once each',
     expected: 'none, error, warn, info, debug, verbose or all',
@@ -466,28 +496,59 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
       values[key] = value;
       given.add(key);
     }
-    const unknown = definition.known ? list(raw).filter((item) => !definition.known?.includes(item)) : [];
-    if (value === undefined || unknown.length > 0) {
-      problems.push({
-        variable: definition.env,
-        value: definition.secret ? '(not shown)' : withoutCredentials(raw),
-        expected: definition.expected,
-        fallback: Array.isArray(value) ? value.join(',') : shownFallback(definition),
-      });
-    }
+    const parts = definition.unusableParts?.(raw) ?? unknownItems(definition, raw);
+    if (value === undefined || parts.length > 0) problems.push(problemOf(definition, raw, value, parts));
   }
   const misspellings = findMisspellings(env);
   const verifyCertificates = env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
   const settings = { ...values, given, problems, misspellings, verifyCertificates } as unknown as Settings;
-  return withoutSchemelessHttp(settings, problems);
+  return settings.configFile === undefined ? withoutSchemelessHttp(settings, problems) : besideFile(settings);
+}
+
+/** Of a list, the items that are not known. */
+const unknownItems = ({ known, isList }: Row<unknown>, raw: string): string[] =>
+  isList ? list(raw).filter((item) => !known?.includes(item.toLowerCase())) : [];
+
+function problemOf(definition: Row<unknown>, raw: string, value: unknown, parts: readonly string[]): Problem {
+  const { env: variable, known = [], unusableParts, secret, expected } = definition;
+  const shown = unusableParts !== undefined ? parts.join(', ') : secret ? '(not shown)' : raw;
+  const used = Array.isArray(value) ? value.join(',') : 'the rest';
+  const meant = (parts.length > 0 ? parts : [raw])
+    .map((part) => meantName(part.toLowerCase(), known))
+    .filter((name) => name !== undefined);
+  return {
+    variable,
+    value: withoutCredentials(shown),
+    ...(unusableParts === undefined ? {} : { isPart: true as const }),
+    expected,
+    fallback: value === undefined ? shownFallback(definition) : used,
+    ...(meant.length > 0 ? { meant } : {}),
+  };
+}
+
+/** What a configuration file replaces does not count, so nothing is said of it. */
+function besideFile(settings: Settings): Settings {
+  const counting = new Set(
+    (Object.values(SETTINGS) as Row<unknown>[])
+      .filter(({ countsWithFile }) => countsWithFile)
+      .map(({ env }) => env),
+  );
+  return {
+    ...settings,
+    problems: settings.problems.filter(({ variable }) => counting.has(variable)),
+    misspellings: settings.misspellings.filter(({ meant }) => counting.has(meant)),
+  };
 }
 
 /** Names beginning with OTEL_ that nothing reads, where one that we read is near. Any other is somebody else's. */
 function findMisspellings(env: Readonly<Record<string, string | undefined>>): Misspelling[] {
   const misspellings: Misspelling[] = [];
   for (const variable of Object.keys(env)) {
-    if (!variable.startsWith('OTEL_') || NAMES.has(variable) || isReadByOthers(variable)) continue;
-    if ((env[variable] ?? '').trim() === '') continue;
+    if (!variable.startsWith('OTEL_') || (env[variable] ?? '').trim() === '') continue;
+    const renamed = RENAMED[variable];
+    if (renamed !== undefined && (env[renamed] ?? '').trim() === '')
+      misspellings.push({ variable, meant: renamed, isRenamed: true });
+    if (NAMES.has(variable) || renamed !== undefined || isReadByOthers(variable)) continue;
     const meant = meantName(variable, NAMES);
     if (meant !== undefined) misspellings.push({ variable, meant });
   }

@@ -1,4 +1,6 @@
+import { meantName } from '../config/did-you-mean.ts';
 import type { Settings } from '../config/settings.ts';
+import { oneLine } from '../sdk/diagnostics.ts';
 import { CATALOG, type CatalogEntry, MILVUS } from './catalog.ts';
 
 export interface Selection {
@@ -24,11 +26,7 @@ export function selectInstrumentations(
     ['OTEL_NODE_DISABLED_INSTRUMENTATIONS', disabled],
   ] as const) {
     const unknown = names.filter((name) => !known.includes(name));
-    if (unknown.length > 0) {
-      warnings.push(
-        `${variable} names ${unknown.join(', ')}, which is ignored; known are ${known.join(', ')}.`,
-      );
-    }
+    if (unknown.length > 0) warnings.push(describeUnknown(variable, unknown, known));
   }
   const isOn = (name: string, offByDefault = false) =>
     !disabled.includes(name) && (enabled === undefined ? !offByDefault : enabled.includes(name));
@@ -40,6 +38,18 @@ export function selectInstrumentations(
   }
   return { milvus, entries: CATALOG.filter((entry) => isOn(entry.name, entry.offByDefault)), warnings };
 }
+
+/** One line for names that no instrumentation has: those that were meant, or all that there are. */
+function describeUnknown(variable: string, unknown: readonly string[], known: readonly string[]): string {
+  const meant = unknown.map((name) => meantName(name, known)).filter((name) => name !== undefined);
+  const hint =
+    meant.length === unknown.length
+      ? ` Did you mean ${meant.join(', ')}?`
+      : ` Known are ${known.join(', ')}.`;
+  return oneLine(`${variable} names ${unknown.join(', ').slice(0, LONGEST_SHOWN)}, which is ignored.${hint}`);
+}
+
+const LONGEST_SHOWN = 200;
 
 /** What is on, for a line of facts: the names, or, when these are most, the names of the others. */
 export function describeSelection({ milvus, entries }: Pick<Selection, 'milvus' | 'entries'>): string {

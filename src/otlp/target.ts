@@ -45,10 +45,10 @@ export function shownEndpoint(settings: Settings): string {
 }
 
 /** Origin for grpc, the whole URL for http. Always with a scheme; of a Unix socket, as it was given. */
-function urlOf(settings: Settings, signal: Signal): string {
+export function urlOf(settings: Settings, signal: Signal): string {
   const protocol = signalProtocol(settings, signal);
   const own = settings[`${signal}Endpoint`];
-  const insecure = (signal === 'traces' ? settings.tracesInsecure : undefined) ?? settings.insecure;
+  const insecure = settings[`${signal}Insecure`] ?? settings.insecure;
   const given = own ?? settings.endpoint ?? DEFAULT_ENDPOINT[protocol];
   const hasScheme = SCHEME.test(given);
   if (given.startsWith('unix:')) return given;
@@ -59,16 +59,6 @@ function urlOf(settings: Settings, signal: Signal): string {
   return url.href;
 }
 
-/**
- * What an exporter of OpenTelemetry's must be told. It reads its variables itself; only where an endpoint was found
- * unusable must it not read it again.
- */
-export function signalUrl(settings: Settings, signal: Signal): { url?: string } {
-  const variables = ['OTEL_EXPORTER_OTLP_ENDPOINT', `OTEL_EXPORTER_OTLP_${signal.toUpperCase()}_ENDPOINT`];
-  const unusable = settings.problems.some(({ variable }) => variables.includes(variable));
-  return unusable ? { url: urlOf(settings, signal) } : {};
-}
-
 /** The variable for traces where it is given, else the one for all signals. */
 const nameOf = (name: string, ofTraces: unknown): string =>
   ofTraces === undefined ? `OTEL_EXPORTER_OTLP_${name}` : `OTEL_EXPORTER_OTLP_TRACES_${name}`;
@@ -77,7 +67,7 @@ export function tracesTarget(settings: Settings): OtlpTarget {
   return {
     protocol: tracesProtocol(settings),
     url: urlOf(settings, 'traces'),
-    headers: { ...parseHeaders(settings.headers), ...parseHeaders(settings.tracesHeaders) },
+    headers: { ...settings.headers, ...settings.tracesHeaders },
     compression: settings.tracesCompression ?? settings.compression,
     certificate: settings.tracesCertificate ?? settings.certificate,
     clientKey: settings.tracesClientKey ?? settings.clientKey,
@@ -96,19 +86,3 @@ export function tracesTarget(settings: Settings): OtlpTarget {
 /** Equal for equal targets, and tells nothing of their headers. */
 export const targetKey = (target: OtlpTarget): string =>
   process.getBuiltinModule('node:crypto').createHash('sha256').update(JSON.stringify(target)).digest('hex');
-
-/** `key=value,key=value`, percent-encoded as in W3C Baggage. What cannot be decoded is left out. */
-function parseHeaders(text: string | undefined): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const pair of text?.split(',') ?? []) {
-    const equals = pair.indexOf('=');
-    if (equals <= 0) continue;
-    try {
-      const name = decodeURIComponent(pair.slice(0, equals).trim()).toLowerCase();
-      headers[name] = decodeURIComponent(pair.slice(equals + 1).trim());
-    } catch {
-      // Not decodable: upstream ignores such a pair too.
-    }
-  }
-  return headers;
-}

@@ -107,14 +107,17 @@ const shown = (value: string): string => {
 const LONGEST_SHOWN = 200;
 
 /** One line for a value that cannot be used: variable, value, what is expected, what is used instead. */
-export function describeProblem(problem: Problem): string {
-  const instead = problem.fallback === '' ? 'it is ignored' : `${problem.fallback} is used`;
-  return `${problem.variable}=${shown(problem.value)} cannot be used (expected ${problem.expected}); ${instead}.`;
+export function describeProblem({ variable, value, isPart, expected, fallback, meant }: Problem): string {
+  const instead = fallback === '' ? 'it is ignored' : `${fallback} is used`;
+  const question = meant === undefined ? '' : ` Did you mean ${meant.join(', ')}?`;
+  return `${variable}${isPart ? ': ' : '='}${shown(value)} cannot be used (expected ${expected}); ${instead}.${question}`;
 }
 
 /** One line for a name that nothing reads. Its value is not shown: it may be a secret under a wrong name. */
-export const describeMisspelling = ({ variable, meant }: Misspelling): string =>
-  `${shown(variable)} is read by nothing and has no effect; ${meant} is near, was it meant?`;
+export const describeMisspelling = ({ variable, meant, isRenamed }: Misspelling): string =>
+  isRenamed
+    ? `${variable} has no effect: its name is ${meant} now.`
+    : `unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
 
 /** Who won, and how to choose: an SDK that was there first. */
 export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>

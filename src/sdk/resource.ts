@@ -3,7 +3,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import {
-  envDetector,
   hostDetector,
   osDetector,
   processDetector,
@@ -39,8 +38,17 @@ const argumentsOfProcess: ResourceDetector = {
 const ARGUMENTS = 'process.command_args';
 const COMMAND = 'process.command';
 
+/** What the variables say. Not upstream's detector: of several attributes it drops all when one cannot be decoded. */
+const envDetector = ({ resourceAttributes, serviceName }: Settings): ResourceDetector => ({
+  detect: () => ({
+    attributes: {
+      ...resourceAttributes,
+      ...(serviceName === undefined ? {} : { 'service.name': serviceName }),
+    },
+  }),
+});
+
 const LOCAL: Record<string, ResourceDetector> = {
-  env: envDetector,
   host: hostDetector,
   os: osDetector,
   process: processWithoutArguments,
@@ -51,14 +59,15 @@ const LOCAL: Record<string, ResourceDetector> = {
 const WITH_USER_DATA: Record<string, ResourceDetector> = { processargs: argumentsOfProcess };
 
 /** The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid. */
-export function resourceDetectors(names: readonly string[]): ResourceDetector[] {
+export function resourceDetectors(settings: Settings): ResourceDetector[] {
+  const { resourceDetectors: names } = settings;
   if (names.includes('none')) return [];
-  const all = names.includes('all') ? [...Object.keys(LOCAL), ...SURROUNDINGS] : [];
+  const all = names.includes('all') ? ['env', ...Object.keys(LOCAL), ...SURROUNDINGS] : [];
   return [...new Set([...all, ...names])]
     .filter((name) => name !== 'all')
     .flatMap(
       (name): Detectors =>
-        LOCAL[name] ??
+        (name === 'env' ? envDetector(settings) : LOCAL[name]) ??
         WITH_USER_DATA[name] ??
         loadChunk<Record<string, Detectors>>(`detector-${name}`).detectors ??
         [],
@@ -101,16 +110,5 @@ export function appFile(mainFile: string | undefined, env: NodeJS.ProcessEnv): s
 }
 
 /** The service's name as the variables say it: OTEL_SERVICE_NAME, else service.name in the resource attributes. */
-export function serviceNameOf(settings: Settings): string | undefined {
-  if (settings.serviceName !== undefined) return settings.serviceName;
-  const pair = settings.resourceAttributes
-    ?.split(',')
-    .map((item) => item.trim())
-    .find((item) => item.startsWith('service.name='));
-  const name = pair?.slice('service.name='.length) || undefined;
-  try {
-    return name === undefined ? undefined : decodeURIComponent(name);
-  } catch {
-    return name;
-  }
-}
+export const serviceNameOf = ({ serviceName, resourceAttributes }: Settings): string | undefined =>
+  serviceName ?? (resourceAttributes?.['service.name'] || undefined);

@@ -1,6 +1,5 @@
 /** Settings → a started NodeSDK, with two ways to send what is left: one to wait for, one that waits itself. */
 import { logs, metrics, trace } from '@opentelemetry/api';
-import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -29,6 +28,7 @@ import { SCOPE } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
+import { tracingOptions } from './tracing-options.ts';
 
 /** Of the time at the end; the other part is for another connection, where the present one goes dead without a word. */
 const FLUSH_SHARE = 0.7;
@@ -85,19 +85,15 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
 
   const metricsOn = !isOff(settings.metricsExporter);
   const logsOn = !isOff(settings.logsExporter);
-  const unusablePropagators = settings.problems.some(({ variable }) => variable === 'OTEL_PROPAGATORS');
   const sdk = keepingMessages(
     () =>
       new NodeSDK({
         spanProcessors: processors,
-        metricReaders: metricReaders(settings),
-        ...(logsOn ? { logRecordProcessors: logProcessors(settings) } : {}),
+        metricReaders: metricReaders(settings, diagnostics),
+        ...(logsOn ? { logRecordProcessors: logProcessors(settings, diagnostics) } : {}),
         resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
-        resourceDetectors: resourceDetectors(settings.resourceDetectors),
-        // NodeSDK would read the variable again, and send nothing at all.
-        ...(unusablePropagators && !settings.given.has('propagators')
-          ? { textMapPropagator: defaultPropagator() }
-          : {}),
+        resourceDetectors: resourceDetectors(settings),
+        ...tracingOptions(settings),
       }),
   );
   if (!logsOn) withoutLogs(sdk);
@@ -211,9 +207,6 @@ function refusalIn(outcome: Outcome): string | undefined {
 
 const target = (name: string, settings: Settings): string =>
   name === 'zipkin' ? zipkinUrl(settings) : shownEndpoint(settings);
-
-const defaultPropagator = () =>
-  new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] });
 
 /** NodeSDK has no option for "no logs", and would take an unset OTEL_LOGS_EXPORTER for otlp. */
 function withoutLogs(sdk: NodeSDK): void {

@@ -68,7 +68,7 @@ const together: BadSetting[] = [
   {
     kind: 'an unknown exporter of metrics',
     env: { OTEL_METRICS_EXPORTER: 'promethus' },
-    says: ['OTEL_METRICS_EXPORTER', 'promethus', 'none is used'],
+    says: ['OTEL_METRICS_EXPORTER', 'promethus', 'none is used', 'Did you mean prometheus?'],
   },
   {
     kind: 'an unknown exporter of logs',
@@ -128,7 +128,7 @@ const together: BadSetting[] = [
   {
     kind: 'resource attributes without values',
     env: { OTEL_RESOURCE_ATTRIBUTES: 'production' },
-    says: ['OTEL_RESOURCE_ATTRIBUTES', 'production', 'ignored'],
+    says: ['OTEL_RESOURCE_ATTRIBUTES', 'pair 1', 'no =', 'ignored'],
   },
 ];
 

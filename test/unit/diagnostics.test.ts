@@ -57,7 +57,7 @@ test('a problem is described with variable, value, what is expected and what is 
 test('a problem without a fallback says that the value is ignored', () => {
   const { problems } = readSettings({ OTEL_RESOURCE_ATTRIBUTES: 'production' });
   assert.deepEqual(problems.map(describeProblem), [
-    'OTEL_RESOURCE_ATTRIBUTES=production cannot be used (expected key=value pairs separated by commas); it is ignored.',
+    'OTEL_RESOURCE_ATTRIBUTES: pair 1 (no =) cannot be used (expected key=value pairs separated by commas, percent-encoded); it is ignored.',
   ]);
 });
 

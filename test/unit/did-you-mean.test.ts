@@ -46,7 +46,10 @@ test('a mistyped variable is answered with the one that was meant, without its v
   ] as const) {
     const found = misspelled(variable, 'hunter2');
     assert.deepEqual(found, [{ variable, meant }]);
-    assert.match(describeMisspelling(found[0] as (typeof found)[0]), new RegExp(`^${variable} .*${meant}`));
+    assert.match(
+      describeMisspelling(found[0] as (typeof found)[0]),
+      new RegExp(`^unknown variable ${variable} .*${meant}\\?$`),
+    );
     assert.doesNotMatch(describeMisspelling(found[0] as (typeof found)[0]), /hunter2|\n/);
   }
 });
@@ -61,6 +64,7 @@ test('what any OpenTelemetry component reads, what is far from everything, empty
     'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT',
     'OTEL_SERVICE_VERSION',
     'OTEL_PYTHON_LOG_LEVEL',
+    'OTEL_METRICS_EXEMPLAR_FILTER',
     'OTEL_GO_AUTO_SERVICE_NAME',
     'OTEL_INSTRUMENTATION_JDBC_ENABLED',
     'OTEL_MY_OWN_THING',

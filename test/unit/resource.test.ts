@@ -68,9 +68,9 @@ test('the service is called as OTEL_SERVICE_NAME says, then as service.name in t
   assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'a=b, service.name=shop,c=d' }), 'shop');
 });
 
-test('service.name in the resource attributes is decoded, and kept as it is when it cannot be', () => {
+test('service.name in the resource attributes is decoded, and none when it cannot be', () => {
   assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=my%20shop' }), 'my shop');
-  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=100%' }), '100%');
+  assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=100%' }), undefined);
 });
 
 test('without a name in the variables, none is given', () => {
@@ -91,27 +91,29 @@ test('any resource attributes can be asked for the service name', () => {
 
 /** The keys that the detectors of these names find. */
 const found = (names: readonly string[]): string[] =>
-  resourceDetectors(names).flatMap((detector) => Object.keys(detector.detect().attributes ?? {}));
+  detectors(names).flatMap((detector) => Object.keys(detector.detect().attributes ?? {}));
+
+const detectors = (names: readonly string[]) =>
+  resourceDetectors(readSettings({ OTEL_NODE_RESOURCE_DETECTORS: names.join() }));
 
 test('detectors are the named ones, in their order', () => {
-  const names = (list: string[]) => resourceDetectors(list).map((detector) => detector.constructor.name);
-  assert.deepEqual(names(['env', 'host']), ['EnvDetector', 'HostDetector']);
-  assert.deepEqual(names(['os', 'serviceinstance']), ['OSDetector', 'ServiceInstanceIdDetector']);
-  assert.deepEqual(names([]), []);
+  const names = (list: string[]) => detectors(list).map((detector) => detector.constructor.name);
+  assert.deepEqual(names(['os', 'host']), ['OSDetector', 'HostDetector']);
+  assert.deepEqual(names(['host', 'serviceinstance']), ['HostDetector', 'ServiceInstanceIdDetector']);
 });
 
 test('none means no detector, whatever else is named', () => {
-  assert.deepEqual(resourceDetectors(['env', 'none']), []);
+  assert.deepEqual(detectors(['env', 'none']), []);
 });
 
 test('every detector that the setting knows is there, those of clouds from the parts of the bundle', () => {
   const known = SETTINGS.resourceDetectors.known ?? [];
   const single = known.filter((name) => !['all', 'none', 'processargs'].includes(name));
-  const counts = new Map(single.map((name) => [name, resourceDetectors([name]).length]));
+  const counts = new Map(single.map((name) => [name, detectors([name]).length]));
   for (const [name, count] of counts) assert.ok(count > 0, `${name} has a detector`);
-  for (const detector of resourceDetectors(['all'])) assert.equal(typeof detector.detect, 'function');
+  for (const detector of detectors(['all'])) assert.equal(typeof detector.detect, 'function');
   const sum = [...counts.values()].reduce((total, count) => total + count, 0);
-  assert.equal(resourceDetectors(['all']).length, sum);
+  assert.equal(detectors(['all']).length, sum);
 });
 
 test('the default finds the host and the process, but not its arguments', () => {
@@ -126,4 +128,16 @@ test('arguments of the process are found by processargs alone', () => {
   assert.ok(found(['all', 'processargs']).includes('process.command_args'));
   for (const names of [['process'], ['env', 'host', 'process'], ['all']])
     assert.ok(!found(names).includes('process.command_args'), names.join());
+});
+
+test('env finds what the variables say, each attribute for itself', () => {
+  const settings = readSettings({
+    OTEL_NODE_RESOURCE_DETECTORS: 'env',
+    OTEL_SERVICE_NAME: 'shop',
+    OTEL_RESOURCE_ATTRIBUTES: `team=search%20team,bad=%,service.name=other,long=${'x'.repeat(300)}`,
+  });
+  assert.deepEqual(
+    resourceDetectors(settings).map((detector) => detector.detect().attributes),
+    [{ team: 'search team', 'service.name': 'shop', long: 'x'.repeat(300) }],
+  );
 });

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readSettings, SETTINGS, shownFallback, withoutCredentials } from '../../src/config/settings.ts';
-import { describeProblem } from '../../src/sdk/diagnostics.ts';
+import {
+  LONGEST_TIMER_MS,
+  readSettings,
+  SETTINGS,
+  shownFallback,
+  withoutCredentials,
+} from '../../src/config/settings.ts';
+import { describeMisspelling, describeProblem } from '../../src/sdk/diagnostics.ts';
 import { VARIABLE_DOCUMENTATION } from '../../tools/docs/variables.ts';
 import { RUNS } from '../support/arbitrary-values.ts';
 
@@ -26,11 +32,18 @@ const flag: Cases = {
 const anyText: Cases = { valid: [['some text', 'some text']], invalid: [] };
 const pairs: Cases = {
   valid: [
-    ['a=b', 'a=b'],
-    ['a=b,c=d%20e', 'a=b,c=d%20e'],
-    ['a=', 'a='],
+    ['a=b', { a: 'b' }],
+    [' a = b ,c=d%20e,', { a: 'b', c: 'd e' }],
+    ['a=', { a: '' }],
+    ['a=b=c;d', { a: 'b=c;d' }],
+    [`a=${'x'.repeat(300)}`, { a: 'x'.repeat(300) }],
+    ['__proto__=x', Object.fromEntries([['__proto__', 'x']])],
   ],
-  invalid: ['a', '=b', 'a=b,c'],
+  invalid: ['a', '=b', 'a=%', 'a,%zz=b'],
+};
+const headers: Cases = {
+  valid: [...pairs.valid, ['Authorization=Basic%20Og==', { authorization: 'Basic Og==' }]],
+  invalid: [...pairs.invalid, 'a b=c', 'a=%C3%A9', 'a=%0A'],
 };
 const url: Cases = {
   valid: [
@@ -47,8 +60,10 @@ const protocol: Cases = {
     ['grpc', 'grpc'],
     ['http/protobuf', 'http/protobuf'],
     ['http/json', 'http/json'],
+    ['GRPC', 'grpc'],
+    ['HTTP/protobuf', 'http/protobuf'],
   ],
-  invalid: ['http', 'GRPC', 'grpc,http/json'],
+  invalid: ['http', 'grpc,http/json'],
 };
 const wholeNumber = (least: number, most: number): Cases => ({
   valid: [
@@ -59,7 +74,7 @@ const wholeNumber = (least: number, most: number): Cases => ({
   ],
   invalid: [String(least - 1), String(most + 1), '1.5', 'many', '10s', 'NaN', 'Infinity'],
 });
-const MAX_MS = 2 ** 31 - 1;
+const MAX_MS = LONGEST_TIMER_MS;
 
 /** 0 is no limit. */
 const timeout: Cases = {
@@ -71,22 +86,25 @@ const timeout: Cases = {
 const listOf = (several: string, ...all: string[]): Cases => ({
   valid: [
     ...all.map((name): [string, string[]] => [name, [name]]),
+    ...all.map((name): [string, string[]] => [name.toUpperCase(), [name]]),
+    [`${several},${several}`, several.split(',')],
     [several, several.split(',')],
     [` ${several.replaceAll(',', ' , ')},`, several.split(',')],
   ],
-  invalid: ['nothing-known', ',', 'OTLP', 'neither,nor'],
+  invalid: ['nothing-known', ',', 'neither,nor'],
 });
 const freeList: Cases = {
   valid: [
     ['http', ['http']],
     ['http, pg ,', ['http', 'pg']],
     ['made-up', ['made-up']],
+    ['Express', ['express']],
     [',', []],
   ],
   invalid: [],
 };
 const oneOf = (...names: string[]): Cases => ({
-  valid: names.map((name) => [name, name]),
+  valid: [...names, ...names.map((name) => name.toUpperCase())].map((name) => [name, name.toLowerCase()]),
   invalid: ['made-up', names.join(',')],
 });
 
@@ -111,25 +129,41 @@ const CASES: Record<Key, Cases> = {
   tracesProtocol: protocol,
   metricsProtocol: protocol,
   logsProtocol: protocol,
-  headers: pairs,
-  tracesHeaders: pairs,
+  headers: headers,
+  tracesHeaders: headers,
+  metricsHeaders: headers,
+  logsHeaders: headers,
   exportTimeoutMs: timeout,
   tracesExportTimeoutMs: timeout,
+  metricsExportTimeoutMs: timeout,
+  logsExportTimeoutMs: timeout,
   compression: oneOf('none', 'gzip'),
   tracesCompression: oneOf('none', 'gzip'),
+  metricsCompression: oneOf('none', 'gzip'),
+  logsCompression: oneOf('none', 'gzip'),
   insecure: flag,
   tracesInsecure: flag,
+  metricsInsecure: flag,
+  logsInsecure: flag,
   certificate: anyText,
   tracesCertificate: anyText,
+  metricsCertificate: anyText,
+  logsCertificate: anyText,
   clientKey: anyText,
   tracesClientKey: anyText,
+  metricsClientKey: anyText,
+  logsClientKey: anyText,
   clientCertificate: anyText,
   tracesClientCertificate: anyText,
+  metricsClientCertificate: anyText,
+  logsClientCertificate: anyText,
+  metricsTemporality: oneOf('cumulative', 'delta', 'lowmemory'),
+  histogramAggregation: oneOf('explicit_bucket_histogram', 'base2_exponential_bucket_histogram'),
   metricExportIntervalMs: wholeNumber(1, MAX_MS),
   metricExportTimeoutMs: timeout,
   zipkinEndpoint: url,
   prometheusHost: anyText,
-  prometheusPort: wholeNumber(0, 65_535),
+  prometheusPort: wholeNumber(1, 65_535),
   sampler: oneOf(
     ...['always_on', 'always_off', 'traceidratio', 'parentbased_always_on', 'parentbased_always_off'],
     'parentbased_traceidratio',
@@ -153,18 +187,21 @@ const CASES: Record<Key, Cases> = {
   maxExportBatchSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   batchTimeoutMs: timeout,
   flushTimeoutMs: wholeNumber(0, MAX_MS),
-  attributeValueLengthLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  attributeValueLengthLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   attributeCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
-  logLevel: {
-    valid: [
-      ...['none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'].map((level): [string, string] => [
-        level,
-        level,
-      ]),
-      ['DEBUG', 'debug'],
-    ],
-    invalid: ['trace', 'debug,info'],
-  },
+  spanAttributeValueLengthLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  spanAttributeCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  spanEventCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  spanLinkCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  eventAttributeCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  linkAttributeCountLimit: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  logAttributeValueLengthLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  logAttributeCountLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  logMaxQueueSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  logMaxExportBatchSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  logScheduleDelayMs: wholeNumber(0, MAX_MS),
+  logBatchTimeoutMs: timeout,
+  logLevel: oneOf('none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'),
 };
 
 const keys = Object.keys(SETTINGS) as Key[];
@@ -189,7 +226,7 @@ for (const key of keys) {
       assert.equal(problem?.variable, env);
       assert.equal(problem?.expected, definition.expected);
       assert.equal(problem?.fallback, shownFallback(definition));
-      if (definition.secret !== true) assert.equal(problem?.value, raw.trim());
+      if (problem?.isPart !== true) assert.equal(problem?.value, raw.trim());
     }
   });
 
@@ -242,6 +279,68 @@ test('an unknown item in a list is named, and the known ones count', () => {
     [['OTEL_TRACES_EXPORTER', 'otlp, jaeger ,console', 'otlp,console']],
   );
   assert.match(problems.map(describeProblem).join(), /jaeger.*; otlp,console is used\.$/);
+});
+
+test('of pairs, those that cannot be used are named without their values, and the others count', () => {
+  const { resourceAttributes, headers, problems } = readSettings({
+    OTEL_RESOURCE_ATTRIBUTES: 'team=search,note=100%hunter2,hunter2,=hunter2,b=c=d;e',
+    OTEL_EXPORTER_OTLP_HEADERS:
+      'Authorization=Bearer%hunter2,x-team=search,hunter2,x note=hunter2,x-a=hunter2%C3%A9',
+  });
+  assert.deepEqual(resourceAttributes, { team: 'search', b: 'c=d;e' });
+  assert.deepEqual(headers, { 'x-team': 'search' });
+  assert.deepEqual(problems.map(describeProblem), [
+    'OTEL_RESOURCE_ATTRIBUTES: note=*** (bad percent-encoding), pair 3 (no =), pair 4 (no key) cannot be used (expected key=value pairs separated by commas, percent-encoded); the rest is used.',
+    'OTEL_EXPORTER_OTLP_HEADERS: Authorization=*** (bad percent-encoding), pair 3 (no =), pair 4 (not the name of a header), x-a=*** (characters beyond ASCII) cannot be used (expected key=value pairs separated by commas, percent-encoded); the rest is used.',
+  ]);
+});
+
+test('a value that is near a known one is answered with it', () => {
+  const lines = readSettings({
+    OTEL_METRICS_EXPORTER: 'promethus',
+    OTEL_PROPAGATORS: 'tracecontxt,bagage,b3',
+    OTEL_TRACES_SAMPLER: 'traceid_ratio',
+    OTEL_NODE_RESOURCE_DETECTORS: 'serviceinstace',
+    OTEL_LOGS_EXPORTER: 'file',
+  }).problems.map(describeProblem);
+  const questions = lines.map((line) => / Did you mean ([^?]*)\?$/.exec(line)?.[1]);
+  assert.deepEqual(questions, [
+    'serviceinstance',
+    'prometheus',
+    undefined,
+    'traceidratio',
+    'tracecontext, baggage',
+  ]);
+});
+
+test('beside a configuration file, nothing is said of variables that do not count', () => {
+  const env = {
+    OTEL_CONFIG_FILE: '/etc/otel.yaml',
+    OTEL_TRACES_EXPORTER: 'jaeger',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'no where',
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'host:1',
+    OTEL_SERVICE_NAMES: 'x',
+    OTEL_EXPERIMENTAL_CONFIG_FILE: 'old',
+    OTEL_NODE_FLUSH_TIMEOUT: 'soon',
+    OTEL_NODE_DISABLED_INSTRUMENTATION: 'x',
+  };
+  const { problems, misspellings } = readSettings(env);
+  assert.deepEqual(
+    [...problems, ...misspellings].map(({ variable }) => variable),
+    ['OTEL_NODE_FLUSH_TIMEOUT', 'OTEL_NODE_DISABLED_INSTRUMENTATION'],
+  );
+});
+
+test('a name that was given up is answered with the new one', () => {
+  const lines = (env: Record<string, string>) => readSettings(env).misspellings.map(describeMisspelling);
+  assert.deepEqual(lines({ OTEL_EXPERIMENTAL_CONFIG_FILE: 'otel.yaml' }), [
+    'OTEL_EXPERIMENTAL_CONFIG_FILE has no effect: its name is OTEL_CONFIG_FILE now.',
+  ]);
+  assert.deepEqual(
+    lines({ OTEL_EXPORTER_OTLP_SPAN_INSECURE: 'true', OTEL_EXPORTER_OTLP_TRACES_INSECURE: 'true' }),
+    [],
+  );
 });
 
 test('several bad values give one problem each, in the order of the table', () => {
@@ -320,6 +419,7 @@ test('readSettings takes any environment, and says of each variable that it coun
       for (const key of keys) {
         const definition = SETTINGS[key];
         const raw = env[definition.env as keyof typeof env]?.trim() ?? '';
+        if (settings.configFile !== undefined && !('countsWithFile' in definition)) continue;
         const said = settings.problems.filter(({ variable }) => variable === definition.env);
         assert.ok(said.length <= 1);
         if (raw === '') {

@@ -76,6 +76,7 @@ const LAZY = [
 ];
 const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
 for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
+PARTS['exporter-logs-otlp-grpc'] += "export { Metadata } from '@grpc/grpc-js';";
 
 function detectors(name: string, ...exported: string[]): string {
   return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
