@@ -19,6 +19,8 @@ import {
   METRIC_DOCUMENTATION,
   RPC_ATTRIBUTE_DOCUMENTATION,
 } from './attributes.ts';
+import specification from './specification-variables.json' with { type: 'json' };
+import { UNSUPPORTED_VALUES, UNSUPPORTED_VARIABLES } from './unsupported-variables.ts';
 import { type Group, VARIABLE_DOCUMENTATION } from './variables.ts';
 
 type Key = keyof typeof SETTINGS;
@@ -153,6 +155,15 @@ function allSettings(): string {
   return [...sections, OWN_DEFAULT].join('\n\n');
 }
 
+/** What of the specification is missing, and the version that it was compared with. */
+function unsupportedVariables(): string {
+  const values = Object.entries(UNSUPPORTED_VALUES).flatMap(([name, ofName]) =>
+    Object.entries(ofName).map(([value, reason]) => [code(`${name}=${value}`), reason]),
+  );
+  const variables = Object.entries(UNSUPPORTED_VARIABLES).map(([name, reason]) => [code(name), reason]);
+  return `Compared with version ${specification.specification} of OpenTelemetry's specification.\n\n${markdownTable(['Variable or value', 'Why not'], [...variables, ...values])}`;
+}
+
 function readmeSettings(): string {
   return `${settingsTable(IN_README.map((key) => DOCUMENTED[key]))}\n\n${OWN_DEFAULT}`;
 }
@@ -220,7 +231,7 @@ function operations(): string {
 /** File → its generated parts, by the name in their markers. */
 const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
   'README.md': { settings: readmeSettings, cost },
-  'docs/settings.md': { settings: allSettings },
+  'docs/settings.md': { settings: allSettings, unsupported: unsupportedVariables },
   'docs/api.md': { types },
   'docs/semantic-conventions.md': {
     attributes,
