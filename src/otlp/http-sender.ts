@@ -93,7 +93,7 @@ class HttpSender implements OtlpSender {
       method: 'POST',
       agent: this.#agent,
       headers: {
-        'user-agent': `milvus-otel/${VERSION}`,
+        'user-agent': `milvus-otel/${VERSION} node/${process.versions.node}`,
         ...headers,
         'content-type': protocol === 'http/json' ? 'application/json' : 'application/x-protobuf',
         'content-length': length,

@@ -22,7 +22,11 @@ export const isOff = (exporters: readonly string[]): boolean => exporters.includ
 
 type New<Options, Instance> = new (options: Options) => Instance;
 
-export function metricReaders(settings: Settings, diagnostics: Diagnostics): IMetricReader[] {
+export function metricReaders(
+  settings: Settings,
+  diagnostics: Diagnostics,
+  reports: ExportReports,
+): IMetricReader[] {
   if (isOff(settings.metricsExporter)) return [];
   const { PeriodicExportingMetricReader, ConsoleMetricExporter } = loadChunk<{
     PeriodicExportingMetricReader: New<
@@ -48,7 +52,7 @@ export function metricReaders(settings: Settings, diagnostics: Diagnostics): IMe
       ...otlpOptions(settings, 'metrics'),
       aggregationPreference: aggregationOf(settings.histogramAggregation),
     });
-    return periodic(reportingFailures(exporter, 'metrics', settings, diagnostics));
+    return periodic(reports.watch(exporter, 'metrics'));
   });
 }
 
@@ -80,12 +84,12 @@ function prometheusReader(
   return new PrometheusExporter({ port, host }, (error) => {
     if (error !== undefined)
       diagnostics.warn(
-        `metrics cannot be scraped: ${shortReason(error)}. Set OTEL_EXPORTER_PROMETHEUS_PORT (${port}) to a free port, OTEL_EXPORTER_PROMETHEUS_HOST (${host ?? 'localhost'}) to an address of this host.`,
+        `metrics cannot be scraped: ${shortReason(error.message)}. Set OTEL_EXPORTER_PROMETHEUS_PORT (${port}) to a free port, OTEL_EXPORTER_PROMETHEUS_HOST (${host ?? 'localhost'}) to an address of this host.`,
       );
   });
 }
 
-export function logProcessors(settings: Settings, diagnostics: Diagnostics): LogRecordProcessor[] {
+export function logProcessors(settings: Settings, reports: ExportReports): LogRecordProcessor[] {
   if (isOff(settings.logsExporter)) return [];
   const { BatchLogRecordProcessor, SimpleLogRecordProcessor, ConsoleLogRecordExporter } = loadChunk<{
     BatchLogRecordProcessor: New<BatchOptions, LogRecordProcessor>;
@@ -99,7 +103,7 @@ export function logProcessors(settings: Settings, diagnostics: Diagnostics): Log
     );
     const exporter = new OTLPLogExporter(otlpOptions(settings, 'logs'));
     return new BatchLogRecordProcessor({
-      exporter: reportingFailures(exporter, 'logs', settings, diagnostics),
+      exporter: reports.watch(exporter, 'logs'),
       scheduledDelayMillis: settings.logScheduleDelayMs,
       maxQueueSize: settings.logMaxQueueSize,
       maxExportBatchSize: Math.min(settings.logMaxExportBatchSize, settings.logMaxQueueSize),
@@ -127,7 +131,7 @@ interface OtlpOptions {
   userAgent: string;
 }
 
-function otlpOptions(settings: Settings, signal: 'metrics' | 'logs'): OtlpOptions {
+function otlpOptions(settings: Settings, signal: Signal): OtlpOptions {
   const headers = { ...settings.headers, ...settings[`${signal}Headers`] };
   const timeoutMs = settings[`${signal}ExportTimeoutMs`] ?? settings.exportTimeoutMs;
   return {
@@ -148,24 +152,59 @@ function metadataOf(headers: Record<string, string>): object {
   return metadata;
 }
 
-/** OpenTelemetry tells of a failed export at OTEL_LOG_LEVEL=error only. */
-function reportingFailures<
-  Exporter extends { export(items: any, done: (result: ExportResult) => void): void },
->(exporter: Exporter, signal: 'metrics' | 'logs', settings: Settings, diagnostics: Diagnostics): Exporter {
-  const send = exporter.export;
-  exporter.export = function (this: Exporter, items, done) {
-    send.call(this, items, (result) => {
-      if (result.code !== ExportResultCode.SUCCESS) {
-        const reason = shortReason(result.error).replace(/\.? Resolution note:.*$/, '');
-        const verb = isAnswer(result.error) ? `are refused by` : `cannot be sent to`;
-        diagnostics.warn(
-          `${signal} ${verb} ${withoutCredentials(urlOf(settings, signal))}: ${reason}.${connectionHint(reason)}`,
-        );
-      }
-      done(result);
-    });
-  };
-  return exporter;
+type Signal = 'metrics' | 'logs';
+
+interface SignalExporter {
+  export(items: any, done: (result: ExportResult) => void): void;
+}
+
+/** Reports what became of exports of metrics and logs, which OpenTelemetry does at OTEL_LOG_LEVEL=error only. */
+export class ExportReports {
+  readonly #settings: Settings;
+  readonly #diagnostics: Diagnostics;
+  readonly #inFlight = new Map<Signal, number>();
+
+  constructor(settings: Settings, diagnostics: Diagnostics) {
+    this.#settings = settings;
+    this.#diagnostics = diagnostics;
+  }
+
+  watch<Exporter extends SignalExporter>(exporter: Exporter, signal: Signal): Exporter {
+    const send = exporter.export;
+    exporter.export = (items, done) => {
+      this.#count(signal, 1);
+      send.call(exporter, items, (result) => {
+        this.#count(signal, -1);
+        if (result.code !== ExportResultCode.SUCCESS) this.#warn(signal, result.error);
+        done(result);
+      });
+    };
+    return exporter;
+  }
+
+  /** At the exit: what has no answer by now never gets one. */
+  reportUnfinished(): void {
+    const timeout = `no answer within ${this.#settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
+    for (const [signal, count] of this.#inFlight) if (count > 0) this.#warn(signal, new Error(timeout));
+    this.#inFlight.clear();
+  }
+
+  #count(signal: Signal, change: 1 | -1): void {
+    this.#inFlight.set(signal, (this.#inFlight.get(signal) ?? 0) + change);
+  }
+
+  #warn(signal: Signal, error: Error | undefined): void {
+    const reason = shortReason(textOf(error).replace(/ Resolution note:.*$/s, ''));
+    const verb = isAnswer(error) ? 'are refused by' : 'cannot be sent to';
+    const url = withoutCredentials(urlOf(this.#settings, signal));
+    this.#diagnostics.warn(`${signal} ${verb} ${url}: ${reason}.${connectionHint(reason)}`);
+  }
+}
+
+/** gRPC's details, without the code before them. */
+function textOf(error: Error | undefined): string {
+  const { details, message } = (error ?? {}) as { details?: unknown; message?: unknown };
+  return [details, message].find((text): text is string => typeof text === 'string' && text !== '') ?? '';
 }
 
 /** Of HTTP, or a code of gRPC that is not one of those that stand for no answer: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */

@@ -26,7 +26,7 @@ import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
 import { SCOPE } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
-import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
+import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
 import { tracingOptions } from './tracing-options.ts';
 
@@ -83,14 +83,15 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     }
   }
 
+  const exportReports = new ExportReports(settings, diagnostics);
   const metricsOn = !isOff(settings.metricsExporter);
   const logsOn = !isOff(settings.logsExporter);
   const sdk = keepingMessages(
     () =>
       new NodeSDK({
         spanProcessors: processors,
-        metricReaders: metricReaders(settings, diagnostics),
-        ...(logsOn ? { logRecordProcessors: logProcessors(settings, diagnostics) } : {}),
+        metricReaders: metricReaders(settings, diagnostics, exportReports),
+        ...(logsOn ? { logRecordProcessors: logProcessors(settings, exportReports) } : {}),
         resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
         resourceDetectors: resourceDetectors(settings),
         ...tracingOptions(settings),
@@ -125,6 +126,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       flushed = true;
     },
     close(timeoutMs) {
+      exportReports.reportUnfinished();
       workers?.drain();
       for (const [name, queue] of queues) {
         let left = queue.unsent;
