@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import dns from 'node:dns';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { constants, createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
@@ -254,6 +255,51 @@ describe('a refusal', () => {
       assert.equal(sessions.length, 1);
     });
   }
+});
+
+test('the time that a collector asks to wait comes with the error', async () => {
+  // google.rpc.Status { details = 3: Any { type_url, value: RetryInfo { retry_delay = 1 { seconds = 1: 5 } } } }
+  const url = Buffer.from('type.googleapis.com/google.rpc.RetryInfo');
+  const any = Buffer.concat([Buffer.from([0x0a, url.length]), url, Buffer.from([0x12, 4, 0x0a, 2, 0x08, 5])]);
+  const details = Buffer.concat([Buffer.from([0x08, 14, 0x1a, any.length]), any]).toString('base64');
+  const { url: collector } = await start((stream) =>
+    stream.respond(
+      { ':status': 200, 'grpc-status': '14', 'grpc-status-details-bin': details },
+      { endStream: true },
+    ),
+  );
+  const error = await failureOf(senderOf({ url: collector }).send(Buffer.of(1), { ms: 10_000 }));
+  assert.deepEqual([error.status, error.retryAfterMs], [14, 5_000]);
+});
+
+test('an answer of 16 MiB is refused when its length is known, not read', async () => {
+  let written = 0;
+  const { url } = await start((stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    const head = Buffer.alloc(5);
+    head.writeUInt32BE(16 * 2 ** 20, 1);
+    stream.write(head);
+    const more = () => {
+      if (stream.destroyed || written > 16 * 2 ** 20) return;
+      written += 2 ** 16;
+      stream.write(Buffer.alloc(2 ** 16), more);
+    };
+    more();
+  });
+  const error = await failureOf(senderOf({ url }).send(Buffer.of(1), { ms: 10_000 }));
+  assert.equal(error.message, 'the answer is larger than 4 MiB');
+  assert.ok(written < 4 * 2 ** 20, `${written} bytes`);
+});
+
+test('when the first address of a name refuses, the next one is used at once', async (t) => {
+  const { url } = await start((stream) => accept(stream));
+  t.mock.method(dns.promises, 'lookup', async () => [
+    { address: '127.0.0.2', family: 4 },
+    { address: '127.0.0.1', family: 4 },
+  ]);
+  const beganMs = performance.now();
+  await senderOf({ url: url.replace('127.0.0.1', 'two.test') }).send(Buffer.of(1), { ms: 10_000 });
+  assert.ok(performance.now() - beganMs < 1_500);
 });
 
 test('a stream that the server refuses is made again at once', async () => {
