@@ -4,6 +4,7 @@ import type { AgentOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { VERSION } from '../version.ts';
+import { text } from './protobuf.ts';
 import { retryAfter } from './retry-info.ts';
 import {
   IDLE_MS,
@@ -138,7 +139,7 @@ function answerTo(request: ClientRequest): Promise<Uint8Array> {
       bodyOf(response).then(
         (body) => {
           if (isAccepted) resolve(body);
-          else fail(`HTTP status ${status}`);
+          else fail(`HTTP status ${status}${reasonIn(body, response.headers['content-type'])}`);
         },
         (error: Error) => fail(error.message),
       );
@@ -161,6 +162,22 @@ async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   }
   if (bytes > MAX_ANSWER_BYTES) throw new Error(`the answer is larger than ${MAX_ANSWER_BYTES >> 20} MiB`);
   return Buffer.concat(chunks);
+}
+
+/** What a collector says: google.rpc.Status { message = 2 } in the encoding of the request, or a line of text. */
+function reasonIn(body: Buffer, type = ''): string {
+  try {
+    const reason = type.includes('protobuf')
+      ? text(body, 2)
+      : type.includes('json')
+        ? String(JSON.parse(body.toString()).message ?? '')
+        : type.startsWith('text/plain')
+          ? (body.toString().split('\n')[0] ?? '')
+          : '';
+    return reason === '' ? '' : `: ${reason.slice(0, 200)}`;
+  } catch {
+    return '';
+  }
 }
 
 /** Of several addresses that were tried, the last one stands for all. */
