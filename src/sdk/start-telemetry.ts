@@ -15,7 +15,7 @@ import {
   zipkinUrl,
 } from '../otlp/exporter.ts';
 import { shownEndpoint, tracesTarget } from '../otlp/target.ts';
-import { sendNow } from '../shutdown/synchronous-flush.ts';
+import type { sendNow } from '../shutdown/synchronous-flush.ts';
 import { withinMs } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
@@ -26,6 +26,7 @@ import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
 import { SCOPE } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
+import { loadChunk } from './lazy-modules.ts';
 import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
 import { tracingOptions } from './tracing-options.ts';
@@ -166,7 +167,11 @@ function sendLeftovers(
   timeoutMs: number,
 ): number {
   const batches = queue.takeUnsent();
-  const failures = sendNow(tracesTarget(settings), requestBodies(batches), timeoutMs);
+  const failures = loadChunk<{ sendNow: typeof sendNow }>('synchronous-flush').sendNow(
+    tracesTarget(settings),
+    requestBodies(batches),
+    timeoutMs,
+  );
   return sum(
     batches.map(({ count }, index) => {
       const failure = failures[index];
