@@ -7,13 +7,13 @@ import type { Earlier } from './other-sdk.ts';
 const PREFIX = 'milvus-otel: ';
 
 /**
- * The only place that talks to the user. Lines go to stderr, synchronously and past process.stderr, so that the
+ * The only place that writes to the user. Lines go to stderr, synchronously and past process.stderr, so that the
  * app's own stream, its buffering and its error events are left alone.
  */
 export interface Diagnostics {
-  /** Something is wrong and has a cure. Each text is said once. */
+  /** A problem and its fix. Each text is logged once. */
   warn(text: string): void;
-  /** A fact for who asked by OTEL_LOG_LEVEL=info or finer; each text is said once. */
+  /** A fact, at OTEL_LOG_LEVEL=info or finer. Each text is logged once. */
   info(text: string): void;
 }
 
@@ -119,23 +119,23 @@ export const describeMisspelling = ({ variable, meant, isRenamed }: Misspelling)
     ? `${variable} has no effect: its name is ${meant} now.`
     : `unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
 
-/** Who won, and how to choose: an SDK that was there first. */
+/** An SDK that started first. */
 export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>
   shared
-    ? 'another OpenTelemetry SDK was started before this preload, so it sends all spans, and this one only adds those of Milvus; to send by milvus-otel, load it first or alone.'
-    : `another OpenTelemetry SDK was started before this preload with @opentelemetry/api ${oneLine(apiVersion)}, an older one than ours, so Milvus is not traced; load milvus-otel first or alone, or install one version of @opentelemetry/api.`;
+    ? 'Two OpenTelemetry SDKs found: the one that started first exports all spans, milvus-otel adds those of Milvus. To export with milvus-otel, load it first or alone.'
+    : `Two OpenTelemetry SDKs found: the one that started first has @opentelemetry/api ${oneLine(apiVersion)}, older than that of milvus-otel, so Milvus is not traced. Load milvus-otel first or alone, or install one version of @opentelemetry/api.`;
 
-/** Who won, and how to choose: an SDK that came later. */
+/** An SDK that started later. */
 export const describeLaterSdk = (destination: string): string =>
-  `another OpenTelemetry SDK was started after this preload, which sends all spans (to ${oneLine(destination)}), and that one none; to send by that one, leave the preload out and give it new MilvusInstrumentation() from milvus-otel/instrumentation.`;
+  `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none. To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
 
-/** Nobody won: a tracer of another kind. */
+/** A tracer that does not use OpenTelemetry's API. */
 export const DATADOG =
-  'dd-trace is in this process too: both trace, each to its own place, and both write the trace context of outgoing calls, so traces fall apart; load only one of them.';
+  'Traces will be split between dd-trace and milvus-otel: both write the trace context of outgoing calls. Load only one.';
 
-/** Who won, and how to choose: two copies of this package. */
+/** Two copies of this package. */
 export const describeSecondCopy = (first: string, second: string): string =>
-  `it is loaded twice, and ${oneLine(first)} traces, ${oneLine(second)} does nothing; load only one of them.`;
+  `Loaded twice: using ${oneLine(first)}, ignoring ${oneLine(second)}. Load only one.`;
 
 const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
   none: DiagLogLevel.NONE,

@@ -41,9 +41,9 @@ interface Vendor {
   sendsWhenFirst: boolean;
 }
 
-const EARLIER = /another OpenTelemetry SDK was started before this preload, so it sends all spans/;
-const LATER = /another OpenTelemetry SDK was started after this preload, which sends all spans/;
-const DATADOG = /dd-trace is in this process too/;
+const EARLIER = /Two OpenTelemetry SDKs found: the one that started first exports all spans/;
+const LATER = /Two OpenTelemetry SDKs found: milvus-otel exports all spans/;
+const DATADOG = /Traces will be split between dd-trace and milvus-otel/;
 
 const VENDORS: Record<string, Vendor> = {
   Elastic: {

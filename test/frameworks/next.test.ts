@@ -265,7 +265,7 @@ describe('Next.js', () => {
       });
       assert.match(
         stderr,
-        /^milvus-otel: another OpenTelemetry SDK was started after this preload, [^\n]*milvus-otel\/instrumentation\.\n$/,
+        /^milvus-otel: Two OpenTelemetry SDKs found: milvus-otel exports [^\n]*milvus-otel\/instrumentation\.\n$/,
       );
       const way = await pathToRoot(service, 'search docs', '/api/search');
       assert.equal(way.at(-1)?.name, 'GET');
