@@ -90,7 +90,10 @@ test('writing mends what differs, and a second time writes nothing', async () =>
   const copy = await copyOfDocs();
   await writeFile(path.join(copy, 'env.example'), 'nothing');
   const settings = path.join(copy, 'docs/settings.md');
-  await writeFile(settings, 'Before\n<!-- settings:start -->\nold\n<!-- settings:end -->\nafter\n');
+  const parts = ['settings', 'unsupported'].map(
+    (name) => `<!-- ${name}:start -->\nold\n<!-- ${name}:end -->\n`,
+  );
+  await writeFile(settings, `Before\n${parts.join('')}after\n`);
   assert.deepEqual(await writeDocs(copy), ['env.example', 'docs/settings.md']);
   assert.deepEqual(await writeDocs(copy), []);
   assert.deepEqual(await checkDocs(copy), []);
