@@ -20,7 +20,7 @@ import { withinMs } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
 import { ExactStarts } from '../trace/exact-starts.ts';
-import { withFastSpans } from '../trace/fast-span.ts';
+import { withFastSpans } from '../trace/fast-tracer.ts';
 import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
 import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';

@@ -1,29 +1,21 @@
 /**
- * The spans of operations, where the SDK is the one that the preload has started. They go through the SDK's sampler, ids,
- * limits and processors, and have the same fields and bytes as its own; what their tracer is given is known to be valid, so
- * it is not checked and copied again. docs/decisions/cost-per-call.md has what it brings.
+ * The span of an operation: the same fields and bytes as the SDK's own, by the same limits and processors. What it starts with is
+ * known to be valid, so it is not checked and copied. docs/decisions/cost-per-call.md has what that brings.
  */
 import {
   type Attributes,
   type AttributeValue,
   type Context,
-  context,
   diag,
   type Exception,
   type HrTime,
-  isSpanContextValid,
   type Link,
   type Span,
   type SpanContext,
-  SpanKind,
-  type SpanOptions,
+  type SpanKind,
   type SpanStatus,
   SpanStatusCode,
   type TimeInput,
-  TraceFlags,
-  type Tracer,
-  type TracerProvider,
-  trace,
 } from '@opentelemetry/api';
 import {
   addHrTimes,
@@ -34,16 +26,10 @@ import {
   type InstrumentationScope,
   isTimeInput,
   isTimeInputHrTime,
-  isTracingSuppressed,
   millisToHrTime,
 } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
-import {
-  type ReadableSpan,
-  SamplingDecision,
-  type SpanProcessor,
-  type TimedEvent,
-} from '@opentelemetry/sdk-trace';
+import type { ReadableSpan, SpanProcessor, TimedEvent } from '@opentelemetry/sdk-trace';
 import {
   ATTR_EXCEPTION_MESSAGE,
   ATTR_EXCEPTION_STACKTRACE,
@@ -51,72 +37,17 @@ import {
 } from '@opentelemetry/semantic-conventions';
 import type { Clock } from './clock.ts';
 import { startBelow } from './exact-starts.ts';
-import { isSdkTracer, type SdkTracer } from './sdk-internals.ts';
+import type { SdkTracer } from './sdk-internals.ts';
 
 const UNSET: SpanStatus = { code: SpanStatusCode.UNSET };
 const NO_LINKS: Link[] = [];
 const NO_EVENTS: TimedEvent[] = [];
 const UNLIMITED = { attributeCountLimit: Infinity, attributeValueLengthLimit: Infinity };
 
-/** Attributes that a span of an operation may have before the limit of their number matters. */
-const MOST_ATTRIBUTES = 32;
-
-/**
- * `provider`, whose tracer called `name` makes fast spans. It is as it is when the SDK is another one than this was written
- * for, or when attributes are limited.
- */
-export function withFastSpans(provider: TracerProvider, name: string, clock: Clock): TracerProvider {
-  return {
-    getTracer(...given) {
-      const tracer = provider.getTracer(...given);
-      return given[0] === name && isSdkTracer(tracer) && isUnlimited(tracer)
-        ? new FastTracer(tracer, clock)
-        : tracer;
-    },
-  };
-}
-
-const isUnlimited = ({ _spanLimits: limits }: SdkTracer): boolean =>
-  limits.attributeValueLengthLimit === Infinity && limits.attributeCountLimit >= MOST_ATTRIBUTES;
-
-class FastTracer implements Tracer {
+/** What the spans of a tracer have in common. */
+interface SpanMaker {
   readonly sdk: SdkTracer;
   readonly clock: Clock;
-
-  constructor(sdk: SdkTracer, clock: Clock) {
-    this.sdk = sdk;
-    this.clock = clock;
-  }
-
-  /** @param options its attributes are valid, and become those of the span itself. */
-  startSpan(name: string, options: SpanOptions = {}, parent: Context = context.active()): Span {
-    const { sdk } = this;
-    const { kind = SpanKind.INTERNAL, attributes = {}, links, startTime, root } = options;
-    if (links !== undefined || startTime !== undefined || root || isTracingSuppressed(parent))
-      return sdk.startSpan(name, options, parent);
-    const above = trace.getSpanContext(parent);
-    const isChild = above !== undefined && isSpanContextValid(above);
-    const spanId = sdk._idGenerator.generateSpanId();
-    const traceId = isChild ? above.traceId : sdk._idGenerator.generateTraceId();
-    const sampling = sdk._sampler.shouldSample(parent, traceId, name, kind, attributes, NO_LINKS);
-    const { decision } = sampling;
-    const recordEnd = sdk._tracerMetrics.startSpan(above, decision);
-    const own: SpanContext = {
-      traceId,
-      spanId,
-      traceFlags: decision === SamplingDecision.RECORD_AND_SAMPLED ? TraceFlags.SAMPLED : TraceFlags.NONE,
-      traceState: sampling.traceState ?? (isChild ? above.traceState : undefined),
-    };
-    if (decision === SamplingDecision.NOT_RECORD) return trace.wrapSpanContext(own);
-    const span = new FastSpan(this, name, kind, attributes, own, isChild ? above : undefined, parent);
-    span.recordEnd = recordEnd;
-    if (sampling.attributes !== undefined) span.setAttributes(sampling.attributes);
-    sdk._spanProcessor.onStart(span as unknown as Parameters<SpanProcessor['onStart']>[0], parent);
-    return span;
-  }
-
-  startActiveSpan: Tracer['startActiveSpan'] = (...given: unknown[]) =>
-    (this.sdk.startActiveSpan as (...given: unknown[]) => never)(...given);
 }
 
 /** No `#names`: until V8 optimises a constructor, each costs several times an ordinary field. */
@@ -138,12 +69,12 @@ export class FastSpan implements Span, ReadableSpan {
   readonly startMs: number;
   readonly beganMs: number;
   recordEnd: (() => void) | undefined;
-  private readonly tracer: FastTracer;
+  private readonly tracer: SpanMaker;
   private readonly own: SpanContext;
   private attributesCount: number;
 
   constructor(
-    tracer: FastTracer,
+    tracer: SpanMaker,
     name: string,
     kind: SpanKind,
     attributes: Attributes,

@@ -6,7 +6,7 @@ import { hrTimeToMilliseconds } from '@opentelemetry/core';
 import { type ReadableSpan, TracerProvider } from '@opentelemetry/sdk-trace';
 import { Clock } from '../../src/trace/clock.ts';
 import { ExactStarts } from '../../src/trace/exact-starts.ts';
-import { withFastSpans } from '../../src/trace/fast-span.ts';
+import { withFastSpans } from '../../src/trace/fast-tracer.ts';
 
 const SCOPE = 'milvus-otel';
 let setBackMs = 0;

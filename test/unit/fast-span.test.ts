@@ -34,7 +34,8 @@ import fc from 'fast-check';
 import { Clock } from '../../src/trace/clock.ts';
 import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
 import { ExactStarts } from '../../src/trace/exact-starts.ts';
-import { FastSpan, withFastSpans } from '../../src/trace/fast-span.ts';
+import { FastSpan } from '../../src/trace/fast-span.ts';
+import { withFastSpans } from '../../src/trace/fast-tracer.ts';
 
 const SCOPE = 'fast';
 const START_MS = 1_800_000_000_123;
