@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { withinMs } from '../../src/shutdown/with-timeout.ts';
+
+test('what is late is not waited for', async () => {
+  const beganMs = performance.now();
+  await withinMs(50, new Promise(() => {}));
+  assert.ok(performance.now() - beganMs >= 45);
+});
+
+test('an answer that came while the event loop was blocked counts, though the limit has passed', async (t) => {
+  const server = createServer((socket) => socket.on('error', () => {}).write('answer')).listen(
+    0,
+    '127.0.0.1',
+  );
+  await once(server, 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').pause();
+  t.after(() => {
+    socket.destroy();
+    server.close();
+  });
+  // The answer is there, and nothing has read it.
+  await sleep(100);
+  // The timers are what the event loop comes to next, before the sockets.
+  await new Promise(setImmediate);
+  const answered = once(socket.resume(), 'data');
+  let isAnswered = false;
+  answered.then(() => {
+    isAnswered = true;
+  });
+  const waited = withinMs(20, answered);
+  const untilMs = performance.now() + 100;
+  while (performance.now() < untilMs);
+  await waited;
+  assert.ok(isAnswered);
+});
