@@ -146,7 +146,8 @@ function settingsTable(definitions: readonly Definition[]): string {
   );
 }
 
-const OWN_DEFAULT = "\\* While the variable is unset, this default is ours; OpenTelemetry's own differs.";
+const OWN_DEFAULT =
+  "\\* While the variable is unset, milvus-otel's default applies, which differs from OpenTelemetry's.";
 
 function allSettings(): string {
   const sections = groups.map(
