@@ -195,6 +195,23 @@ describe('variables of all signals', { concurrency: 2 }, () => {
       );
   });
 
+  test('metrics and logs arrive over gRPC, with the headers of their signals', async () => {
+    const { service, stderr } = await runs.run({
+      file,
+      env: {
+        ...all(`http://127.0.0.1:${runs.receiver.grpcPort}`),
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'GRPC',
+        OTEL_EXPORTER_OTLP_HEADERS: 'x-run=over-grpc',
+      },
+    });
+    assert.equal(stderr, '', service);
+    const own = runs.receiver.requests().filter(({ headers }) => headers['x-run'] === 'over-grpc');
+    for (const signal of ['trace', 'metrics', 'logs']) {
+      const request = own.find(({ path }) => path.includes(`.collector.${signal}.`));
+      assert.match(request?.headers['user-agent'] ?? '', /^milvus-otel\/\d/, `${signal} in ${own.length}`);
+    }
+  });
+
   test('a port for Prometheus that is taken is reported in one line', async () => {
     const { port } = collector.server.address() as AddressInfo;
     const { stderr, code } = await runs.run({

@@ -175,13 +175,20 @@ export const execAsync = (...args) => promisify(process.getBuiltinModule('node:c
 /** A package that upstream requires instead of importing it would stay outside, where users do not have it. */
 const bundledRequires: Plugin = {
   name: 'bundled-requires',
-  transform: (code, id) =>
-    id.includes('/@opentelemetry/instrumentation-http/')
-      ? {
-          code: code.replace(/^const (\w+) = __require\("(forwarded-parse)"\);$/m, "import $1 from '$2';"),
-          map: null,
-        }
-      : undefined,
+  transform(code, id) {
+    if (id.includes('/@opentelemetry/instrumentation-http/'))
+      return {
+        code: code.replace(/^const (\w+) = __require\("(forwarded-parse)"\);$/m, "import $1 from '$2';"),
+        map: null,
+      };
+    // Of two copies of grpc-js, one does not take the other's credentials.
+    if (/\/@opentelemetry\/otlp-(grpc-)?exporter-base\//.test(id))
+      return {
+        code: code.replaceAll('__require("@grpc/grpc-js")', '__require("./grpc-js.cjs")'),
+        map: null,
+      };
+    return undefined;
+  },
 };
 
 /** Lines of one of upstream's files, each with what stands in the bundle for it. */
