@@ -19,7 +19,7 @@ if (typeof require('module').registerHooks === 'function') {
     'milvus-otel: needs Node ' +
       require('../package.json').engines.node +
       ', this is ' +
-      (process.versions.bun ? 'Bun ' + process.versions.bun : process.versions.node) +
+      (process.versions.bun ? `Bun ${process.versions.bun}` : process.versions.node) +
       '; apps run untraced on it, too.',
   );
   process.exitCode = 1;

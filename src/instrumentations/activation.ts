@@ -7,6 +7,7 @@ import diagnosticsChannel from 'node:diagnostics_channel';
 import type { RequestOptions } from 'node:http';
 import module, { createRequire, registerHooks, syncBuiltinESMExports } from 'node:module';
 import { pathToFileURL } from 'node:url';
+import { getCallSites } from 'node:util';
 import { diag } from '@opentelemetry/api';
 import type { Instrumentation, InstrumentationModuleDefinition } from '@opentelemetry/instrumentation';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
@@ -104,17 +105,19 @@ export function activateOnLoad(
     lambda === undefined || surroundings.lambda === undefined ? undefined : fileOf(activate(lambda));
 
   const imports = esmImports([
-    ...waiting.keys(),
+    // Built-in modules are patched in place.
+    ...[...waiting.keys()].filter((name) => !module.isBuiltin(name)),
     ...(handlerFile === undefined ? [] : [pathToFileURL(handlerFile).href]),
   ]);
   const untold = new Map(Object.entries(watched));
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = moduleName(specifier);
-      if (name === undefined)
-        return handlerFile !== undefined && [...context.conditions].includes('import')
-          ? imports.resolve(specifier, context, nextResolve)
-          : nextResolve(specifier, context);
+      const isImport = includes(context.conditions, 'import');
+      if (name === undefined) {
+        if (!isImport) return nextResolve(specifier, context);
+        return (handlerFile === undefined ? imports.pass : imports.resolve)(specifier, context, nextResolve);
+      }
       if (isLoadedByBundles(name)) surroundings.bundledApps?.beforeLoading(name, context.parentURL);
       const tell = untold.get(name);
       if (tell !== undefined) {
@@ -126,8 +129,7 @@ export function activateOnLoad(
       const due = waiting.get(name);
       if (due === undefined) return nextResolve(specifier, context);
       due.forEach(activate);
-      // Not an array on every Node, whatever its types say.
-      if (![...context.conditions].includes('import')) return nextResolve(specifier, context);
+      if (!isImport) return nextResolve(specifier, context);
       if (module.isBuiltin(name)) {
         patchBuiltin(name);
         return nextResolve(specifier, context);
@@ -141,6 +143,12 @@ export function activateOnLoad(
     done.set(name, undefined);
     made?.disable();
   };
+}
+
+/** Not an array on every Node, whatever its types say. */
+function includes(conditions: Iterable<string>, wanted: string): boolean {
+  for (const condition of conditions) if (condition === wanted) return true;
+  return false;
 }
 
 /** What instrumentations are told in a process of AWS Lambda. */
@@ -207,20 +215,28 @@ function activateOnFirstFetch(
 }
 
 type Resolve = NonNullable<Parameters<typeof registerHooks>[0]['resolve']>;
+type Load = NonNullable<Parameters<typeof registerHooks>[0]['load']>;
 
 interface EsmHooks {
   createHook(meta: { url: string }): {
     applyOptions(options: { include: string[] }): void;
     resolveSync: Resolve;
-    loadSync: NonNullable<Parameters<typeof registerHooks>[0]['load']>;
+    loadSync: Load;
   };
+}
+
+interface EsmImports {
+  /** For an import that is to be patched. */
+  resolve: Resolve;
+  /** For any other import. */
+  pass: Resolve;
 }
 
 /**
  * ES modules are patched by import-in-the-middle: in this thread from the first import that needs it, where Node
  * can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which has to be there from the start.
  */
-function esmImports(include: string[]): { resolve: Resolve } {
+function esmImports(include: string[]): EsmImports {
   const unchanged: Resolve = (specifier, context, nextResolve) => nextResolve(specifier, context);
   const require = createRequire(__filename);
   const hookUrl = pathToFileURL(require.resolve('import-in-the-middle/hook.mjs')).href;
@@ -231,31 +247,60 @@ function esmImports(include: string[]): { resolve: Resolve } {
   if (!supportsSyncHooks()) {
     startHooks();
     module.register(hookUrl, { data: { include } });
-    return { resolve: unchanged };
+    return {
+      resolve(specifier, context, nextResolve) {
+        const resolution = nextResolve(specifier, context);
+        const url = new URL(resolution.url);
+        if (!url.searchParams.has('iitm') || !isImportMetaResolve()) return resolution;
+        url.searchParams.delete('iitm');
+        return { ...resolution, url: url.href };
+      },
+      pass: unchanged,
+    };
   }
   let started = false;
+  let resolveSync = unchanged;
+  const start = () => {
+    started = true;
+    try {
+      startHooks();
+      const { createHook } = require('import-in-the-middle/create-hook.mjs') as EsmHooks;
+      const hook = createHook({ url: hookUrl });
+      hook.applyOptions({ include });
+      registerHooks({ load: exceptMocks(hook.loadSync) });
+      // It knows packages by the names that the app imports them by.
+      resolveSync = (given, context, next) => {
+        const name = beforeTurbopack(given);
+        if (name === given) return hook.resolveSync(given, context, next);
+        return hook.resolveSync(name, context, (asked, last) => next(asked === name ? given : asked, last));
+      };
+    } catch (error) {
+      diag.error('ES modules cannot be patched', error);
+    }
+  };
   return {
     resolve(specifier, context, nextResolve) {
-      if (started) return nextResolve(specifier, context);
-      started = true;
-      try {
-        startHooks();
-        const { createHook } = require('import-in-the-middle/create-hook.mjs') as EsmHooks;
-        const hook = createHook({ url: hookUrl });
-        hook.applyOptions({ include });
-        // It knows packages by the names that the app imports them by.
-        const resolve: Resolve = (given, inner, next) => {
-          const name = beforeTurbopack(given);
-          if (name === given) return hook.resolveSync(given, inner, next);
-          return hook.resolveSync(name, inner, (asked, last) => next(asked === name ? given : asked, last));
-        };
-        registerHooks({ resolve, load: hook.loadSync });
-        // Hooks registered now miss the resolution that is under way.
-        return resolve(specifier, context, nextResolve);
-      } catch (error) {
-        diag.error('ES modules cannot be patched', error);
-        return nextResolve(specifier, context);
-      }
+      if (isImportMetaResolve()) return nextResolve(specifier, context);
+      if (!started) start();
+      return resolveSync(specifier, context, nextResolve);
     },
+    pass: (specifier, context, nextResolve) => resolveSync(specifier, context, nextResolve),
   };
+}
+
+/** What node:test puts in the place of a module stays as it is. */
+const exceptMocks =
+  (load: Load): Load =>
+  (url, context, nextLoad) =>
+    url.includes('node-test-mock=') ? nextLoad(url, context) : load(url, context, nextLoad);
+
+/** Whether the resolution under way is asked for by import.meta.resolve(): Node tells hooks of no difference. */
+function isImportMetaResolve(): boolean {
+  const frames = getCallSites(20, { sourceMap: false });
+  const at = frames.findIndex(
+    ({ functionName, scriptName }) =>
+      functionName === 'resolve' && scriptName.startsWith('node:internal/modules/esm/'),
+  );
+  // Node's loader has functions of that name too, but calls them itself.
+  return at !== -1 && frames[at + 1]?.scriptName.startsWith('node:') !== true;
 }

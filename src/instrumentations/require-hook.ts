@@ -34,7 +34,8 @@ export class Hook {
     const patching = Module.prototype.require;
     const files = new LinkedFiles(onRequire);
     Module.prototype.require = function (this: NodeModule, id: string) {
-      const load = () => (mayBePatched(id, this) ? patching : original).call(this, id);
+      const load = () =>
+        mayBePatched(id, this) ? loadPatched(this, id, original, patching) : original.call(this, id);
       const own = linkedPackageOf(this);
       return own === undefined ? load() : files.load(own, this, id, load);
     } as NodeJS.Require;
@@ -89,6 +90,53 @@ class LinkedFiles {
 function resolvedFrom({ filename }: NodeModule, id: string): string | undefined {
   try {
     return id.startsWith('.') ? Module.createRequire(filename).resolve(id) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+declare const __filename: string;
+
+type Require = (this: NodeModule, id: string) => unknown;
+
+interface Resolver {
+  _resolveFilename(id: string, parent: NodeModule): string;
+}
+
+/** Node's own, by file. */
+const { cache } = Module.createRequire(__filename);
+
+/** Files whose first require is under way. */
+const loading = new Set<string>();
+
+/** What `patching` gives, unless it is not Node's loader that gives the module. */
+function loadPatched(
+  parent: NodeModule,
+  id: string,
+  original: Require,
+  patching: Require,
+): unknown {
+  const file = unloadedFile(id, parent);
+  if (file === undefined) return patching.call(parent, id);
+  // What it requires in a circle gets it unpatched, as it is not complete.
+  if (loading.has(file)) return original.call(parent, id);
+  loading.add(file);
+  try {
+    const exports = original.call(parent, id);
+    // Such as node:test's mocks: nothing to patch, or to remember.
+    return file in cache ? patching.call(parent, id) : exports;
+  } finally {
+    loading.delete(file);
+  }
+}
+
+/** The file that `id` leads to, if it is not loaded yet; undefined for a built-in module, and for what cannot be resolved. */
+function unloadedFile(id: unknown, parent: NodeModule): string | undefined {
+  if (typeof id !== 'string' || Module.isBuiltin(id)) return undefined;
+  try {
+    // As require-in-the-middle does; with require.resolve(), each would pass all resolve hooks once more.
+    const file = (Module as unknown as Resolver)._resolveFilename(id, parent);
+    return file in cache && !loading.has(file) ? undefined : file;
   } catch {
     return undefined;
   }
