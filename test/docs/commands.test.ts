@@ -31,11 +31,13 @@ const appName = 'my-app';
 /** Programs that are not here, and what they need. */
 const cannotRun: Record<string, string> = {
   docker: 'a Docker engine',
+  sam: 'an account of AWS',
 };
 
 /** Commands that are whole tests by themselves, or whose effect would be on this checkout; and where they are tested. */
 const testedElsewhere: Record<string, string> = {
   'npm ci && npm pack': 'test/package/package.test.ts',
+  'npm install && node build.mjs': 'test/frameworks/lambda.test.ts',
   'curl -s http://localhost:16686/api/services': 'test/jaeger/jaeger.test.ts',
   'npx milvus-otel doctor --milvus localhost:19530 --jaeger http://localhost:16686':
     'test/jaeger/doctor.test.ts',

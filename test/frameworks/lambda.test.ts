@@ -1,14 +1,18 @@
 /** Functions of AWS Lambda under its real runtime client: what an invocation did is at the collector before the freeze. */
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { parse } from 'yaml';
 import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { type FunctionRun, runFunction, runtimeClient } from '../support/lambda-runtime.ts';
+import { packInto } from '../support/published.ts';
 
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
@@ -170,6 +174,35 @@ describe('all spans of an invocation are at the collector before the freeze', ()
     const request = traced.arrived().find(({ name }) => name === 'ask');
     assert.equal(request?.status.code, 'ERROR');
   });
+});
+
+test('the sample, built as its page says, is traced by its layer, with the variables of its template', async () => {
+  const folder = await mkdtemp(path.join(functions, 'sample-'));
+  await cp(path.join(root, 'samples/lambda'), folder, { recursive: true });
+  await symlink(path.join(functions, '../node_modules'), path.join(folder, 'node_modules'));
+  const { tarball } = await packInto(folder);
+  await promisify(execFile)(process.execPath, ['build.mjs', tarball], {
+    cwd: folder,
+    env: { ...process.env, npm_config_prefer_offline: 'true' },
+  });
+  const template = parse(await readFile(path.join(folder, 'template.yaml'), 'utf8'), { logLevel: 'error' });
+  const { Handler, CodeUri, Environment } = template.Resources.SearchFunction.Properties;
+  const { ContentUri } = template.Resources.TracingLayer.Properties;
+  const NODE_OPTIONS = Environment.Variables.NODE_OPTIONS.replace(
+    '/opt/',
+    `${path.join(folder, ContentUri)}/`,
+  );
+  const traced = await invoke(
+    path.join(path.basename(folder), CodeUri),
+    Handler,
+    [{ vector: [1, 0, 0, 0] }],
+    {
+      env: { NODE_OPTIONS },
+    },
+  );
+  assert.equal((traced.answers as { results: unknown[] }[])[0]?.results.length, 5);
+  assert.equal(traced.stderr, '');
+  assert.deepEqual(outline(traced.arrived()).sort(), ['  search docs', 'ask', 'connect default']);
 });
 
 test('an event that is null reaches the handler as null', async () => {

@@ -133,7 +133,7 @@ function wrap(handler: Handler, trace: (handler: Handler) => Handler, flush: Lam
     current = invocation;
     try {
       // Upstream reads the event's fields, and null is an event too.
-      result = Reflect.apply(traced, this, invocation.args.with(0, args[0] ?? {}));
+      result = Reflect.apply(traced, this, [args[0] ?? {}, ...invocation.args.slice(1)]);
     } catch (error) {
       if (!invocation.reached) {
         diag.error('An invocation could not be traced', error);
