@@ -110,12 +110,7 @@ const { cache } = Module.createRequire(__filename);
 const loading = new Set<string>();
 
 /** What `patching` gives, unless it is not Node's loader that gives the module. */
-function loadPatched(
-  parent: NodeModule,
-  id: string,
-  original: Require,
-  patching: Require,
-): unknown {
+function loadPatched(parent: NodeModule, id: string, original: Require, patching: Require): unknown {
   const file = unloadedFile(id, parent);
   if (file === undefined) return patching.call(parent, id);
   // What it requires in a circle gets it unpatched, as it is not complete.
