@@ -123,7 +123,9 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     send,
     async flush(limitMs) {
       ending = true;
-      await send(limitMs * FLUSH_SHARE);
+      // A connection that was never used is not one that may be dead.
+      const wasUsed = [...queues.values()].some(({ hasDelivered }) => hasDelivered);
+      await send(wasUsed ? limitMs * FLUSH_SHARE : limitMs);
       flushed = true;
     },
     close(timeoutMs) {

@@ -130,6 +130,11 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#batchSize = Math.min(FIRST_BATCH_SIZE, this.#limits.maxExportBatchSize);
   }
 
+  /** Whether a batch was ever accepted. */
+  get hasDelivered(): boolean {
+    return this.#accepted > 0;
+  }
+
   onStart(): void {}
 
   onEnd(span: ReadableSpan): void {

@@ -99,10 +99,10 @@ test('a span waits for the delay, and all that ended meanwhile goes in one batch
   assert.equal(queue.unsent, 3);
   await pass(1);
   const sent = attempt();
-  assert.deepEqual(sent.spans, spans);
+  assert.deepEqual([sent.spans, queue.hasDelivered], [spans, false]);
   assert.equal(queue.unsent, 3, 'not known to have arrived');
   await sent.answer(ACCEPTED);
-  assert.equal(queue.unsent, 0);
+  assert.deepEqual([queue.unsent, queue.hasDelivered], [0, true]);
   assert.deepEqual([queue.lost, queue.lastError], [0, undefined]);
   await pass(60_000);
   assert.equal(attempts.length, 0, 'what has arrived is not sent again');
