@@ -230,7 +230,7 @@ describe('Next.js', () => {
     const app = await builtNextApp({
       ...EXTERNAL_16,
       name: 'libraries',
-      packages: { pg: '8', ioredis: '5', pino: '10', mongoose: '9', openai: '7' },
+      packages: { pg: '8', ioredis: '5', pino: '10', mongoose: '9', openai: '6' },
       files: { 'app/api/patched/route.ts': PATCHED },
       config: {
         serverExternalPackages: [SDK, '@grpc/grpc-js', 'pg', 'ioredis', 'pino', 'mongoose', 'openai'],
