@@ -56,6 +56,11 @@ test('what README.md links to and shows is in the published package', async () =
   assert.deepEqual(missing, []);
 });
 
+test('a decision fits on a screen', () => {
+  for (const page of globSync('docs/decisions/*.md', { cwd: root }))
+    assert.ok(read(page).split('\n').length <= 65, page);
+});
+
 describe('a page is one click away', () => {
   const linkedFrom = (page: string) => new Set(linksOf(page).map(({ file }) => file));
 
