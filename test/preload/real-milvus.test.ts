@@ -45,6 +45,8 @@ test('in 1,000 calls, no span of the server begins before the one of its client 
     stack,
     service,
     env: { REQUESTS: `${requests}`, OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS: 'true' },
+    // A matter of seconds, but of minutes on a machine that is busy.
+    timeoutMs: 300_000,
   });
   const isServed = ({ kind, service: by }: ReceivedSpan) => kind === 'SERVER' && by === 'standalone';
   const spans = await stack.receiver.waitForSpans(

@@ -36,6 +36,8 @@ export interface TracedAppOptions {
   env?: Record<string, string>;
   /** Without the preload: the app as it is. */
   bare?: boolean;
+  /** Longest it may take. */
+  timeoutMs?: number;
 }
 
 /** Runs a program to its end. It finds Milvus at MILVUS_ADDRESS. */
@@ -45,10 +47,12 @@ export function runApp({
   service,
   env,
   bare = false,
+  timeoutMs,
 }: TracedAppOptions): Promise<FixtureResult> {
   return runFixture({
     file: path.resolve(fixtures, program),
     preload: !bare,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
     env: {
       MILVUS_ADDRESS: stack.milvusAddress,
       OTEL_SERVICE_NAME: service,
