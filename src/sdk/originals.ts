@@ -29,3 +29,17 @@ export const mathRandom = globalThis.Math.random;
 
 const clock = globalThis.performance;
 export const performance = { now: clock.now.bind(clock), timeOrigin: clock.timeOrigin };
+
+/** For the copy of grpc-js, which is loaded later, and in processes without the preload: src/otlp/grpc-js-globals.ts. */
+(globalThis as Record<symbol, unknown>)[Symbol.for('milvus-otel.originals')] = {
+  Date: OriginalDate,
+  setTimeout,
+  clearTimeout,
+  setInterval,
+  clearInterval,
+  setImmediate,
+  queueMicrotask,
+  performance,
+  dateNow,
+  mathRandom,
+};

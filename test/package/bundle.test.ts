@@ -17,7 +17,7 @@ const BUDGET = {
   /** All code, of which an app loads what it uses. */
   code: 2_600_000,
   /** With source maps and licences, as it lies on a disk. */
-  all: 9.5 * 2 ** 20,
+  all: 9.8 * 2 ** 20,
 };
 
 /** Modules that the bundle was made of, by the file in dist/ that they are in. */
@@ -181,7 +181,7 @@ test('no code in the process of an app reads clocks, timers or random numbers fr
   assert.ok(holder !== undefined);
   for (const [file] of parts) {
     const code = await readFile(path.join(dist, file), 'utf8');
-    // Where the originals are, the same names are theirs; test/preload/replaced-globals.test.ts runs that file.
-    if (file !== holder[0]) assert.doesNotMatch(code, globals, file);
+    // Where the originals are, and in the copy of grpc-js that is given them, the same names are theirs; test/preload/replaced-globals.test.ts runs that file.
+    if (file !== holder[0] && file !== 'grpc-js.cjs') assert.doesNotMatch(code, globals, file);
   }
 });

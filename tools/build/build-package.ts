@@ -407,6 +407,15 @@ async function buildInto(out: string): Promise<void> {
   const grpcJs = await build({
     ...common,
     plugins: [withoutProtoLoader],
+    transform: {
+      ...common.transform,
+      inject: Object.fromEntries(
+        Object.entries(ORIGINALS).map(([name, [, exported]]) => [
+          name,
+          [join(root, 'src/otlp/grpc-js-globals.ts'), exported],
+        ]),
+      ),
+    },
     input: { 'grpc-js': '@grpc/grpc-js' },
     output: files,
   });
