@@ -94,7 +94,7 @@ async function askBySdk({ sdkPath, address, token, username, password }: ProbeOr
 }
 
 async function askByGrpc({ address, token, username, password }: ProbeOrder): Promise<string> {
-  const grpc = require('@grpc/grpc-js') as typeof import('@grpc/grpc-js');
+  const grpc = await import('@grpc/grpc-js');
   const place = milvusPlace(address);
   if (place === undefined) throw new Error(`${address} is no address`);
   const host = place.host.includes(':') ? `[${place.host}]` : place.host;

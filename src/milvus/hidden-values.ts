@@ -41,7 +41,7 @@ const isHybrid = (data: unknown): boolean => Array.isArray(data) && Boolean(fiel
 const MARK = '<filter>';
 
 /** The same while a text is worked on: what is hidden next may be a part of the word above. */
-const HOLE = '\u{F0000}';
+const HOLE = String.fromCodePoint(0xf0000);
 
 /** Shorter ones are in every text. */
 const SHORTEST = 4;

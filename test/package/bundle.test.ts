@@ -12,8 +12,11 @@ const dist = path.join(root, 'dist');
 
 /** Bytes. Each is some tenths above what there was when it was set: to be raised knowingly, and with a reason. */
 const BUDGET = {
-  /** Code that is read at the start of every app. */
-  atEveryStart: 260_000,
+  /**
+   * Code that is read at the start of every app. Raised from 260,000 for names of Milvus' errors, hidden values, limits of every
+   * signal and bounded retries; docs/benchmarks.md has what a start costs.
+   */
+  atEveryStart: 300_000,
   /** All code, of which an app loads what it uses. */
   code: 2_600_000,
   /** With source maps and licences, as it lies on a disk. */

@@ -98,7 +98,7 @@ describe('the tarball', () => {
     const manifest = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
     const exported = Object.values(manifest.exports as Record<string, string | Record<string, string>>);
     for (const file of [
-      ...manifest.files,
+      ...manifest.files.filter((entry: string) => !entry.startsWith('!')),
       ...exported.flatMap((target) => (typeof target === 'string' ? target : Object.values(target))),
     ]) {
       const name = file.replace('./', '');
