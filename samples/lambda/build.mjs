@@ -1,10 +1,10 @@
-// dist/function: the handler, with the SDK beside it. dist/layer: the preload, which Lambda puts in /opt.
+// dist/function: the handler, with the SDK next to it. dist/layer: the preload, which Lambda mounts in /opt.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
-/** Or the path of a packed copy. */
+/** The package, or the absolute path of the packed file. */
 const preload = process.argv[2] ?? 'milvus-otel';
 
 function install(folder, ...packages) {
@@ -21,7 +21,7 @@ await build({
   platform: 'node',
   target: 'node22',
   format: 'esm',
-  // What is bundled cannot be traced as a package.
+  // The preload can patch the SDK only as a package outside the bundle.
   external: Object.keys(dependencies),
 });
 install('dist/function', ...Object.entries(dependencies).map(([name, version]) => `${name}@${version}`));

@@ -459,7 +459,7 @@ export const SETTINGS = {
     countsWithFile: true,
     ...oneOf('none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'),
     fallback: undefined,
-    shownFallback: 'only what is wrong, once each',
+    shownFallback: 'problems only, once each',
     expected: 'none, error, warn, info, debug, verbose or all',
     ownDefault: true,
   }),

@@ -1,4 +1,4 @@
-/** What spans and the metric mean, for docs/semantic-conventions.md. A test holds it against what the code does. */
+/** Meaning of attributes and metrics, for docs/semantic-conventions.md. A test compares it with the code. */
 import {
   ATTR_RPC_METHOD,
   ATTR_RPC_STATUS_CODE,
@@ -11,7 +11,7 @@ import { DURATION_BOUNDARIES, METRIC_RETURNED_ROWS, ROWS_BOUNDARIES } from '../.
 export interface AttributeDocumentation {
   type: 'string' | 'string[]' | 'int' | 'double';
   example: string | number | string[];
-  /** What it is, and when it is there. */
+  /** Its meaning, and when it is set. */
   when: string;
   level: 'always' | 'per operation' | 'on failure' | 'opt-in';
   /** Set when the span starts, so that a sampler may decide by it. */
@@ -165,7 +165,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   },
 };
 
-/** What the span of an RPC says, by name. */
+/** Attributes of the span of an RPC, by name. */
 export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocumentation>> = {
   [ATTR_RPC_SYSTEM_NAME]: {
     type: 'string',
@@ -192,7 +192,7 @@ export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocum
   [ATTR.errorType]: {
     type: 'string',
     example: 'UNAVAILABLE',
-    when: 'The same, when it is not OK.',
+    when: 'Name of the gRPC status, when it is not OK.',
     level: 'on failure',
   },
 };
@@ -217,13 +217,13 @@ export const METRIC_DOCUMENTATION = [
 
 /** Attributes of the conventions, and of gRPC's spans, that are not set, with the reason. */
 export const ATTRIBUTES_NOT_SET: Readonly<Record<string, string>> = {
-  'db.query.summary': 'The name of the span says the same: operation and collection.',
+  'db.query.summary': 'The name of the span has the same content: operation and collection.',
   'db.query.parameter.<key>': 'Values of filter templates are user data.',
   'db.operation.batch.size':
     'No call of the SDK is a batch of operations; the conventions exclude the rows of one insert. See `milvus.request.rows`.',
   'db.stored_procedure.name': 'Milvus has none.',
   'network.peer.address':
-    'The client talks to a proxy, not to the nodes that hold the data, and its address is `server.address`.',
+    'The client connects to a proxy, not to the nodes that hold the data, and the address of the proxy is `server.address`.',
   'network.peer.port': 'As above.',
 };
 

@@ -1,14 +1,14 @@
-/** What of OpenTelemetry's specification is not supported, and why: each variable or value of specification-variables.json without a row. */
+/** Unsupported parts of OpenTelemetry's specification, with the reason: each variable or value of specification-variables.json without a row. */
 
 /** Variable → reason. */
 export const UNSUPPORTED_VARIABLES: Readonly<Record<string, string>> = {
   OTEL_ENTITIES: 'In development; the SDK for JavaScript has no entities.',
   OTEL_EXPERIMENTAL_CONFIG_FILE:
-    'Deprecated by the specification; OTEL_CONFIG_FILE is its name now, and a line says so.',
+    'Deprecated by the specification; OTEL_CONFIG_FILE is its name now, and a line reports it.',
   OTEL_EXPORTER_OTLP_METRIC_INSECURE:
-    'Obsolete in the specification; OTEL_EXPORTER_OTLP_METRICS_INSECURE is its name now, and a line says so.',
+    'Obsolete in the specification; OTEL_EXPORTER_OTLP_METRICS_INSECURE is its name now, and a line reports it.',
   OTEL_EXPORTER_OTLP_SPAN_INSECURE:
-    'Obsolete in the specification; OTEL_EXPORTER_OTLP_TRACES_INSECURE is its name now, and a line says so.',
+    'Obsolete in the specification; OTEL_EXPORTER_OTLP_TRACES_INSECURE is its name now, and a line reports it.',
   OTEL_EXPORTER_ZIPKIN_PROTOCOL: 'Reserved by the specification, without a meaning so far.',
   OTEL_EXPORTER_ZIPKIN_TIMEOUT:
     'Deprecated by the specification; the Zipkin exporter for JavaScript has no time-out.',

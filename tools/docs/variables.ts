@@ -1,4 +1,4 @@
-/** What documents say of each variable: its group there, and one sentence. Nothing of the bundle reads it. */
+/** Group and description of each variable in the documents. The bundle does not contain this file. */
 import type { SETTINGS } from '../../src/config/settings.ts';
 
 export type Group =
