@@ -1,9 +1,9 @@
-/** Why spans are not accepted, in the user's terms: what happened, and the variable to look at. Pure. */
+/** Why spans are not accepted, in the user's terms: the failure and the variable to change. Pure. */
 import { GrpcStatus } from '../grpc-status.ts';
 import { OtlpError } from './sender.ts';
 import type { OtlpTarget } from './target.ts';
 
-/** @param error what a sender rejected with, or what kept it from sending */
+/** @param error the rejection of a sender, or the error that kept it from sending */
 export function reasonFor(error: unknown, target: OtlpTarget): string {
   const message = (error as { message?: unknown } | undefined)?.message;
   const text = typeof message === 'string' && message !== '' ? message : 'no reason given';
@@ -14,7 +14,7 @@ export function reasonFor(error: unknown, target: OtlpTarget): string {
 
 interface Advice {
   text: string;
-  /** Whether the library's own words add nothing. */
+  /** Whether it replaces the text of the library, which adds nothing. */
   replaces?: boolean;
 }
 
@@ -22,7 +22,7 @@ function statusAdvice({ status, isGrpc }: OtlpError, { variables }: OtlpTarget):
   const isAuthentication = isGrpc
     ? status === GrpcStatus.UNAUTHENTICATED || status === GrpcStatus.PERMISSION_DENIED
     : status === 401 || status === 403;
-  if (isAuthentication) return { text: `the collector refuses the credentials in ${variables.headers}` };
+  if (isAuthentication) return { text: `set or correct the credentials in ${variables.headers}` };
   if (!isGrpc && (status === 404 || status === 405))
     return { text: `the path in ${variables.endpoint} may be wrong` };
   return undefined;
@@ -36,13 +36,13 @@ function connectionAdvice(text: string, { url, protocol, variables }: OtlpTarget
   const { endpoint } = variables;
   const isGrpc = protocol === 'grpc';
   if (/ENOTFOUND|EAI_AGAIN|^Name resolution failed/.test(text))
-    return { text: `the host ${hostname} in ${endpoint} is not known here`, replaces: true };
+    return { text: `the host ${hostname} in ${endpoint} cannot be resolved`, replaces: true };
   if (isTls && /wrong version number|packet length too long/.test(text))
     return { text: `${where} does not use TLS; write http:// in ${endpoint}`, replaces: true };
   if (isTls && /no application protocol/.test(text))
     return { text: notGrpc(where, variables), replaces: true };
   if (/unable to (verify|get)|self.signed certificate/i.test(text))
-    return { text: `name its authority in ${variables.certificate}` };
+    return { text: `set ${variables.certificate} to the file of its certificate authority` };
   if (isGrpc && text === 'Protocol error') return { text: notGrpc(where, variables), replaces: true };
   if (!isGrpc && text.startsWith('Parse Error'))
     return {

@@ -26,7 +26,7 @@ export function stderrWithout(
   return (line) => {
     // Read at the first line: most processes never write one.
     secrets ??= secretsIn(env);
-    // Who speaks stays readable, whatever the secret is.
+    // The prefix stays readable, whatever the secret is.
     write(PREFIX + withoutSecrets(line.slice(PREFIX.length), secrets));
   };
 }
@@ -52,8 +52,8 @@ export function createDiagnostics(
 }
 
 /**
- * Sends OpenTelemetry's own messages to stderr when OTEL_LOG_LEVEL asks for them. Its console logger would write
- * to stdout, which belongs to the app.
+ * Sends OpenTelemetry's messages to stderr at the level of OTEL_LOG_LEVEL. Its console logger would write to stdout,
+ * which belongs to the app.
  */
 export function showOpenTelemetryMessages(
   level: Settings['logLevel'],
@@ -82,8 +82,8 @@ export function showOpenTelemetryMessages(
 }
 
 /**
- * Runs what would put its own logger into OpenTelemetry's place, as NodeSDK does when OTEL_LOG_LEVEL is set: that one
- * writes to stdout.
+ * Runs `start` without letting it set OpenTelemetry's logger. NodeSDK sets one when OTEL_LOG_LEVEL is set, and that
+ * one writes to stdout.
  */
 export function keepingMessages<T>(start: () => T): T {
   const setLogger = diag.setLogger;
@@ -95,10 +95,10 @@ export function keepingMessages<T>(start: () => T): T {
   }
 }
 
-/** Text of somebody else's on one line, and without what a terminal would act on. */
+/** Foreign text on one line, without control characters that a terminal would interpret. */
 export const oneLine = (text: string): string => text.replace(/[\s\p{Cc}\p{Cf}]+/gu, ' ');
 
-/** A value on one line, of which the beginning says enough. */
+/** The beginning of a value, on one line. */
 const shown = (value: string): string => {
   const line = oneLine(value);
   return line.length > LONGEST_SHOWN ? `${line.slice(0, LONGEST_SHOWN)}...` : line;
@@ -113,10 +113,10 @@ export function describeProblem({ variable, value, isPart, expected, fallback, m
   return `${variable}${isPart ? ': ' : '='}${shown(value)} cannot be used (expected ${expected}); ${instead}.${question}`;
 }
 
-/** One line for a name that nothing reads. Its value is not shown: it may be a secret under a wrong name. */
+/** One line for an unknown name. Its value is not shown: it may be a secret under a wrong name. */
 export const describeMisspelling = ({ variable, meant, isRenamed }: Misspelling): string =>
   isRenamed
-    ? `${variable} has no effect: its name is ${meant} now.`
+    ? `${variable} has no effect; use ${meant} instead.`
     : `unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
 
 /** An SDK that started first. */
@@ -151,7 +151,7 @@ function writeToStderr(line: string): void {
   try {
     writeSync(2, line);
   } catch {
-    // stderr may be closed or full: what we have to say is never worth an error in the app.
+    // stderr may be closed or full: a lost line must not become an error of the app.
   }
 }
 
@@ -159,7 +159,7 @@ function safeJson(value: unknown): string {
   try {
     return value instanceof Error ? value.message : (JSON.stringify(value) ?? String(value));
   } catch {
-    // Cyclic, a BigInt inside, or a getter of somebody's that throws.
+    // Cyclic, with a BigInt, or with a getter that throws.
     return `(${typeof value})`;
   }
 }

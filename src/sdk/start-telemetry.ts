@@ -1,4 +1,4 @@
-/** Settings → a started NodeSDK, with two ways to send what is left: one to wait for, one that waits itself. */
+/** Settings → a started NodeSDK, with two ways to send pending spans: one returns a promise, one blocks. */
 import { logs, metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
@@ -31,19 +31,19 @@ import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-an
 import { resourceDetectors } from './resource.ts';
 import { tracingOptions } from './tracing-options.ts';
 
-/** Of the time at the end; the other part is for another connection, where the present one goes dead without a word. */
+/** Share of the exit's time limit; the other part is for a new connection, when the present one no longer answers. */
 const FLUSH_SHARE = 0.7;
 
 export interface Telemetry {
-  /** Whether anything waits to be sent. Metrics and logs that are on always have something, until they are flushed. */
+  /** Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed. */
   hasRest(): boolean;
-  /** One attempt to send what has ended, for at most `limitMs`, while the app goes on. Never rejects. */
+  /** One attempt to send ended spans, for at most `limitMs`, while the app continues. Never rejects. */
   send(limitMs: number): Promise<void>;
-  /** The same at the end of the app. */
+  /** The same when the app exits. */
   flush(limitMs: number): Promise<void>;
-  /** Sends what is left now, blocking for at most `timeoutMs`, and says what was lost. Nothing can be sent after it. */
+  /** Sends pending spans, blocking for at most `timeoutMs`, and logs the number of lost ones. Nothing can be sent after it. */
   close(timeoutMs: number): void;
-  /** Hands the SDK's providers to an instrumentation that was made after the start. */
+  /** Passes the SDK's providers to an instrumentation that was created after the start. */
   adopt(instrumentation: Instrumentation): void;
 }
 
@@ -60,13 +60,13 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }));
       } else {
         const report = (outcome: Outcome) => {
-          // At the end, close() says in one line what came of everything.
+          // At exit, close() logs one line about all batches.
           if (!ending || (outcome.kind === 'accepted' && refusalIn(outcome) === undefined))
             announce(outcome, target(name, settings), diagnostics);
         };
         const onGivenUp = (count: number, reason: string) =>
           diagnostics.warn(
-            `${count} ${count === 1 ? 'span is' : 'spans are'} given up: ${target(name, settings)} answered each attempt with: ${reason}.`,
+            `${count} ${count === 1 ? 'span was' : 'spans were'} dropped: ${target(name, settings)} answered each attempt with: ${reason}.`,
           );
         const exporter = name as ExporterName;
         const send = reporting(createSend(exporter, settings), report);
@@ -123,7 +123,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
     send,
     async flush(limitMs) {
       ending = true;
-      // A connection that was never used is not one that may be dead.
+      // A connection that was never used cannot be dead, so the first one gets the whole time.
       const wasUsed = [...queues.values()].some(({ hasDelivered }) => hasDelivered);
       await send(wasUsed ? limitMs * FLUSH_SHARE : limitMs);
       flushed = true;
@@ -134,7 +134,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       for (const [name, queue] of queues) {
         let left = queue.unsent;
         try {
-          // Zipkin's format has no sender at the end: what could not be awaited is lost.
+          // No process sends Zipkin's format: spans that could not be awaited are lost.
           if (name === 'otlp' && left > 0 && timeoutMs > 0) left = sendLeftovers(queue, settings, timeoutMs);
         } catch (error) {
           queue.lastError = shortReason((error as Error)?.message ?? '');
@@ -154,7 +154,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   };
 }
 
-/** The providers are the global ones, however they were made. */
+/** The providers are the global ones, also those of another SDK. */
 export function adopt(instrumentation: Instrumentation, tracerProvider = trace.getTracerProvider()): void {
   instrumentation.setTracerProvider(tracerProvider);
   instrumentation.setMeterProvider(metrics.getMeterProvider());
@@ -162,7 +162,7 @@ export function adopt(instrumentation: Instrumentation, tracerProvider = trace.g
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
-/** Sends a queue's rest by the helper process. Gives the number of spans that did not arrive. */
+/** Sends a queue's pending spans by the sending process. Returns the number of spans that did not arrive. */
 function sendLeftovers(
   queue: SpanQueue<EncodedSpans> | SpanQueue<SpanList>,
   settings: Settings,
@@ -192,7 +192,7 @@ const reporting =
     return outcome;
   };
 
-/** While the app runs: once that the collector cannot be reached, and for who asked, that it has accepted spans. */
+/** While the app runs: logs once that the collector is unreachable and, at OTEL_LOG_LEVEL=info, that it has accepted spans. */
 function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
   const refusal = refusalIn(outcome);
   if (refusal !== undefined) {
@@ -208,7 +208,7 @@ function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): v
   }
 }
 
-/** Why some or all spans of a batch will never be taken. */
+/** Why some or all spans of a batch were rejected for good. */
 function refusalIn(outcome: Outcome): string | undefined {
   if (outcome.kind === 'accepted') return outcome.rejected?.reason;
   return outcome.kind === 'refused' ? outcome.reason : undefined;

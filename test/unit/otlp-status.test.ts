@@ -69,7 +69,7 @@ test('an authentication failure names the variable of the headers', () => {
     [http(401), HTTP],
     [http(403), HTTP],
   ] as const)
-    assert.match(shown(error, env), /; the collector refuses the credentials in OTEL_EXPORTER_OTLP_HEADERS$/);
+    assert.match(shown(error, env), /; set or correct the credentials in OTEL_EXPORTER_OTLP_HEADERS$/);
   assert.match(
     shown(http(401), { ...HTTP, OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'a=b' }),
     /OTEL_EXPORTER_OTLP_TRACES_HEADERS$/,
@@ -108,10 +108,10 @@ test('an unknown host is named, and so is the variable of an unknown authority',
   for (const words of ['Name resolution failed for target dns:nowhere.invalid:4317', 'getaddrinfo ENOTFOUND'])
     assert.equal(
       shown(unanswered(words), env),
-      'the host nowhere.invalid in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is not known here',
+      'the host nowhere.invalid in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT cannot be resolved',
     );
   assert.match(
     shown(unanswered('unable to verify the first certificate'), TLS),
-    /; name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE$/,
+    /; set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of its certificate authority$/,
   );
 });

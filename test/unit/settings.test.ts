@@ -335,7 +335,7 @@ test('beside a configuration file, nothing is said of variables that do not coun
 test('a name that was given up is answered with the new one', () => {
   const lines = (env: Record<string, string>) => readSettings(env).misspellings.map(describeMisspelling);
   assert.deepEqual(lines({ OTEL_EXPERIMENTAL_CONFIG_FILE: 'otel.yaml' }), [
-    'OTEL_EXPERIMENTAL_CONFIG_FILE has no effect: its name is OTEL_CONFIG_FILE now.',
+    'OTEL_EXPERIMENTAL_CONFIG_FILE has no effect; use OTEL_CONFIG_FILE instead.',
   ]);
   assert.deepEqual(
     lines({ OTEL_EXPORTER_OTLP_SPAN_INSECURE: 'true', OTEL_EXPORTER_OTLP_TRACES_INSECURE: 'true' }),

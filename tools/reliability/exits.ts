@@ -1,4 +1,4 @@
-/** Every way in which a process ends: what the program is told, and what becomes of its twenty searches. */
+/** Every way in which a process exits: the arguments of the program, and whether its twenty searches arrive. */
 import type { RunningFixture } from '../processes/run-fixture.ts';
 
 export interface Ending {
@@ -6,14 +6,14 @@ export interface Ending {
   what: string;
   file: string;
   args: string[];
-  /** Sent once the program has said that it is ready. */
+  /** Sent once the program has printed that it is ready. */
   signal?: NodeJS.Signals;
   twice?: true;
   /** Its stdout when it is ready for the signal. */
   readyAt?: RegExp;
   /** Searches that have ended before the process does, beyond the twenty that every program makes. */
   moreSearches?: number;
-  /** Not all spans can be kept: nothing of ours runs at such an end. */
+  /** Spans are lost: the preload cannot run at such an exit. */
   sudden?: true;
 }
 
@@ -36,18 +36,18 @@ const child = (what: string, kind: string, way: string, more: Partial<Ending> = 
 
 const signalled = (signal: NodeJS.Signals): Ending[] => [
   own(`${signal}, no handler in the app`, 'wait', { signal }),
-  own(`${signal}, a handler that closes down in 1 s with more calls, then exits`, 'signal-closes-down', {
+  own(`${signal}, a handler that shuts down in 1 s with more calls, then exits`, 'signal-closes-down', {
     signal,
     moreSearches: 2,
   }),
 ];
 
 export const ENDINGS: readonly Ending[] = [
-  own('normal end', 'drain'),
-  own('normal end, process.exitCode = 3', 'exit-code'),
-  own('normal end, handlers of beforeExit and exit', 'exit-handlers'),
+  own('event loop drains', 'drain'),
+  own('event loop drains, process.exitCode = 3', 'exit-code'),
+  own('event loop drains, handlers of beforeExit and exit', 'exit-handlers'),
   own(
-    'normal end, a handler of beforeExit that closes down in 1 s with more calls',
+    'event loop drains, a handler of beforeExit that shuts down in 1 s with more calls',
     'closes-down-before-exit',
     {
       moreSearches: 2,
@@ -59,10 +59,10 @@ export const ENDINGS: readonly Ending[] = [
   own('an error thrown in a handler of exit', 'throw-in-exit'),
   own('process.exit(9), all listeners of exit removed', 'exit-listeners-removed'),
   own('uncaught exception', 'throw'),
-  own('uncaught exception, a handler that goes on', 'uncaught-goes-on'),
+  own('uncaught exception, a handler that continues', 'uncaught-goes-on'),
   own('uncaught exception, a handler that exits', 'uncaught-exits'),
   own(
-    'uncaught exception, a handler that closes down in 1 s with more calls, then exits',
+    'uncaught exception, a handler that shuts down in 1 s with more calls, then exits',
     'uncaught-closes-down',
     {
       moreSearches: 2,
@@ -76,7 +76,7 @@ export const ENDINGS: readonly Ending[] = [
   ...signalled('SIGTERM'),
   own('SIGTERM, a handler that calls process.exit()', 'signal-exits', { signal: 'SIGTERM' }),
   own(
-    'SIGTERM, a handler that closes down in 1 s with more calls and lets the event loop drain',
+    'SIGTERM, a handler that shuts down in 1 s with more calls and lets the event loop drain',
     'signal-drains',
     {
       signal: 'SIGTERM',
@@ -84,7 +84,7 @@ export const ENDINGS: readonly Ending[] = [
     },
   ),
   own('SIGTERM, a handler that cleans up and sends the signal again', 'signal-again', { signal: 'SIGTERM' }),
-  own('SIGTERM, a handler that was there and is gone', 'signal-handlers-gone', { signal: 'SIGTERM' }),
+  own('SIGTERM, a handler that the app has removed again', 'signal-handlers-gone', { signal: 'SIGTERM' }),
   own('SIGTERM, all listeners removed', 'signal-listeners-removed', { signal: 'SIGTERM' }),
   own('SIGTERM twice, as npm and a terminal send it together', 'wait', { signal: 'SIGTERM', twice: true }),
   own('SIGTERM sent by the app to itself', 'signals-itself'),
@@ -102,11 +102,11 @@ export const ENDINGS: readonly Ending[] = [
   child('forked process that its parent disconnects', 'fork', 'disconnect'),
   child('forked process that its parent kills (SIGTERM)', 'fork', 'kill'),
   child('forked process that its parent kills (SIGINT)', 'fork', 'interrupt'),
-  child("cluster's worker that disconnects", 'cluster', 'drain'),
-  child("cluster's worker that calls process.exit(3)", 'cluster', 'exit'),
-  child("cluster's worker that throws", 'cluster', 'throw'),
-  child("cluster's worker that its primary disconnects", 'cluster', 'disconnect'),
-  child("cluster's worker that its primary kills", 'cluster', 'kill'),
+  child('cluster worker that disconnects', 'cluster', 'drain'),
+  child('cluster worker that calls process.exit(3)', 'cluster', 'exit'),
+  child('cluster worker that throws', 'cluster', 'throw'),
+  child('cluster worker that its primary disconnects', 'cluster', 'disconnect'),
+  child('cluster worker that its primary kills', 'cluster', 'kill'),
   child('cluster whose workers are all disconnected', 'cluster', 'disconnect-all'),
   own('SIGKILL', 'wait', { signal: 'SIGKILL', sudden: true }),
   // Node ends at once with code 7: no exit event.

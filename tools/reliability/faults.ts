@@ -115,7 +115,7 @@ export const FAULTS: readonly Fault[] = [
     start: async () => ({ port: await freePort() }),
   },
   {
-    what: 'an address that nothing is routed to',
+    what: 'an address without a route',
     spans: 'lost',
     reason: both(/no answer within|UNREACH|ETIMEDOUT|ECONNREFUSED|No connection/),
     hangs: true,
@@ -130,7 +130,7 @@ export const FAULTS: readonly Fault[] = [
     start: startSilent,
   },
   {
-    what: 'resets every connection in the middle',
+    what: 'resets every connection during the request',
     spans: 'lost',
     reason: both(/ECONNRESET|reset|hang up|closed|dropped/i),
     start: startResetting,
@@ -144,12 +144,12 @@ export const FAULTS: readonly Fault[] = [
     }),
   },
   {
-    what: 'localhost, listens for IPv4 only',
+    what: 'localhost, listens on IPv4 only',
     spans: 'kept',
     start: async (protocol, receiver) => ({ host: 'localhost', port: behind(protocol, receiver) }),
   },
   {
-    what: 'only by a proxy (http_proxy; for HTTP, HTTP_PROXY and NODE_USE_ENV_PROXY)',
+    what: 'reachable only by a proxy (http_proxy; for HTTP, HTTP_PROXY and NODE_USE_ENV_PROXY)',
     spans: 'kept',
     start: async (protocol, receiver) => {
       const { port: proxyPort, stop } = await startProxy(behind(protocol, receiver));
@@ -162,7 +162,7 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    what: 'takes three requests on a connection, ten requests',
+    what: 'accepts three requests per connection; ten requests',
     spans: 'kept',
     start: async (protocol, receiver) => ({
       ...(protocol === 'grpc'
@@ -172,7 +172,7 @@ export const FAULTS: readonly Fault[] = [
     }),
   },
   {
-    what: 'takes one request at a time, ten requests',
+    what: 'accepts one request at a time; ten requests',
     spans: 'kept',
     start: async (protocol, receiver) => ({
       ...(protocol === 'grpc'
@@ -206,13 +206,13 @@ export const FAULTS: readonly Fault[] = [
     start: async (protocol, { grpcPort, httpPort }) => ({ port: protocol === 'grpc' ? httpPort : grpcPort }),
   },
   {
-    what: 'TLS expected, plain given',
+    what: 'TLS on the port, http in the endpoint',
     spans: 'lost',
     reason: both(/./),
     start: async (...given) => ({ ...(await overTls('server', trusting)(...given)), scheme: 'http' }),
   },
   {
-    what: 'plain expected, TLS given',
+    what: 'plain text on the port, https in the endpoint',
     spans: 'lost',
     reason: both(/./),
     start: async (protocol, receiver) => ({
@@ -228,7 +228,7 @@ export const FAULTS: readonly Fault[] = [
     start: overTls('server', () => ({})),
   },
   {
-    what: "a certificate with another host's name",
+    what: 'a certificate for another host',
     spans: 'lost',
     reason: both(/altnames|Host/i),
     start: overTls('otherServer', trusting),
@@ -258,13 +258,13 @@ export const FAULTS: readonly Fault[] = [
     ),
   },
   {
-    what: 'mutual TLS, no certificate of the client',
+    what: 'mutual TLS, no client certificate',
     spans: 'lost',
     reason: both(/./),
     start: overTls('server', trusting, true),
   },
   {
-    what: "mutual TLS, a stranger's certificate",
+    what: 'mutual TLS, a client certificate of another authority',
     spans: 'lost',
     reason: both(/./),
     start: overTls(
