@@ -1,6 +1,6 @@
 /**
- * Instrumentations are loaded when the app loads what they instrument: a resolve hook, which sees require and
- * import alike, constructs them just before their module loads. What the app never loads costs nothing.
+ * Loads an instrumentation when the app loads its module: a resolve hook, which sees both require and import, creates
+ * it just before the module loads. Instrumentations of unused modules cost nothing.
  */
 
 import diagnosticsChannel from 'node:diagnostics_channel';
@@ -23,13 +23,13 @@ declare const __filename: string;
 type Definitions = InstrumentationModuleDefinition | InstrumentationModuleDefinition[];
 type InstrumentationClass = new (config?: object) => Instrumentation & { init(): Definitions };
 
-/** Instrumentations that put the trace's ids into log records, and can send the records too. */
+/** Instrumentations that add trace ids to log records, and can also send the records. */
 const LOGGERS = ['bunyan', 'pino', 'winston'];
 
-/** What instrumentation-winston sends records with: an app that wants it installs it, as upstream. */
+/** Transport of instrumentation-winston. An app that exports records installs it, as with upstream's preload. */
 const WINSTON_TRANSPORT = '@opentelemetry/winston-transport';
 
-/** What has happened outside the app's modules that some instrumentations wait for. */
+/** Conditions outside the app's modules that some instrumentations wait for. */
 export interface Surroundings {
   metricsOn: boolean;
   logsOn: boolean;
@@ -42,21 +42,21 @@ export interface Surroundings {
 export interface Lambda {
   /** folder/module.name */
   handler: string;
-  /** host:port of what hands out its invocations. */
+  /** host:port of Lambda's runtime API, which returns invocations. */
   runtimeApi: string | undefined;
-  /** Sends what has ended, for at most `limitMs`. Never rejects. */
+  /** Sends ended spans, for at most `limitMs`. Never rejects. */
   flush(limitMs: number): Promise<void>;
 }
 
-/** Packages whose first resolution is told, with the URL that it came to. */
+/** Packages whose first resolution is reported, with the resulting URL. */
 export type Watched = Readonly<Record<string, (url: string) => void>>;
 
-/** Leaves what the instrumentation of this name does to somebody else's, from now on. */
+/** From now on, the app's own instrumentation of this name replaces the preload's. */
 export type GiveWay = (name: string) => void;
 
 /**
- * Starts waiting. `activated` is told of each instrumentation that was made, so that the SDK's providers can be
- * handed to it.
+ * Starts waiting. `activated` is called for each instrumentation that was created, so that the caller can pass it the
+ * SDK's providers.
  */
 export function activateOnLoad(
   entries: readonly CatalogEntry[],
@@ -65,7 +65,7 @@ export function activateOnLoad(
   watched: Watched,
 ): GiveWay {
   const waiting = new Map<string, CatalogEntry[]>();
-  /** Names of those that had their turn, and what was made. */
+  /** Names of activated instrumentations, and the instances. */
   const done = new Map<string, Instrumentation | undefined>();
 
   const make = (entry: CatalogEntry): Instrumentation | undefined => {
@@ -75,7 +75,7 @@ export function activateOnLoad(
       const { Instrumentation: Class } = loadChunk<{ Instrumentation: InstrumentationClass }>(
         `instrumentation-${entry.name}`,
       );
-      // Nobody takes the records, or winston's would complain of its transport for each logger, the SDK's own included.
+      // Records are not exported, or winston's transport is missing: it would warn for each logger, the SDK's included.
       const quiet =
         LOGGERS.includes(entry.name) &&
         (!surroundings.logsOn || (entry.name === 'winston' && !isInstalled(WINSTON_TRANSPORT)));
@@ -151,7 +151,7 @@ function includes(conditions: Iterable<string>, wanted: string): boolean {
   return false;
 }
 
-/** What instrumentations are told in a process of AWS Lambda. */
+/** Configuration of instrumentations in an AWS Lambda process. */
 function lambdaConfig(name: string, { handler, runtimeApi, flush }: Lambda): object {
   if (name === 'aws-lambda') return { lambdaHandler: handler, flush };
   if (name !== 'http' || runtimeApi === undefined) return {};
@@ -161,7 +161,7 @@ function lambdaConfig(name: string, { handler, runtimeApi, flush }: Lambda): obj
   return { ignoreOutgoingRequestHook };
 }
 
-/** Of an instrumentation that patches one file. */
+/** Module definition of an instrumentation that patches one file. */
 function fileOf(instrumentation: Instrumentation | undefined): string | undefined {
   const definitions = (
     instrumentation as { getModuleDefinitions?(): { name: string }[] } | undefined
@@ -178,7 +178,7 @@ function isInstalled(packageName: string): boolean {
   }
 }
 
-/** The same instrumentation for other versions of its module than it names itself. */
+/** The same instrumentation, for other versions of its module than it lists. */
 function forVersions(Class: InstrumentationClass, supportedVersions: string[]): InstrumentationClass {
   return class extends Class {
     override init(): Definitions {
@@ -198,8 +198,8 @@ interface FetchListener {
 }
 
 /**
- * fetch is there from the start, so that there is no loading to wait for. Its first request activates the
- * instrumentation, whose own subscription begins with the second: the first is handed over.
+ * fetch exists from the start, so no module load can activate its instrumentation. The first request does. The
+ * instrumentation's own subscription begins with the second request, so the first one is passed on to it.
  */
 function activateOnFirstFetch(
   entry: CatalogEntry,
@@ -226,7 +226,7 @@ interface EsmHooks {
 }
 
 interface EsmImports {
-  /** For an import that is to be patched. */
+  /** For an import that must be patched. */
   resolve: Resolve;
   /** For any other import. */
   pass: Resolve;
@@ -234,7 +234,7 @@ interface EsmImports {
 
 /**
  * ES modules are patched by import-in-the-middle: in this thread from the first import that needs it, where Node
- * can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which has to be there from the start.
+ * can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which must exist from the start.
  */
 function esmImports(include: string[]): EsmImports {
   const unchanged: Resolve = (specifier, context, nextResolve) => nextResolve(specifier, context);
@@ -288,13 +288,13 @@ function esmImports(include: string[]): EsmImports {
   };
 }
 
-/** What node:test puts in the place of a module stays as it is. */
+/** Mocks of node:test are left unchanged. */
 const exceptMocks =
   (load: Load): Load =>
   (url, context, nextLoad) =>
     url.includes('node-test-mock=') ? nextLoad(url, context) : load(url, context, nextLoad);
 
-/** Whether the resolution under way is asked for by import.meta.resolve(): Node tells hooks of no difference. */
+/** Whether import.meta.resolve() requested the current resolution: Node's hooks get no sign of it. */
 function isImportMetaResolve(): boolean {
   const frames = getCallSites(20, { sourceMap: false });
   const at = frames.findIndex(

@@ -1,6 +1,6 @@
 /**
- * The span of one call that a bundled SDK makes, read off the HTTP/2 stream: name and attributes from the request message,
- * the outcome from the answer and its trailers. Loaded with the first such call. The call goes on whatever fails in here.
+ * The span of one call of a bundled SDK, read from the HTTP/2 stream: name and attributes from the request message, the
+ * outcome from the answer and its trailers. Loaded with the first such call. A failure in here never fails the call.
  */
 import type { ClientHttp2Session, OutgoingHttpHeaders } from 'node:http2';
 import {
@@ -26,7 +26,7 @@ import { firstName, readWireRequest, readWireResponse, shownReason } from '../mi
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Connection, OPENING, SERVICE_PATH } from './bundles.ts';
 
-/** What gRPC connects to when an address names no port. */
+/** gRPC's port for an address without one. */
 const GRPC_PORT = 443;
 
 type Stream = ReturnType<ClientHttp2Session['request']>;
@@ -45,15 +45,15 @@ export class BundledCalls {
   }
 
   /**
-   * Undefined for a call that shall have no span.
+   * Undefined for a call that must have no span.
    *
-   * @param ofGrpc the call's span, when instrumentation-grpc has made one: it becomes the operation's.
+   * @param ofGrpc the span that instrumentation-grpc has created for the call: it becomes the operation's span.
    */
   start(headers: OutgoingHttpHeaders, connection: Connection, ofGrpc?: Span): BundledCall | undefined {
     const rpc = String(headers[':path']).slice(SERVICE_PATH.length);
     const active = context.active();
     const isFirst = connection.calls++ === 0;
-    // Calls that wait for a connection all go out in the context of the first one, so it is not known whose they are.
+    // All calls that wait for a connection run in the context of the first one, so their parents are unknown.
     const isOfUnknownCaller = active.getValue(OPENING) === connection && !isFirst;
     const isLeftOut = isOfUnknownCaller || trace.getSpan(active) === undefined;
     if (ofGrpc === undefined && isLeftOut && rpcOf(rpc).internal) return undefined;
@@ -79,7 +79,7 @@ export class BundledCall {
   private readonly request: FirstMessage;
   private readonly response: FirstMessage;
   private operation: string;
-  /** Those of the metric too. */
+  /** Also the attributes of the metric. */
   private attributes: Attributes;
   private grpcStatus: number | undefined;
   private httpStatus: number | undefined;
@@ -120,7 +120,7 @@ export class BundledCall {
     this.headers = this.isSpanOfGrpc ? headers : withTraceContext(headers, this.span);
   }
 
-  /** @param request makes the stream of the call. */
+  /** @param request creates the stream of the call. */
   send(request: (headers: OutgoingHttpHeaders) => Stream): Stream {
     let stream: Stream;
     try {
@@ -139,7 +139,7 @@ export class BundledCall {
       this.guarded(() => {
         if (piece instanceof Uint8Array) this.response.read(piece);
       });
-    // A listener for data makes a stream flow, so it waits for the consumer's own.
+    // A `data` listener starts the flow of a stream, so it is added with the consumer's own.
     const consumed = (event: string | symbol) => {
       if (event !== 'data') return;
       stream.off('newListener', consumed);
@@ -170,7 +170,7 @@ export class BundledCall {
     stream.once('close', () => this.guarded(() => this.finish(this.failure(stream))));
   }
 
-  /** The message is one of the first writes; then the stream's own methods are back. */
+  /** The message is in the first writes; then the stream's own methods are restored. */
   private watchWrites(stream: Stream): void {
     const watched = stream as unknown as Record<'write' | 'end', (...args: unknown[]) => unknown>;
     for (const method of ['write', 'end'] as const) {
@@ -209,7 +209,7 @@ export class BundledCall {
     return nameOf(this.operation, collection as string, namespace as string, this.server);
   }
 
-  /** What gRPC or HTTP says of the call's end; undefined when it is well. */
+  /** The failure that gRPC or HTTP reports; undefined on success. */
   private failure(closed?: Stream): Failure | undefined {
     if (this.grpcStatus === 0) return undefined;
     if (this.grpcStatus === UNIMPLEMENTED) return UNIMPLEMENTED_FAILURE;
@@ -260,7 +260,7 @@ export class BundledCall {
   }
 }
 
-/** gRPC's timer for the deadline may fire a little before the stream's own time says so. */
+/** gRPC's timer for the deadline may fire a little early, compared with the span's clock. */
 const TIMER_SLACK_MS = 20;
 const UNAVAILABLE = 14;
 

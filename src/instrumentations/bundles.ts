@@ -1,6 +1,6 @@
 /**
- * Notices Milvus calls of an SDK that no module hook has seen, because a bundler put it into the app's own files. It is found
- * where its calls leave the process: at the first HTTP/2 request to Milvus' service, however many files the bundle has.
+ * Detects Milvus calls of an SDK that no module hook has seen, because a bundler put it into the app's own files. The sign is
+ * the first HTTP/2 request to Milvus' service; the number of files in the bundle does not matter.
  */
 import type { ClientHttp2Session, OutgoingHttpHeaders } from 'node:http2';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
@@ -15,24 +15,24 @@ import { GRPC, howToKeepOutside } from './external-sdk.ts';
 declare const __filename: string;
 
 const HTTP2 = 'http2';
-/** Heartbeats are no part of it: they are another service. */
+/** Heartbeats use another service. */
 export const SERVICE_PATH = '/milvus.proto.milvus.MilvusService/';
 
-/** A connection over HTTP/2, of whatever protocol. */
+/** An HTTP/2 connection, for any protocol. */
 export interface Connection {
   session: ClientHttp2Session;
-  /** The file that made it; undefined when it cannot be told. */
+  /** The file that opened it; undefined when it is unknown. */
   file: string | undefined;
-  /** Whether an installed gRPC made it, whose own instrumentation sees its calls. */
+  /** Whether an installed gRPC opened it, whose calls its own instrumentation traces. */
   isOfInstalledGrpc: boolean;
   /** Milvus calls made so far. */
   calls: number;
 }
 
-/** In the context of all that comes of making a connection: the connection. */
+/** Context key of the connection, in all work that results from opening it. */
 export const OPENING = createContextKey('milvus-otel connection');
 
-/** Whether it is a module whose loading BundledApps is to be told of. */
+/** Whether BundledApps needs to know when this module loads. */
 export const isLoadedByBundles = (name: string): boolean => name === HTTP2 || name === GRPC;
 
 export class BundledApps {
@@ -45,15 +45,15 @@ export class BundledApps {
   private grpcUser: string | undefined;
 
   /**
-   * @param warn given one line, at the first call.
-   * @param load loads what makes the spans, at the first call.
+   * @param warn receives one line, at the first call.
+   * @param load loads the code that creates spans, at the first call.
    */
   constructor(warn: (line: string) => void, load: () => BundledCalls) {
     this.warn = warn;
     this.load = load;
   }
 
-  /** Told of each loading, before it. Never throws. */
+  /** Called before each module loads. Never throws. */
   beforeLoading(name: string, parent: string | undefined): void {
     try {
       // The preload's own gRPC calls no Milvus.
@@ -69,7 +69,7 @@ export class BundledApps {
     }
   }
 
-  /** Connections that are there already stay unwatched. */
+  /** Connections that are open already stay unwatched. */
   private watchConnections(): void {
     const http2 = process.getBuiltinModule('node:http2');
     const apps = this;
@@ -89,7 +89,7 @@ export class BundledApps {
         return session;
       },
     }.connect as typeof connect;
-    // With what hangs on it: util.promisify asks for that.
+    // With its properties: util.promisify needs them.
     Object.defineProperties(watched, Object.getOwnPropertyDescriptors(connect));
     http2.connect = watched;
     syncBuiltinESMExports();
@@ -106,7 +106,7 @@ export class BundledApps {
       if (isTraced && ofGrpc === undefined) return undefined;
       if (this.calls === undefined) {
         const file = connection.isOfInstalledGrpc ? this.grpcUser : connection.file;
-        // Without one, it is an installed SDK of an unknown version, which is logged as such.
+        // Without a file, it is an installed SDK of an unknown version, which has its own line.
         if (!connection.isOfInstalledGrpc || file !== undefined) this.warn(bundledLine(file));
         this.calls = this.load();
       }
@@ -123,7 +123,7 @@ export class BundledApps {
   }
 }
 
-/** The span that instrumentation-grpc has made for a call, when the call is made in its context. */
+/** The span that instrumentation-grpc has created for a call, when it is the active span. */
 function activeSpanOf(traceparent: unknown): Span | undefined {
   const span = trace.getActiveSpan();
   const [, traceId, spanId] = String(traceparent).split('-');
@@ -134,7 +134,7 @@ function activeSpanOf(traceparent: unknown): Span | undefined {
 const isOwnFile = (file: string | undefined): boolean =>
   file !== undefined && dirname(pathOf(file)) === dirname(__filename);
 
-/** Frames between http2.connect and a file that is neither ours nor Node's: another tool's wrapper may be among them. */
+/** Stack frames to search for a file that is neither the preload's nor Node's: another tool's wrapper may be among them. */
 const FRAMES = 8;
 const INSTALLED_GRPC = new RegExp(
   `^(file:|[A-Za-z]:)?[\\\\/].*[\\\\/]${GRPC.replace('/', '[\\\\/]')}[\\\\/]`,
@@ -151,12 +151,12 @@ function callerOfConnect(): Pick<Connection, 'file' | 'isOfInstalledGrpc'> {
   }
 }
 
-/** What is logged about it, with the fix that the app's framework has. */
+/** The line about a bundle, with the fix for the app's framework. */
 const bundledLine = (file: string | undefined): string =>
   `Milvus is bundled into ${file === undefined ? 'the app' : basename(pathOf(file))}, so its spans are read off its gRPC calls, ` +
   `one for each; other packages in the bundle have none. To trace the SDK itself: ${howToKeepOutside(isNext())}.`;
 
-/** By what is loaded: the folder of its output can be named otherwise. */
+/** By the loaded files: the output folder may have any name. */
 const isNext = (): boolean =>
   Object.keys(createRequire(__filename).cache).some((file) =>
     /[\\/]node_modules[\\/]next[\\/]dist[\\/]/.test(file),

@@ -1,6 +1,6 @@
 /**
- * All of @opentelemetry/auto-instrumentations-node, as data: which module of the app each of them waits for. A
- * test holds this table against the package.
+ * All of @opentelemetry/auto-instrumentations-node, as data, with the modules of the app that each one waits for. A
+ * test compares this table with the package.
  */
 export interface CatalogEntry {
   /** As in OTEL_NODE_ENABLED_INSTRUMENTATIONS: the package's name without @opentelemetry/instrumentation-. */
@@ -9,9 +9,9 @@ export interface CatalogEntry {
   className: string;
   /** Packages and built-in modules whose loading by the app activates it. */
   modules: readonly string[];
-  /** Versions of the module that it works with, where the package itself names too few. */
+  /** Supported versions of the module, where the package names too few. */
   supportedVersions?: string[];
-  /** For those that wait for no module. */
+  /** For instrumentations that wait for no module. */
   when?: 'fetch' | 'metrics' | 'lambda';
   /** Off until named in OTEL_NODE_ENABLED_INSTRUMENTATIONS. */
   offByDefault?: true;
@@ -93,5 +93,5 @@ export const CATALOG: readonly CatalogEntry[] = [
   { name: 'winston', className: 'WinstonInstrumentation', modules: ['winston'] },
 ];
 
-/** The name of ours in the lists of the same variables. */
+/** The name of the Milvus instrumentation in the same variables. */
 export const MILVUS = 'milvus';

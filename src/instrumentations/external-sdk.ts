@@ -1,4 +1,4 @@
-/** How an app's framework keeps the SDK outside its bundle: what the preload logs, and what the doctor advises. */
+/** How to keep the SDK outside a framework's bundle: text of the preload's line and of the doctor. */
 import { SDK } from '../milvus/sdk-version.ts';
 
 export const GRPC = '@grpc/grpc-js';

@@ -1,6 +1,6 @@
 /**
- * In the bundle, this stands for import-in-the-middle, which takes milliseconds to load and has nothing to do before
- * the app imports an ES module that is instrumented. Hooks that are made before wait for it.
+ * In the bundle, this replaces import-in-the-middle, which takes milliseconds to load and is not needed before the app
+ * imports an instrumented ES module. Hooks that are created earlier wait until then.
  */
 import { diag } from '@opentelemetry/api';
 
@@ -20,15 +20,15 @@ export class Hook {
   }
 }
 
-/** Hands over to import-in-the-middle's own Hook, now that it is loaded. */
+/** Passes the hooks to import-in-the-middle's own Hook, once it is loaded. */
 export function startImportHooks(Real: HookClass): void {
   RealHook = Real;
   for (const args of waiting.splice(0)) new Real(...args);
 }
 
 /**
- * What an instrumentation throws would fail the app's import, so it ends here. And some instrumentations know a
- * CommonJS module by `require` only: they get what `require` gives, and the import has what they make of it.
+ * An error of an instrumentation would fail the app's import, so it is caught here. Some instrumentations can patch a
+ * CommonJS module only as `require` returns it. They get that, and the import gets the result.
  */
 function patching(onImport: OnImport): OnImport {
   return (namespace, name, folder, format) => {
@@ -46,7 +46,7 @@ function patching(onImport: OnImport): OnImport {
   };
 }
 
-/** Patches what `require` gives, and refreshes the named exports that stand for parts of it. Gives the new default. */
+/** Patches the result of `require`, and refreshes the named exports for its properties. Returns the new default export. */
 function patchedDefault(
   onImport: OnImport,
   namespace: Exports,
@@ -58,7 +58,7 @@ function patchedDefault(
   const result = onImport(required, name, folder) as Exports;
   if (result !== undefined) {
     for (const key of parts) if (namespace[key] !== result[key]) namespace[key] = result[key];
-    // Another name of the default, on some Nodes.
+    // Another name of the default export, on some Nodes.
     if (namespace['module.exports'] === required) namespace['module.exports'] = result;
   }
   return result;

@@ -1,7 +1,6 @@
 /**
- * In the bundle, this stands for require-in-the-middle: the same hook, but it is asked only about modules that
- * anybody may want to patch. By itself it resolves every module that the app loads a second time, which costs more
- * than all the instrumentations together.
+ * In the bundle, this replaces require-in-the-middle by the same hook for listed modules only. The original resolves
+ * every module of the app a second time, which costs more than all the instrumentations together.
  */
 import Module from 'node:module';
 import path from 'node:path';
@@ -19,17 +18,17 @@ export class Hook {
       try {
         return onRequireOrThrow(exports, name, folder);
       } catch (error) {
-        // The app's require must not fail by it.
+        // The app's require must not fail because of it.
         diag.error(`${name} could not be patched`, error);
         return exports;
       }
     };
     if (modules !== null) {
-      // biome-ignore lint/correctness/noConstructorReturn: whoever makes a hook keeps what is made, to take it back.
+      // biome-ignore lint/correctness/noConstructorReturn: the caller keeps the returned hook, to remove it.
       return new NamedHook(modules, options, onRequire);
     }
     const original = Module.prototype.require;
-    // Making it puts its require in place.
+    // The constructor installs its require.
     new NamedHook([...NAMES], options, onRequire);
     const patching = Module.prototype.require;
     const files = new LinkedFiles(onRequire);
@@ -47,10 +46,10 @@ interface LinkedPackage {
   folder: string;
 }
 
-/** Packages whose real path is in no node_modules. Seldom any. */
+/** Packages whose real path is in no node_modules folder; usually none. */
 const linked: LinkedPackage[] = [];
 
-/** Lets the files of a package be patched that is linked from elsewhere. Before they are loaded. */
+/** Lets the hook patch files of a package that is linked from elsewhere. Call it before they are loaded. */
 export function patchLinked(name: string, folder: string): void {
   linked.push({ name, folder });
 }
@@ -58,7 +57,7 @@ export function patchLinked(name: string, folder: string): void {
 const linkedPackageOf = ({ filename }: NodeModule): LinkedPackage | undefined =>
   linked.length === 0 ? undefined : linked.find(({ folder }) => filename?.startsWith(folder + path.sep));
 
-/** What a linked package requires of itself, given to a hook under the names that the files of an installed one have. */
+/** Passes a linked package's own files to a hook, under the names of an installed package's files. */
 class LinkedFiles {
   private readonly onRequire: OnRequireFn;
   private readonly patched = new Map<string, unknown>();
@@ -86,7 +85,7 @@ class LinkedFiles {
   }
 }
 
-/** Undefined when it cannot be resolved, which the app's own require then says. */
+/** Undefined when it cannot be resolved; the app's own require then throws. */
 function resolvedFrom({ filename }: NodeModule, id: string): string | undefined {
   try {
     return id.startsWith('.') ? Module.createRequire(filename).resolve(id) : undefined;
@@ -103,33 +102,33 @@ interface Resolver {
   _resolveFilename(id: string, parent: NodeModule): string;
 }
 
-/** Node's own, by file. */
+/** Node's module cache, by file. */
 const { cache } = Module.createRequire(__filename);
 
-/** Files whose first require is under way. */
+/** Files whose first require has not returned yet. */
 const loading = new Set<string>();
 
-/** What `patching` gives, unless it is not Node's loader that gives the module. */
+/** The result of `patching`, unless something other than Node's loader provides the module. */
 function loadPatched(parent: NodeModule, id: string, original: Require, patching: Require): unknown {
   const file = unloadedFile(id, parent);
   if (file === undefined) return patching.call(parent, id);
-  // What it requires in a circle gets it unpatched, as it is not complete.
+  // Modules that it requires in a circle get it unpatched, since it is incomplete.
   if (loading.has(file)) return original.call(parent, id);
   loading.add(file);
   try {
     const exports = original.call(parent, id);
-    // Such as node:test's mocks: nothing to patch, or to remember.
+    // For instance mocks of node:test: they are neither patched nor cached.
     return file in cache ? patching.call(parent, id) : exports;
   } finally {
     loading.delete(file);
   }
 }
 
-/** The file that `id` leads to, if it is not loaded yet; undefined for a built-in module, and for what cannot be resolved. */
+/** The file of `id`, if it is not loaded yet; undefined for a built-in module and for an unresolvable one. */
 function unloadedFile(id: unknown, parent: NodeModule): string | undefined {
   if (typeof id !== 'string' || Module.isBuiltin(id)) return undefined;
   try {
-    // As require-in-the-middle does; with require.resolve(), each would pass all resolve hooks once more.
+    // As require-in-the-middle does: require.resolve() would run all resolve hooks once more.
     const file = (Module as unknown as Resolver)._resolveFilename(id, parent);
     return file in cache && !loading.has(file) ? undefined : file;
   } catch {
@@ -145,7 +144,7 @@ function mayBePatched(id: unknown, parent: NodeModule): boolean {
   if (typeof id !== 'string') return true;
   const name = moduleName(id);
   if (name !== undefined) return NAMES.has(name);
-  // A path leads where it says, or stays within the package of the module that requires it, as #imports do.
+  // A path names its file. #imports stay within the package of the requiring module.
   const folder = path.isAbsolute(id) ? path.dirname(id) : path.dirname(parent.filename ?? '');
   return id.includes('node_modules') || isInNamed(folder);
 }

@@ -7,13 +7,13 @@ export interface Selection {
   milvus: boolean;
   /** The instrumentations to activate once the app loads what they instrument. */
   entries: CatalogEntry[];
-  /** One line each: names that this version does not know, and a list that leaves Milvus out. */
+  /** One line each: unknown names, and a list without milvus. */
   warnings: string[];
 }
 
 /**
- * Which instrumentations are on. As upstream: a list of enabled ones means only these; a disabled one is off
- * whatever else is said.
+ * The instrumentations that are on. As upstream: a list of enabled names means only these; a disabled name is always
+ * off.
  */
 export function selectInstrumentations(
   settings: Pick<Settings, 'enabledInstrumentations' | 'disabledInstrumentations'>,
@@ -39,7 +39,7 @@ export function selectInstrumentations(
   return { milvus, entries: CATALOG.filter((entry) => isOn(entry.name, entry.offByDefault)), warnings };
 }
 
-/** One line for names that no instrumentation has: those that were meant, or all that there are. */
+/** One line for unknown names, with similar names or all names. */
 function describeUnknown(variable: string, unknown: readonly string[], known: readonly string[]): string {
   const meant = unknown.map((name) => meantName(name, known)).filter((name) => name !== undefined);
   const hint =
@@ -51,7 +51,7 @@ function describeUnknown(variable: string, unknown: readonly string[], known: re
 
 const LONGEST_SHOWN = 200;
 
-/** What is on, for a line of facts: the names, or, when these are most, the names of the others. */
+/** The instrumentations that are on, for the line at start: their names or, when most are on, the names of the others. */
 export function describeSelection({ milvus, entries }: Pick<Selection, 'milvus' | 'entries'>): string {
   const on = [...(milvus ? [MILVUS] : []), ...entries.map(({ name }) => name)];
   const off = [MILVUS, ...CATALOG.map(({ name }) => name)].filter((name) => !on.includes(name));

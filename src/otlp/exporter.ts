@@ -1,4 +1,4 @@
-/** The way from a batch of spans to the collector: made at the first batch, its answers told as outcomes. */
+/** Sends batches of spans to the collector. The sender is created with the first batch; answers become outcomes. */
 import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
@@ -22,16 +22,16 @@ export type ExporterName = 'otlp' | 'zipkin';
 export const keepsBytes = (name: ExporterName, settings: Settings): boolean =>
   name === 'otlp' && tracesProtocol(settings) !== 'http/json';
 
-/** Sends one batch: what was rejected of it. Rejects with the reason why it was not accepted. */
+/** Sends one batch. Resolves with its partial success, rejects with the reason of a failure. */
 type SendOnce = (batch: SpanBatch) => Promise<Rejection | undefined>;
 
-/** What a queue sends by; the sender is loaded and made with the first batch. */
+/** The send function of a queue; the sender is loaded and created with the first batch. */
 export function createSend(name: ExporterName, settings: Settings): Send<SpanBatch> {
   let sendOnce: SendOnce | undefined;
   return async (batch) => {
     await settled(batch.resource);
     try {
-      // Suppressed: what the sender sets up (channels, sockets) and sends is nobody's trace.
+      // Suppressed: the sender's channels, sockets and requests must not create spans.
       return await context.with(suppressTracing(context.active()), async () => {
         sendOnce ??= name === 'zipkin' ? zipkin(settings) : otlp(settings);
         return acceptance(batch, await sendOnce(batch));
@@ -42,7 +42,7 @@ export function createSend(name: ExporterName, settings: Settings): Send<SpanBat
   };
 }
 
-/** Resolves when what a resource has to find out is found out. */
+/** Resolves when the asynchronous attributes of a resource are known. */
 async function settled(resource: Partial<Resource> | undefined): Promise<void> {
   if (resource?.asyncAttributesPending) await resource.waitForAsyncAttributes?.();
 }
@@ -117,13 +117,13 @@ export const shortReason = (text: string): string =>
     .slice(0, 300)
     .replace(/[.\s]+$/, '');
 
-/** A question that helps when nobody answered, and nowhere else. */
+/** A question that helps only when there was no answer. */
 export const connectionHint = (reason: string): string =>
   /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|UNREACH|no answer|No connection/i.test(reason)
     ? ' Is a collector listening there?'
     : '';
 
-/** Batches as the bodies of OTLP requests, for a sender that is not OpenTelemetry's. */
+/** Batches as the bodies of OTLP requests. */
 export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => batches.map(requestOf);
 
 /** A batch as the body of an OTLP request. */

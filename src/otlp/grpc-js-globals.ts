@@ -1,4 +1,4 @@
-/** What stands for globals in the copy of grpc-js: the originals that the preload holds, where it is loaded. */
+/** Replacements of globals in the copy of grpc-js: the preload's originals where it is loaded, else the globals. */
 interface Globals {
   Date: typeof globalThis.Date;
   performance: Pick<typeof globalThis.performance, 'now' | 'timeOrigin'>;

@@ -1,4 +1,4 @@
-/** OTLP over gRPC by grpc-js. docs/decisions/senders.md says which of its options are set, and why. */
+/** OTLP over gRPC by grpc-js. docs/decisions/senders.md lists the options and their reasons. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe } from 'node:diagnostics_channel';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
@@ -29,10 +29,10 @@ import {
 import type { OtlpTarget } from './target.ts';
 import { startTimeLimit } from './time-limit.ts';
 
-/** The method by which spans come. */
+/** The method that receives spans. */
 export const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
-/** Names that HTTP/2 forbids: Node refuses each request with one, and grpc-js would try for ever. */
+/** Header names that HTTP/2 forbids: Node rejects each request with one, and grpc-js would retry for ever. */
 const NOT_IN_HTTP2 = new Set([
   'connection',
   'host',
@@ -44,7 +44,7 @@ const NOT_IN_HTTP2 = new Set([
   'upgrade',
 ]);
 
-/** @throws what cannot be sent at all: a header, a file that cannot be read, an address. */
+/** @throws for an invalid header or address, or a file that cannot be read */
 export function openGrpcSender(target: OtlpTarget, options: SenderOptions): OtlpSender {
   return new GrpcSender(target, options);
 }
@@ -79,7 +79,7 @@ class GrpcSender implements OtlpSender {
 
   async #send(connection: Connection, body: Uint8Array, limit: TimeLimit): Promise<Uint8Array> {
     const { client, keepsAlive, sockets } = connection;
-    // While it connects, grpc-js does not always.
+    // grpc-js does not always keep the process alive while it connects.
     const hold = keepsAlive ? setInterval(() => {}, 2 ** 30) : undefined;
     let call: ClientUnaryCall | undefined;
     const { promise: over, reject } = Promise.withResolvers<never>();
@@ -106,12 +106,12 @@ class GrpcSender implements OtlpSender {
             hasHeaders = true;
           });
       });
-      // The call has its stream by then, for which grpc-js keeps the process alive.
+      // The call has its stream by now, and grpc-js keeps the process alive for it.
       if (!keepsAlive) setImmediate(letGo, sockets);
       return await Promise.race([answer, over]);
     } catch (error) {
       const { status } = error as Partial<OtlpError>;
-      // The connection may be dead, or the address another one by now. grpc-js would go on by itself, at its own pace.
+      // The connection may be dead, or the address may have changed. grpc-js would retry by itself, at its own pace.
       if (status === undefined || status === GrpcStatus.DEADLINE_EXCEEDED)
         if (this.#connection === connection) this.reconnect();
       throw error;
@@ -122,7 +122,7 @@ class GrpcSender implements OtlpSender {
   }
 }
 
-/** A channel with what it connects by. */
+/** A channel and its connections. */
 interface Connection {
   client: Client;
   keepsAlive: boolean;
@@ -135,11 +135,11 @@ const openConnection = (target: OtlpTarget, keepsAlive: boolean): Connection => 
   sockets: new Set(),
 });
 
-/** Requests in flight keep it until they have their answers. */
+/** Requests in flight keep the channel until they have their answers. */
 function leave({ client, sockets }: Connection): void {
   const isConnected = client.getChannel().getConnectivityState(false) === connectivityState.READY;
   client.close();
-  // grpc-js does not give up what it has begun: a handshake that nobody answers would stay.
+  // grpc-js does not cancel a connection attempt: an unanswered handshake would stay.
   if (!isConnected) for (const socket of sockets) socket.destroy();
 }
 
@@ -182,7 +182,7 @@ function credentialsOf(target: OtlpTarget) {
   });
 }
 
-/** The IP address of a target that is named by one. */
+/** The IP address of a target whose host is one. */
 function addressIn({ url }: OtlpTarget): string | undefined {
   const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
   return isIP(host) === 0 ? undefined : host;
@@ -195,27 +195,27 @@ function channelOptions(target: OtlpTarget): ChannelOptions {
     'grpc.default_compression_algorithm': target.compression === 'gzip' ? 2 : 0,
     'grpc.max_send_message_length': -1,
     'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
-    // Not a connection of the app's, nor the one that was left because it may be dead.
+    // Neither a connection of the app nor a released one that may be dead.
     'grpc.use_local_subchannel_pool': 1,
     'grpc.client_idle_timeout_ms': IDLE_MS,
-    // For requests without a limit of time. Servers close connections that are pinged more often.
+    // For requests without a time limit. Servers close connections with more frequent pings.
     'grpc.keepalive_time_ms': 60_000,
     'grpc.keepalive_timeout_ms': 20_000,
-    // An address is no name to ask a certificate for: Node would warn the user of it, and servers need not take it.
+    // An IP address is not allowed as server name in TLS: Node would print a warning, and servers may reject it.
     ...(isByAddress ? { 'grpc.ssl_target_name_override': 'address.invalid' } : {}),
-    // A DNS query of its own for each connection, and retries that the queue does not know of.
+    // Otherwise, a TXT query for each connection, and retries that the queue does not see.
     'grpc.service_config_disable_resolution': 1,
     'grpc.enable_channelz': 0,
   };
 }
 
-/** Waits until there is a connection, or none can be made; gives whether there is one. */
+/** Waits until the channel is connected or has failed; returns whether it is connected. */
 function connected(client: Client): Promise<boolean> {
   const channel = client.getChannel();
   return new Promise((resolve) => {
     const look = () => {
       channel.getConnectivityState(true);
-      // Asked to connect, it may be in another state at once.
+      // The request to connect may change the state at once.
       const state = channel.getConnectivityState(false);
       if (state === connectivityState.IDLE || state === connectivityState.CONNECTING)
         channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
@@ -225,7 +225,7 @@ function connected(client: Client): Promise<boolean> {
   });
 }
 
-/** What grpc-js says when it has no connection: what the last attempt failed by, some with the time. */
+/** Messages of grpc-js without a connection: the error of the last attempt, some with the time. */
 const NO_CONNECTION =
   /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /s;
 
@@ -249,12 +249,12 @@ function errorOf(error: ServiceError, isConnected: boolean, hasHeaders: boolean)
   });
 }
 
-/** The connection in whose context grpc-js makes a socket. */
+/** The connection in whose asynchronous context grpc-js creates a socket. */
 const connecting = new AsyncLocalStorage<Connection>();
 
 let watching = false;
 
-/** grpc-js has no option for what its sockets do to the process; they are Node's, which tells of each that it makes. */
+/** grpc-js has no option to unref its sockets. Node's diagnostics channel reports each socket, so they are found there. */
 function watchSockets(): void {
   if (watching) return;
   watching = true;

@@ -35,7 +35,7 @@ class HttpSender implements OtlpSender {
     this.#target = target;
     this.#keepsAlive = keepsAlive;
     const isTls = target.url.startsWith('https:');
-    // Only the one that is used: loading takes milliseconds.
+    // Only the module that is used: loading takes milliseconds.
     this.#http = process.getBuiltinModule(isTls ? 'node:https' : 'node:http') as typeof import('node:https');
     this.#agentOptions = {
       keepAlive: true,
@@ -56,7 +56,7 @@ class HttpSender implements OtlpSender {
       isOver = true;
       reject(new OtlpError(noAnswer(limit), { isGrpc: false }));
       request?.destroy();
-      // The connections may be dead.
+      // The other connections may be dead too.
       this.reconnect();
     });
     const post = () => {
@@ -67,7 +67,7 @@ class HttpSender implements OtlpSender {
     };
     try {
       const answered = post().catch((error: OtlpError) => {
-        // The server has closed the connection while nothing was sent on it.
+        // The server has closed the idle connection.
         if (!isOver && error.status === undefined && request?.reusedSocket === true) return post();
         throw error;
       });
@@ -106,7 +106,7 @@ class HttpSender implements OtlpSender {
   }
 }
 
-/** Of several addresses, each attempt has a handle of its own. */
+/** Node creates one handle per attempt when a name has several addresses. */
 function letGo(socket: Socket): void {
   socket.unref();
   if (socket.connecting) socket.on('connectionAttempt', () => socket.unref());
@@ -147,7 +147,7 @@ function answerTo(request: ClientRequest): Promise<Uint8Array> {
   });
 }
 
-/** What ends in the middle is empty: the status has said what became of the request. */
+/** Empty for an incomplete body: the status decides the outcome of the request. */
 async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -164,7 +164,7 @@ async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** What a collector says: google.rpc.Status { message = 2 } in the encoding of the request, or a line of text. */
+/** The collector's message: google.rpc.Status { message = 2 } in the encoding of the request, or a line of text. */
 function reasonIn(body: Buffer, type = ''): string {
   try {
     const reason = type.includes('protobuf')
@@ -180,7 +180,7 @@ function reasonIn(body: Buffer, type = ''): string {
   }
 }
 
-/** Of several addresses that were tried, the last one stands for all. */
+/** The error of the last address, when several were tried. */
 const reasonOf = (error: Error): string =>
   (error instanceof AggregateError ? (error.errors.at(-1) as Error) : error).message;
 

@@ -1,4 +1,4 @@
-/** What a collector says of spans that it did not take, in an answer that accepts the others. */
+/** The collector's report on rejected spans, in an answer that accepts the others. */
 import { integer, messages, text } from './protobuf.ts';
 
 export interface Rejection {
@@ -10,7 +10,7 @@ export interface Rejection {
 /**
  * ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }.
  *
- * @returns undefined when all were accepted without a word, also for what is no such answer: by its status it has said yes
+ * @returns undefined when all were accepted without a message, also for an unknown answer: its status was success
  */
 export function rejectionIn(response: Uint8Array, isJson: boolean): Rejection | undefined {
   try {

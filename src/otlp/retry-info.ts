@@ -1,4 +1,4 @@
-/** How long a collector asks to wait before the next attempt. Pure. */
+/** The time that a collector gives before the next attempt. Pure. */
 import { integer, messages, text } from './protobuf.ts';
 
 const RETRY_INFO = /\/google\.rpc\.RetryInfo$/;
@@ -7,7 +7,7 @@ const RETRY_INFO = /\/google\.rpc\.RetryInfo$/;
  * google.rpc.Status { details = 3: Any { type_url = 1, value = 2: RetryInfo { retry_delay = 1: Duration { seconds = 1, nanos = 2 } } } }.
  *
  * @param status the header grpc-status-details-bin
- * @returns ms; undefined when there is none, or what is no such message
+ * @returns ms; undefined when there is none, or for any other message
  */
 export function retryDelayIn(status: unknown): number | undefined {
   if (!(status instanceof Uint8Array)) return undefined;
@@ -30,7 +30,7 @@ export function retryDelayIn(status: unknown): number | undefined {
 export function retryAfter(header: string | undefined, nowMs = Date.now()): number | undefined {
   if (header === undefined) return undefined;
   const seconds = /^\d+$/.exec(header.trim());
-  // Of anything else, Date.parse makes some date.
+  // Date.parse returns a date for nearly any other text.
   const date = header.endsWith('GMT') ? Date.parse(header) : Number.NaN;
   const ms = seconds ? Number(header) * 1_000 : date - nowMs;
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);

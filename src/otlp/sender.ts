@@ -1,11 +1,11 @@
-/** What a gRPC sender and an HTTP sender have in common: one request of OTLP, its answer, and why there was none. */
+/** The interface of the gRPC and the HTTP sender: one OTLP request, its answer, and the errors. */
 import { readFileSync } from 'node:fs';
 import type { OtlpTarget } from './target.ts';
 
 export interface OtlpSender {
   /**
-   * Sends an encoded ExportTraceServiceRequest, which must not change until it is settled. It is sent once: again only
-   * where the collector is known not to have read it.
+   * Sends an encoded ExportTraceServiceRequest, which must not change until the promise settles. It is sent once; again
+   * only where the collector has certainly not read it.
    *
    * @returns the encoded ExportTraceServiceResponse. Rejects with an OtlpError.
    */
@@ -15,7 +15,7 @@ export interface OtlpSender {
   close(): void;
 }
 
-/** Until there must be an answer. */
+/** Time limit of an answer. */
 export interface TimeLimit {
   /** Infinity for none. */
   ms: number;
@@ -35,10 +35,10 @@ export interface SenderOptions {
 
 export type OpenSender = (target: OtlpTarget, options: SenderOptions) => OtlpSender;
 
-/** Of a collector's answer. More is no answer to an export, and would be kept in memory. */
+/** Limit of a collector's answer: a larger one is not an answer to an export, and would fill the memory. */
 export const MAX_ANSWER_BYTES = 4 * 2 ** 20;
 
-/** A connection without a request is closed after it: load balancers forget connections after minutes. */
+/** An idle connection is closed after this time: load balancers forget connections after minutes. */
 export const IDLE_MS = 60_000;
 
 export class OtlpError extends Error {
@@ -46,7 +46,7 @@ export class OtlpError extends Error {
   /** gRPC's, or HTTP's; undefined when there was no answer. */
   readonly status: number | undefined;
   readonly isGrpc: boolean;
-  /** What the collector asks to wait before the next attempt, in ms. */
+  /** Time that the collector gives before the next attempt, in ms. */
   readonly retryAfterMs: number | undefined;
   /** No connection could be made. */
   readonly isUnreachable: boolean;

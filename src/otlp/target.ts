@@ -1,4 +1,4 @@
-/** Where spans go and how, as plain data: what the exporter is made of, and what the sender at the end is told. */
+/** Endpoint, protocol and credentials of the spans, as plain data: input of the senders in the app and at exit. */
 import { type Protocol, SCHEME, type Settings, withoutCredentials } from '../config/settings.ts';
 
 export interface OtlpTarget {
@@ -38,7 +38,7 @@ export const signalProtocol = (settings: Settings, signal: Signal): Protocol =>
 
 export const tracesProtocol = (settings: Settings): Protocol => signalProtocol(settings, 'traces');
 
-/** The traces' endpoint as it was given, or the default; without credentials, for people to read. */
+/** The traces' endpoint as it was given, or the default; without credentials, for log lines. */
 export function shownEndpoint(settings: Settings): string {
   const given = settings.tracesEndpoint ?? settings.endpoint ?? DEFAULT_ENDPOINT[tracesProtocol(settings)];
   return withoutCredentials(given);
@@ -83,6 +83,6 @@ export function tracesTarget(settings: Settings): OtlpTarget {
   };
 }
 
-/** Equal for equal targets, and tells nothing of their headers. */
+/** Equal for equal targets; the headers cannot be read from it. */
 export const targetKey = (target: OtlpTarget): string =>
   process.getBuiltinModule('node:crypto').createHash('sha256').update(JSON.stringify(target)).digest('hex');

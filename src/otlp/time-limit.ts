@@ -1,9 +1,9 @@
 /**
- * A limit in the time that the event loop has had: while the app computes, no answer can be read, so that time does
- * not count. A plain timer would fire before an answer that has been in the socket for long.
+ * A limit that excludes time for which the event loop is blocked: no answer can be read meanwhile. A plain timer would
+ * fire before an answer that is in the socket already.
  */
 
-/** A tick that comes late counts once, so a limit is at least as many turns of the event loop. */
+/** A late tick counts once, so a limit takes at least this number of event loop turns. */
 const TICKS = 10;
 
 /**
@@ -18,7 +18,7 @@ export function startTimeLimit(limitMs: number, onOver: () => void): () => void 
   const timer = setInterval(() => {
     if (++ticks < TICKS) return;
     clearInterval(timer);
-    // Sockets are read between the timers and this.
+    // Sockets are read between timers and immediates.
     lastTurn = setImmediate(onOver);
   }, limitMs / TICKS).unref();
   return () => {

@@ -1,18 +1,17 @@
 /**
- * Every way a process exits → unsent spans are sent, bounded → the app's own exit.
+ * Every way a process exits → pending spans are sent, within a time limit → the app's own exit.
  *
- * When the event loop drains, and at a signal that the app does not handle, there is time: the spans go the
- * usual way and are awaited. Everything else (process.exit(), an uncaught exception, a rejection) leaves no
- * time to await anything: there a process, or a thread, sends what is unsent. The app's handlers are never
- * replaced.
+ * When the event loop drains, and at a signal that the app does not handle, the usual flush is awaited. Nothing can
+ * be awaited at the other exits (process.exit(), an uncaught exception, a rejection): a process or a thread sends
+ * pending spans there. The app's handlers are never replaced.
  */
 import type { Telemetry } from '../sdk/start-telemetry.ts';
 
-/** Signals by which a process is asked to exit, and exits unless it handles them. nodemon sends SIGUSR2. */
+/** Signals that request an exit, and end a process that does not handle them. nodemon sends SIGUSR2. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const;
 type EndingSignal = (typeof SIGNALS)[number];
 
-/** A clock that only goes forward; `performance` would be loaded for it. */
+/** A monotonic clock, without loading `performance`. */
 const nowMs = (): number => process.uptime() * 1_000;
 
 export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void {
@@ -26,7 +25,7 @@ export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void 
   const close = () => {
     if (closed) return;
     closed = true;
-    // What the awaited flush has used of the bound, the sending process does not get again.
+    // The sending process gets only the time that the awaited flush has left.
     telemetry.close(Math.min(flushTimeoutMs, Math.max(0, Math.round(deadline - nowMs()))));
   };
 
@@ -41,11 +40,11 @@ export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void 
 }
 
 /**
- * Calls `close` when the app's handlers of 'exit' have run: they may end spans, such as the root span of a
- * command-line tool.
+ * Calls `close` after the app's handlers of 'exit': they may end spans, such as the root span of a command-line
+ * tool.
  *
- * When the event loop has drained, and before an uncaught exception ends the process, our handler is put
- * last. process.exit() gives no such notice, but calls process.reallyExit() after the handlers.
+ * When the event loop has drained, and before an uncaught exception ends the process, the preload's handler is moved
+ * to the end. process.exit() has no such event, but calls process.reallyExit() after the handlers.
  */
 function afterExitHandlers(close: () => void): void {
   let exiting = false;
@@ -56,15 +55,15 @@ function afterExitHandlers(close: () => void): void {
     process.off('exit', close);
     process.on('exit', close);
   };
-  // A microtask later the app's handlers of the same event have run, too.
+  // A microtask later, the app's handlers of the same event have run too.
   process.on('beforeExit', () => queueMicrotask(closeLast));
   process.on('uncaughtExceptionMonitor', () => {
-    // Thrown by a handler of 'exit': those after it are not called any more.
+    // Thrown by a handler of 'exit': Node does not call the handlers after it.
     if (exiting) close();
     else closeLast();
   });
 
-  // Undocumented, but what signal-exit and others wrap too: nothing public is called after the handlers.
+  // Undocumented. signal-exit and others wrap it too, since no public function is called after the handlers.
   const unpatched = process as unknown as { reallyExit?: (code: number) => never };
   const { reallyExit } = unpatched;
   if (typeof reallyExit !== 'function') {
@@ -78,13 +77,13 @@ function afterExitHandlers(close: () => void): void {
 }
 
 /**
- * The event loop has drained. A handler of beforeExit may still start something: so a turn later, when
- * nothing was started, the process is about to exit, and only the sending keeps it alive a little.
+ * The event loop has drained. A handler of beforeExit may still start work. When nothing was started one turn later,
+ * the process is about to exit, and only the flush keeps it alive.
  */
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
   process.on('beforeExit', () => {
     if (!telemetry.hasRest()) return;
-    // Standard streams and the like are listed although they keep nothing alive.
+    // Standard streams are listed too, although they do not keep the process alive.
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
       if (startedSince(idle, process.getActiveResourcesInfo())) return;
@@ -96,8 +95,8 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
 }
 
 /**
- * The sending kept the process alive, so beforeExit is emitted a second time, which the app's handlers would
- * not see without the preload. They are set aside until then.
+ * The flush kept the process alive, so Node emits beforeExit a second time. The app's handlers would not see that
+ * without the preload, so they are removed until then.
  */
 function hideNextBeforeExit(): void {
   const listeners = process.rawListeners('beforeExit') as (() => void)[];
@@ -108,14 +107,14 @@ function hideNextBeforeExit(): void {
 }
 
 /**
- * Spans in flight keep nothing alive. Exporters of metrics and logs do, for longer than the bound, and cannot be
- * cancelled.
+ * Requests with spans do not keep the process alive. Exporters of metrics and logs do, beyond the time limit, and
+ * cannot be cancelled.
  */
 function exitSoon(): void {
   setTimeout(() => process.exit(), 20).unref();
 }
 
-/** Whether `now` lists anything that `before` did not, apart from the immediate that asks. */
+/** Whether `now` lists a resource that `before` did not, apart from the immediate of this check. */
 function startedSince(before: readonly string[], now: readonly string[]): boolean {
   const known = [...before, 'Immediate'];
   return now.some((resource) => {
@@ -141,21 +140,21 @@ function flushOnSignal(signal: EndingSignal, flush: () => Promise<void>): void {
     leave();
     process.kill(process.pid, signal);
   };
-  // Ours is there only while the app has none of its own. So the app's handlers, and libraries that count them,
-  // see what they would see without us; and when the last one goes, the spans are still safe.
+  // The preload's handler is installed only while the app has none. So the app, and libraries that count handlers, see
+  // the same as without the preload. When the app removes its last handler, the preload's is installed again.
   const stepAside = (event: string | symbol, listener: unknown) => {
     if (event !== signal || listener === onSignal) return;
-    // Not at once: with no listener left, Node would stop listening before the app's is in place.
+    // Not at once: without a listener, Node would stop handling the signal before the app's handler is installed.
     queueMicrotask(() => {
       if (process.listenerCount(signal) > 1) leave();
     });
   };
   const stepIn = (event: string | symbol) => {
-    // Also after removeAllListeners(), which takes ours away with the app's.
+    // Also after removeAllListeners(), which removes the preload's handler with the app's.
     if (event === signal && !leaving && process.listenerCount(signal) === 0) process.on(signal, onSignal);
   };
   process.on('newListener', stepAside);
   process.on('removeListener', stepIn);
-  // Another preload may have been faster, or Node itself, whose --report-on-signal listens too.
+  // An earlier preload may handle it, or Node itself by --report-on-signal.
   if (process.listenerCount(signal) === 0) process.on(signal, onSignal);
 }

@@ -1,21 +1,21 @@
 /**
- * What the sending process, or thread, gets of the app's surroundings: the same trust and the same route to
- * the collector, and none of the app's preloads. Pure. docs/decisions/sending-at-exit.md says why the
- * environment goes as a whole and flags by a list.
+ * Environment and flags of the sending process or thread: the app's trust and its route to the collector, without
+ * its preloads. Pure. docs/decisions/sending-at-exit.md has the reasons for the whole environment and a list of
+ * flags.
  */
 import { splitNodeOptions } from '../config/node-options.ts';
 
 /** In the environment of the sending process. src/register.cjs looks for it too. */
 export const SENDING = 'MILVUS_OTEL_SENDING';
 
-/** Flags that decide how a connection is made, and whether Node runs at all; the second group has values. */
+/** Flags that affect connections, or whether Node runs at all; those of the second group have values. */
 const FLAGS =
   /^--(?:no-)?(?:use-(?:system|openssl|bundled)-ca|use-env-proxy|tls-(?:min|max)-v1\.\d|openssl-(?:legacy-provider|shared-config)|(?:enable|force)-fips|jitless)$/;
 const FLAGS_WITH_VALUE =
   /^--(?:tls-cipher-list|openssl-config|secure-heap(?:-min)?|max-http-header-size|icu-data-dir)$/;
 
 /**
- * The flags of connections among the app's. Of two that contradict, the last one counts: the command line's.
+ * The app's flags that affect connections. Of two that contradict, the last one applies: the command line's.
  */
 export function connectionFlags(execArgv: readonly string[], nodeOptions = ''): string[] {
   const flags: string[] = [];
@@ -32,8 +32,8 @@ export function connectionFlags(execArgv: readonly string[], nodeOptions = ''): 
 }
 
 /**
- * All but what would load the app's preloads (connectionFlags has its flags), and write the app's coverage
- * again.
+ * The environment without NODE_OPTIONS, which would load the app's preloads (connectionFlags passes its flags on),
+ * and without NODE_V8_COVERAGE, which would write the app's coverage again.
  */
 export function sendersEnvironment({
   NODE_OPTIONS: _options,

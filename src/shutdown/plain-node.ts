@@ -1,12 +1,12 @@
 /**
- * Whether process.execPath is a Node that runs the file it is given: anything else would run the app again.
+ * Whether process.execPath is a Node that runs the given file. Any other program would run the app again.
  */
 import { basename } from 'node:path';
 
 /** node, nodejs, node24, node-v24.1.0, node_g (a debug build), node.exe. */
 const NODE_NAME = /^node(js|_g)?([-_.]?v?\d+(\.\d+)*)?(\.exe)?$/i;
 
-/** `execPath` as the process has it; `app` is what else there is to see of it. */
+/** The executable, and other signs of the program that it runs. */
 export interface Runtime {
   execPath: string;
   versions: Readonly<Record<string, string | undefined>>;

@@ -22,7 +22,7 @@ export interface LastRequest {
   certificates?: readonly string[] | undefined;
 }
 
-/** What became of one body. */
+/** The outcome of one body. */
 export interface Outcome {
   index: number;
   /** null: accepted. */
@@ -31,7 +31,7 @@ export interface Outcome {
 
 export interface Failure {
   reason: string;
-  /** Spans, where the others were accepted. */
+  /** Number of rejected spans, where the others were accepted. */
   count?: number;
 }
 
@@ -40,7 +40,7 @@ type Report = (outcome: Outcome) => void;
 /** Requests in flight at a time: over HTTP/1.1, each has a connection. */
 const IN_FLIGHT = 16;
 
-/** Workers cannot abort the process; asking node:worker_threads would load it. */
+/** process.abort() is disabled in workers. This check does not load node:worker_threads. */
 const isThread = (process.abort as { disabled?: boolean }).disabled === true;
 
 async function runAsProcess(): Promise<void> {
@@ -87,8 +87,8 @@ const senderFor = async ({ protocol }: OtlpTarget): Promise<OpenSender> =>
     : (await import('../otlp/http-sender.ts')).openHttpSender;
 
 /**
- * Servers close connections after some requests, or take a few at a time. What failed by that goes in another
- * round, as long as each round brings something.
+ * Servers close connections after some requests, or accept a few at a time. Bodies that failed for that reason are sent
+ * in another round, as long as each round succeeds in part.
  */
 async function sendInRounds(
   sender: OtlpSender,

@@ -30,7 +30,7 @@ export function sendByProcess(request: LastRequest, bodies: readonly Uint8Array[
   return { outcomes: outcomesIn(String(stdout ?? '')), isLate, error: error?.message };
 }
 
-/** What the app may have set by calls, too. */
+/** Settings that the app may also change by calls. */
 export function routeFlags(): string[] {
   const { getDefaultResultOrder } = process.getBuiltinModule('node:dns');
   const { getDefaultAutoSelectFamily, getDefaultAutoSelectFamilyAttemptTimeout } =
@@ -42,7 +42,7 @@ export function routeFlags(): string[] {
   ];
 }
 
-/** A line each; the last one may have been cut off. */
+/** One line per outcome; the last one may be incomplete. */
 function outcomesIn(stdout: string): Outcome[] {
   return stdout
     .split('\n')

@@ -1,4 +1,4 @@
-/** Runs sender-process.cjs in a thread and waits for it: where process.execPath is no plain Node. */
+/** Runs sender-process.cjs in a thread and waits for it, where process.execPath is not a plain Node. */
 import { join } from 'node:path';
 import type { MessagePort, Worker, WorkerOptions } from 'node:worker_threads';
 import { connectionFlags, sendersEnvironment } from './handed-over.ts';
@@ -10,13 +10,13 @@ declare const __dirname: string;
 
 const nowMs = (): number => process.uptime() * 1_000;
 
-/** What the thread gets as its workerData. */
+/** workerData of the thread. */
 export interface ThreadInput {
   request: LastRequest;
   bodies: readonly Uint8Array[];
   /** An Outcome for each body, then null. */
   port: MessagePort;
-  /** Counts messages; notified of each. */
+  /** Number of messages; Atomics.notify is called for each. */
   posted: Int32Array;
 }
 
@@ -64,7 +64,7 @@ function startThread(input: ThreadInput): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== 'ERR_WORKER_INVALID_EXEC_ARGV') throw error;
-    // Some flags are the process's: they are refused, and hold in each of its threads anyway.
+    // Workers reject flags that apply to the process. These apply in each thread anyway.
     start(flags.filter((flag) => !message.includes(flag))).unref();
   }
 }

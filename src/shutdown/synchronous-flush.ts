@@ -1,7 +1,7 @@
 /**
- * Sends what is unsent when the process can no longer wait for a promise: in the exit event, after
- * process.exit(), an uncaught exception or an unhandled rejection. A process sends it or, where none can be
- * started, a thread; either is waited for, bounded.
+ * Sends pending spans when no promise can be awaited any more: in the exit event, after process.exit(), an uncaught
+ * exception or an unhandled rejection. A process sends them or, where none can be started, a thread. The app waits
+ * for it, within a time limit.
  */
 import type { OtlpTarget } from '../otlp/target.ts';
 import { SENDING } from './handed-over.ts';
@@ -10,9 +10,9 @@ import type { Failure, LastRequest, Outcome } from './sender-process.ts';
 import { sendByProcess } from './sending-process.ts';
 import { sendByThread } from './sending-thread.ts';
 
-/** What came of a LastRequest. */
+/** Result of a LastRequest. */
 export interface Sent {
-  /** Of some bodies, of all of them, or of none. */
+  /** For some bodies, all of them, or none. */
   outcomes: Outcome[];
   isLate: boolean;
   /** Why it could not be sent at all. */
@@ -21,12 +21,12 @@ export interface Sent {
 
 const nowMs = (): number => process.uptime() * 1_000;
 
-/** Codes of OpenSSL for a certificate that nothing known vouches for. */
+/** Codes of OpenSSL for a certificate without a trusted authority. */
 const UNTRUSTED =
   /self[- ]signed certificate|unable to (?:get (?:local )?issuer certificate|verify the first certificate)/i;
 
 /**
- * Posts `bodies` and waits for it, at most `timeoutMs`.
+ * Sends `bodies` and waits for the outcomes, at most `timeoutMs`.
  *
  * @returns for each body null when it was accepted, else why not.
  */
@@ -61,14 +61,14 @@ function send(
   deadlineMs: number,
   certificates?: readonly string[],
 ): (Failure | null)[] {
-  // Never from a process that sends for another one, whatever has loaded the preload there.
+  // Never from a sending process, even when the preload is loaded there.
   if (process.env[SENDING] !== undefined)
     return bodies.map(() => ({ reason: 'this process sends for another one' }));
   const request: LastRequest = { target, lengths: bodies.map(({ length }) => length), certificates };
   const leftMs = () => Math.max(1, Math.round(deadlineMs - nowMs()));
   let sent: Sent | undefined;
   if (isPlainNode(runtimeOf(process))) sent = sendByProcess(request, bodies, leftMs());
-  // Not started, or gone without a word: there is no right to start one, or its file is not on a disk.
+  // Not started, or exited without an answer: processes are not permitted, or the file is not on a disk.
   if (sent === undefined || (sent.outcomes.length === 0 && !sent.isLate)) {
     const byThread = sendByThread(request, bodies, leftMs());
     sent = { ...byThread, error: sent?.error ?? byThread.error };
@@ -81,7 +81,7 @@ function send(
   return failures;
 }
 
-/** What the app trusts by now: no flag hands over what it gave to tls.setDefaultCACertificates(). */
+/** The authorities that the app trusts now: no flag passes on those of tls.setDefaultCACertificates(). */
 function defaultCertificates(): readonly string[] | undefined {
   const tls = process.getBuiltinModule('node:tls');
   return 'setDefaultCACertificates' in tls ? tls.getCACertificates('default') : undefined;

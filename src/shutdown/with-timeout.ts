@@ -1,11 +1,10 @@
 /**
- * Waits for `work`, but not longer than `limitMs`. What becomes of it later is nobody's concern; never
- * rejects.
+ * Waits for `work`, but not longer than `limitMs`. Never rejects; a later result of `work` is ignored.
  */
 export async function withinMs(limitMs: number, work: Promise<unknown> | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {
-    // Where the event loop was blocked, what settles it may be in a socket, which is read before the immediates.
+    // After a blocked event loop, the answer may be in a socket. Sockets are read before immediates run.
     timer = setTimeout(() => setImmediate(resolve), limitMs);
   });
   await Promise.race([Promise.allSettled([work]), limit]);

@@ -1,4 +1,4 @@
-/** The time of spans: that of the wall clock, as fine as the monotonic clock. */
+/** The time of spans: the wall clock's time with the resolution of the monotonic clock. */
 
 /** Both in ms, with fractions where the source has them. */
 export interface TimeSources {
@@ -9,7 +9,7 @@ export interface TimeSources {
   readonly originMs: number;
 }
 
-/** Node's own, as they are when the preload is loaded: an app may put others in their place. */
+/** Node's clocks, as they are when the preload is loaded: an app may replace them. */
 export const NODE_TIME: TimeSources = {
   wallMs: Date.now,
   monotonicMs: performance.now.bind(performance),
@@ -20,10 +20,10 @@ export const NODE_TIME: TimeSources = {
 const TOLERANCE_MS = 0.02;
 
 /**
- * Date.now() is too coarse for the gap between a client and a server, and timeOrigin + performance.now() is wrong once
- * the clock was set or the machine has slept. So the offset between the two is checked with each reading, and taken
- * anew when the wall clock shows that it is wrong. A reading of whole ms gives it to within 1 ms, and the next ones, which
- * come at other parts of a millisecond, close in on it.
+ * Date.now() is too coarse for the gap between a client and a server. timeOrigin + performance.now() is wrong once the
+ * clock was set or the machine has slept. So each reading checks the offset between the two, and computes it anew when
+ * the wall clock shows that it is wrong. One reading of whole ms gives it to within 1 ms; further readings, at other
+ * parts of a millisecond, make it more precise.
  */
 export class Clock {
   readonly wallMs: () => number;
@@ -39,8 +39,8 @@ export class Clock {
   /**
    * The time since 1970 at `monotonicMs`.
    *
-   * @param wallMs read just before it. The process may have been halted in between, so only a time that is too early
-   *   is known to be wrong; one that is too late needs another look.
+   * @param wallMs read just before it. The process may have been suspended in between, so only a time that is too early
+   *   is certainly wrong; one that is too late needs a second reading.
    */
   epochMs(wallMs: number, monotonicMs: number): number {
     const epochMs = monotonicMs + this.offsetMs;

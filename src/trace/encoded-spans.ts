@@ -1,7 +1,6 @@
 /**
- * A batch of spans as the bytes of OTLP, written when they end: what waits for a collector lies outside V8's heap, not in
- * some twenty objects a span, which the garbage collector would copy again and again. docs/decisions/span-queue.md has
- * what it brought.
+ * A batch of spans as the bytes of OTLP, encoded when they end. Pending spans are then outside V8's heap, instead of in
+ * some twenty objects per span that the garbage collector copies repeatedly. docs/decisions/span-queue.md has the reasons.
  */
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
@@ -18,20 +17,20 @@ interface Group {
   count: number;
 }
 
-/** Spans of one scope as they go from one thread to another. */
+/** Spans of one scope, as one thread posts them to another. */
 export interface EncodedPart {
   scope: InstrumentationScope;
   bytes: Uint8Array;
   count: number;
 }
 
-/** For the resource, the scopes and the lengths around spans. */
+/** Estimated bytes of the resource, the scopes and the lengths around spans. */
 const ENVELOPE_BYTES = 4_096;
 
 export class EncodedSpans implements SpanBatch<EncodedSpans> {
   count = 0;
   bytes = 0;
-  /** In the order in which they were begun. */
+  /** In the order of their first span. */
   readonly #groups: Group[] = [];
   #current: Group | undefined;
   #request: ProtobufWriter | undefined;
@@ -40,7 +39,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     return this.#groups[0]?.resource;
   }
 
-  /** A span that cannot be written is left out, and throws. */
+  /** Throws for a span that cannot be encoded, and leaves it out. */
   add(span: ReadableSpan): void {
     const group = this.#groupOf(span.resource, span.instrumentationScope);
     const { spans } = group;
@@ -54,14 +53,14 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     this.#added(group, 1, spans.length - length);
   }
 
-  /** @param scope of `part`, but the same object for all parts of one scope: by it they are put together. */
+  /** @param scope of `part`; the same object for all parts of one scope, since parts are grouped by it. */
   addPart(resource: SettledResource, scope: InstrumentationScope, { bytes, count }: EncodedPart): void {
     const group = this.#groupOf(resource, scope);
     group.spans.raw(bytes);
     this.#added(group, count, bytes.length);
   }
 
-  /** What is in it, in bytes that share no memory with it. */
+  /** Its content, in bytes that share no memory with it. */
   parts(): EncodedPart[] {
     return this.#groups.map(({ scope, spans, count }) => ({
       scope,
@@ -71,7 +70,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
   }
 
   /**
-   * The body of an ExportTraceServiceRequest; good until discard().
+   * The body of an ExportTraceServiceRequest; valid until discard().
    * 1 resource_spans: 1 resource, 2 scope_spans, 3 schema_url. ScopeSpans: 1 scope, 2 spans, 3 schema_url.
    */
   request(): Uint8Array {
@@ -141,15 +140,15 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
 }
 
 /**
- * Buffers of batches that the collector has taken. V8 counts the buffers of a batch as old before they are free, so without
- * these a process would grow by them from one full collection to the next.
+ * Buffers of accepted batches, for reuse. V8 has moved the buffers of a batch to the old generation before they are free.
+ * Without reuse, memory would grow by them until the next full garbage collection.
  */
 const spares: Buffer[] = [];
 /** One for the request, and for the spans of an app and of Milvus. */
 const MAX_SPARES = 4;
 const FIRST_CAPACITY_BYTES = 4_096;
 
-/** A buffer that is nobody else's, with room for `bytes`. */
+/** An unused buffer of at least `bytes`. */
 function takeBuffer(bytes: number): Buffer {
   const at = spares.findIndex(({ length }) => length >= bytes);
   const [spare] = at === -1 ? [] : spares.splice(at, 1);
@@ -157,7 +156,7 @@ function takeBuffer(bytes: number): Buffer {
 }
 
 function giveBack(buffer: Buffer): void {
-  // What an unusual batch took is not kept.
+  // The buffer of an unusually large batch is not kept.
   if (buffer.length > 0 && buffer.length <= FULL_BATCH_BYTES && spares.length < MAX_SPARES)
     spares.push(buffer);
 }

@@ -1,11 +1,11 @@
-/** Gives the SDK's own spans the clock that operations have: the SDK starts them at whole milliseconds. */
+/** Gives the SDK's spans the clock of operations: the SDK starts them at whole milliseconds. */
 import { type Context, trace } from '@opentelemetry/api';
 import { hrTimeToMilliseconds, millisToHrTime } from '@opentelemetry/core';
 import type { Span, SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Clock } from './clock.ts';
 import { isSdkSpan } from './sdk-internals.ts';
 
-/** Comes before the processors that read a span's start. Ends follow: the SDK reckons them from the start. */
+/** Runs before the processors that read a span's start. The end needs no change: the SDK computes it from the start. */
 export class ExactStarts implements SpanProcessor {
   private readonly clock: Clock;
 
@@ -35,7 +35,7 @@ interface Start {
   readonly beganMs: number;
 }
 
-/** The start of the span in `context`; undefined where the clock did not give it. */
+/** The start of the span in `context`; undefined when the app gave the start time, or for an unknown class of span. */
 function startIn(context: Context): Start | undefined {
   const span = trace.getSpan(context);
   if (span === undefined) return undefined;
@@ -44,12 +44,12 @@ function startIn(context: Context): Start | undefined {
   return { startMs: hrTimeToMilliseconds(span.startTime), beganMs: span._performanceStartTime };
 }
 
-/** The clock closes in on the right time by steps of less. */
+/** A larger difference means that the wall clock was set: the corrections of Clock are smaller. */
 const SET_MS = 1;
 
 /**
- * When a span starts below the one in `parent`, at `epochMs` by the clock: as long after its parent as the monotonic clock says,
- * so that the parent contains it. After the clock was set, it starts at the new time, but not before its parent.
+ * Start of a child of `parent` whose time by the clock is `epochMs`: the parent's start plus the difference of the monotonic
+ * clock, so that the parent contains the child. After the wall clock was set, it is the new time, but not before the parent.
  */
 export function startBelow(parent: Context, epochMs: number, monotonicMs: number): number {
   const above = startIn(parent);

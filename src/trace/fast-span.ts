@@ -1,6 +1,6 @@
 /**
- * The span of an operation: the same fields and bytes as the SDK's own, by the same limits and processors. What it starts with is
- * known to be valid, so it is not checked and copied. docs/decisions/cost-per-call.md has what that brings.
+ * The span of an operation. It has the same fields and bytes as the SDK's span, and the same limits and processors. Its initial
+ * attributes are known to be valid, so they are not checked or copied. Figures: docs/decisions/cost-per-call.md.
  */
 import {
   type Attributes,
@@ -44,7 +44,7 @@ const NO_LINKS: Link[] = [];
 const NO_EVENTS: TimedEvent[] = [];
 const UNLIMITED = { attributeCountLimit: Infinity, attributeValueLengthLimit: Infinity };
 
-/** What the spans of a tracer have in common. */
+/** Shared by all spans of a tracer. */
 interface SpanMaker {
   readonly sdk: SdkTracer;
   readonly clock: Clock;
@@ -65,7 +65,7 @@ export class FastSpan implements Span, ReadableSpan {
   readonly startTime: HrTime;
   endTime: HrTime = [0, 0];
   ended = false;
-  /** When it started: in ms since 1970, and by the monotonic clock. */
+  /** Its start: in ms since 1970, and by the monotonic clock. */
   readonly startMs: number;
   readonly beganMs: number;
   recordEnd: (() => void) | undefined;
@@ -201,7 +201,7 @@ export class FastSpan implements Span, ReadableSpan {
   end(time?: TimeInput): void {
     if (this.refuses()) return;
     const end = this.timeOf(time);
-    // No span ends before it has begun.
+    // A span must not end before its start.
     this.endTime = hrTimeDuration(this.startTime, end)[0] < 0 ? this.startTime : end;
     const { _spanProcessor: processor } = this.tracer.sdk;
     processor.onEnding?.(this as unknown as Parameters<SpanProcessor['onStart']>[0]);
@@ -210,7 +210,7 @@ export class FastSpan implements Span, ReadableSpan {
     processor.onEnd(this);
   }
 
-  /** As the SDK's spans read a time: a number may count from 1970, or from the start of the process. */
+  /** Reads a time as the SDK's spans do: a number may be relative to 1970 or to the start of the process. */
   private timeOf(given: TimeInput | undefined): HrTime {
     if (given instanceof Date) return millisToHrTime(given.getTime());
     if (isTimeInputHrTime(given)) return given;

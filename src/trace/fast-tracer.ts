@@ -1,4 +1,4 @@
-/** The tracer of operations, where the SDK is the one that the preload has started. Its spans are in fast-span.ts. */
+/** The tracer of operations when the preload has started the SDK. Its spans are in fast-span.ts. */
 import {
   type Context,
   context,
@@ -21,12 +21,12 @@ import { isSdkTracer, type SdkTracer } from './sdk-internals.ts';
 
 const NO_LINKS: Link[] = [];
 
-/** Attributes that a span of an operation may have before the limit of their number matters. */
+/** Largest number of attributes of an operation's span: a lower limit needs the SDK's spans. */
 const MOST_ATTRIBUTES = 32;
 
 /**
- * `provider`, whose tracer called `name` makes fast spans. It is as it is when the SDK is another one than this was written
- * for, or when attributes are limited.
+ * Returns `provider` with fast spans for the tracer called `name`. Returns it unchanged when the SDK has other private
+ * fields than expected, or when attributes are limited.
  */
 export function withFastSpans(provider: TracerProvider, name: string, clock: Clock): TracerProvider {
   return {

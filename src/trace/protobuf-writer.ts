@@ -10,7 +10,7 @@ const MAX_VARINT_BYTES = 10;
 /** A field's tag: fields up to 2,047 take two bytes. */
 const MAX_TAG_BYTES = 2;
 
-/** Below it, a loop over a text is quicker than a call out of V8 that encodes it. */
+/** Below this length, a loop over a text is faster than a call of native code that encodes it. */
 const SHORT_TEXT = 0x80;
 
 export class ProtobufWriter {
@@ -18,12 +18,12 @@ export class ProtobufWriter {
   /** Bytes written. */
   length = 0;
 
-  /** @param buffer nobody else's; a larger one takes its place when it is full. */
+  /** @param buffer not shared; a larger one replaces it when it is full. */
   constructor(buffer: Buffer) {
     this.buffer = buffer;
   }
 
-  /** What was written. It shares memory with the writer. */
+  /** The written bytes. They share memory with the writer. */
   bytes(): Buffer {
     return this.buffer.subarray(0, this.length);
   }
@@ -36,12 +36,12 @@ export class ProtobufWriter {
     return buffer;
   }
 
-  /** Takes back what was written since `length` was this. */
+  /** Truncates to an earlier `length`. */
   truncate(length: number): void {
     this.length = length;
   }
 
-  /** Begins a message whose length is not known yet; gives what `end` needs. */
+  /** Begins a message whose length is not known yet; returns the argument of `end`. */
   begin(field: number): number {
     this.reserve(MAX_TAG_BYTES + 1);
     this.putVarint((field << 3) | LENGTH_DELIMITED);
@@ -78,7 +78,7 @@ export class ProtobufWriter {
     this.raw(bytes);
   }
 
-  /** Fields that are written already. */
+  /** Appends encoded fields. */
   raw(bytes: Uint8Array): void {
     this.reserve(bytes.length);
     this.buffer.set(bytes, this.length);
@@ -122,7 +122,7 @@ export class ProtobufWriter {
     this.putUint32(value);
   }
 
-  /** Seconds and nanoseconds as nanoseconds in 64 bits: products of halves, since the whole is beyond 53 bits. */
+  /** Seconds and nanoseconds as nanoseconds in 64 bits, computed in two parts, since a number has 53 bits only. */
   nanoseconds(field: number, [seconds, nanos]: HrTime): void {
     this.reserve(MAX_TAG_BYTES + 8);
     this.putVarint((field << 3) | FIXED64);
@@ -143,7 +143,7 @@ export class ProtobufWriter {
     buffer.copy(this.buffer, 0, 0, length);
   }
 
-  /** A whole number of at most 32 bits, at a place that is reserved. */
+  /** A whole number of at most 32 bits, at a reserved position. */
   private putVarint(value: number): void {
     let rest = value;
     for (; rest > 0x7f; rest >>>= 7) this.buffer[this.length++] = (rest & 0x7f) | 0x80;
@@ -156,7 +156,7 @@ export class ProtobufWriter {
     this.length += 4;
   }
 
-  /** Writes a short text and its length, unless it has other characters. */
+  /** Writes a short ASCII text and its length; writes nothing when it has other characters. */
   private putAscii(text: string): boolean {
     const { buffer } = this;
     const start = this.length + 1;

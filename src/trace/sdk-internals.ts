@@ -1,6 +1,6 @@
 /**
- * The private parts of OpenTelemetry's classes that the preload reads, each behind a check: where a version of the SDK has
- * them in another form, the preload does without. All are those of @opentelemetry/sdk-trace 3.0.
+ * The private fields of OpenTelemetry's classes that the preload reads, each behind a check: when a version of the SDK
+ * differs, the preload does not use them. They are those of @opentelemetry/sdk-trace 3.0.
  */
 import type { SpanContext, Tracer } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
@@ -14,7 +14,7 @@ import type {
   SpanProcessor,
 } from '@opentelemetry/sdk-trace';
 
-/** The parts of the SDK's tracer that make a span. */
+/** The fields of the SDK's tracer that create a span. */
 export interface SdkTracer extends Tracer {
   readonly _sampler: Sampler;
   readonly _idGenerator: IdGenerator;
@@ -40,14 +40,14 @@ export function isSdkTracer(tracer: Tracer): tracer is SdkTracer {
   );
 }
 
-/** A span of the SDK, with its times as it starts. */
+/** A span of the SDK, with the fields of its start time. */
 export interface SdkSpan extends Span {
   startTime: Span['startTime'];
   /** performance.now(), read just after Date.now(), which is `startTime`. */
   readonly _performanceStartTime: number;
-  /** What an event's time by the monotonic clock is off, against performance.timeOrigin. */
+  /** Offset of an event's monotonic time, relative to performance.timeOrigin. */
   _performanceOffset: number;
-  /** Its end is reckoned from `startTime` when that is false. */
+  /** When false, the end is computed from `startTime`. */
   readonly _startTimeProvided: boolean;
 }
 

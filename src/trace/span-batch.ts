@@ -1,34 +1,34 @@
-/** What the queue keeps spans in, until a collector has them. */
+/** Batches in which the queue keeps spans until a collector has accepted them. */
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 
 /**
- * A batch is full with so many bytes, however few its spans are. Collectors take 4 MiB over gRPC unless they are told otherwise,
- * web servers before them 1 MiB over HTTP (nginx); one span more may be large itself.
+ * Bytes that make a batch full, however few its spans are. By default, collectors accept 4 MiB over gRPC, and nginx in front
+ * of one accepts 1 MiB over HTTP. The last span of a batch may be large itself.
  */
 export const FULL_BATCH_BYTES = 512 * 1_024;
 
-/** @typeParam Self what it is cut into */
+/** @typeParam Self type of the parts of a split */
 export interface SpanBatch<Self = unknown> {
   /** Spans in it. */
   readonly count: number;
   /** About as many as its request will have; final once it is closed. */
   readonly bytes: number;
-  /** Of its first span; its attributes may still be on their way when a batch is to be sent. */
+  /** Resource of its first span; its asynchronous attributes may be pending when a batch is to be sent. */
   readonly resource: Partial<Resource> | undefined;
   add(span: ReadableSpan): void;
-  /** Nothing is added after it. */
+  /** Nothing is added after this call. */
   close(): void;
   /** Two batches that have its spans; for one of at least two. */
   halves(): [Self, Self];
-  /** Nobody will ask for its spans again. */
+  /** Its spans are not needed any more. */
   discard(): void;
 }
 
-/** Of a span without its texts: names, ids and times are longer than what they say. */
+/** Estimated bytes of a span without its texts: field names, ids and times. */
 const USUAL_JSON_BYTES = 1_024;
 
-/** For exporters that take spans as they are. */
+/** For exporters that need span objects. */
 export class SpanList implements SpanBatch<SpanList> {
   readonly spans: ReadableSpan[] = [];
   bytes = 0;

@@ -9,7 +9,7 @@ import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import type { ProtobufWriter } from './protobuf-writer.ts';
 
-/** What is written of a resource. */
+/** The encoded parts of a resource. */
 export type SettledResource = Pick<Resource, 'attributes' | 'schemaUrl'>;
 
 /** The field of ScopeSpans that a span is. */
@@ -124,8 +124,8 @@ function writeAttributes(writer: ProtobufWriter, field: number, attributes: Attr
 }
 
 /**
- * An AnyValue: 1 string, 2 bool, 3 int, 4 double, 5 array (1 values), 6 kvlist (1 values), 7 bytes. What has no form in
- * it is an empty one.
+ * An AnyValue: 1 string, 2 bool, 3 int, 4 double, 5 array (1 values), 6 kvlist (1 values), 7 bytes. Any other value is an
+ * empty AnyValue.
  */
 function writeAnyValue(writer: ProtobufWriter, field: number, value: unknown): void {
   const message = writer.begin(field);

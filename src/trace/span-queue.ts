@@ -1,70 +1,70 @@
 /**
- * The span processor: keeps ended spans until a collector has taken them, sends them in batches, and tries again
- * what could not be sent. The specification's batch processor forgets a batch that failed, and cannot say what is
- * left; docs/decisions/span-queue.md has the reasons.
+ * The span processor: keeps ended spans until a collector has accepted them, sends them in batches, and retries
+ * failed batches. OpenTelemetry's batch processor drops a failed batch and does not report what is pending;
+ * docs/decisions/span-queue.md has the reasons.
  */
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Rejection } from '../otlp/partial-success.ts';
 import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
 
-/** What became of one batch. */
+/** The outcome of one batch. */
 export type Outcome =
-  /** But for what of it was rejected, never to be taken. */
+  /** Except for the spans that a partial success rejects for good. */
   | { kind: 'accepted'; rejected?: Rejection; warning?: string }
   /** Not now; the spans stay in the queue. */
   | ({ kind: 'later'; reason: string } & Later)
-  /** Not that many at once: only for a batch of several spans. */
+  /** The batch is too large; only for a batch of several spans. */
   | { kind: 'too large' }
-  /** Never: the collector does not want them. */
+  /** For good: the collector rejects them. */
   | { kind: 'refused'; reason: string };
 
 export interface Later {
   /** No connection could be made, so the batch is not the cause. */
   isUnreachable?: boolean;
-  /** The collector asks for no attempt before it has passed. */
+  /** Time before which the collector wants no further attempt. */
   afterMs?: number;
   /** The same status may mean "too many at once", or "never". */
   mayBeTooLarge?: boolean;
 }
 
-/** Sends one batch; settles when its fate is known, never rejects. */
+/** Sends one batch; settles with its outcome, never rejects. */
 export type Send<Batch extends SpanBatch> = (batch: Batch) => Promise<Outcome>;
 
 export interface QueueLimits {
-  /** Spans that may be kept, waiting or on their way, and SPAN_BYTES for each. */
+  /** Limit of spans that are kept, pending or in flight, with SPAN_BYTES for each. */
   maxQueueSize: number;
   maxExportBatchSize: number;
   /** Longest a span waits before its batch is sent, in ms. */
   scheduleDelayMs: number;
 }
 
-/** A span may have as many on average. With the default queue, that is 64 MiB. */
+/** Limit for a span on average. With the default queue, that is 64 MiB. */
 export const SPAN_BYTES = 8 * 1_024;
 
 /**
- * The first batch is full with so many spans. An app under load has called the functions of Node that sending shares with its own
- * gRPC often enough by the 512th for V8 to have compiled them, for those calls alone, and V8 would have to do it all again.
+ * Spans in the first batch. Sending shares functions of Node with the app's gRPC. In an app under load, V8 compiles them for
+ * the app's calls before the 512th span, and would compile them again for the first batch. An early batch avoids that.
  */
 const FIRST_BATCH_SIZE = 64;
 
-/** How many batches a flush sends at a time. OpenTelemetry's exporters take 30, and fail for the next. */
+/** Batches that a flush sends at a time. OpenTelemetry's exporters accept 30 and fail for the next. */
 const SIDE_BY_SIDE = 16;
 
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
-/** Processes that lost their collector together shall not all come back together. */
+/** Processes that lost their collector at the same time must not all retry at the same time. */
 const JITTER = 0.2;
 
-/** So often may a batch fail while others are accepted, or with a status that may mean "never"; about two minutes. */
+/** Failures of a batch while others are accepted, or with a status that may mean "never"; about two minutes. */
 const MAX_FAILURES = 8;
 
-/** Of a batch that failed though there was a collector. */
+/** State of a batch that failed although the collector was reachable. */
 interface Tries {
   /** Those that count towards MAX_FAILURES. */
   failures: number;
-  /** Batches that had been accepted when it failed last. */
+  /** Number of accepted batches at its last failure. */
   acceptedBefore: number;
-  /** Whether it is a part of one that was split because it failed. */
+  /** Whether it is a part of a failed batch that was split. */
   isPart: boolean;
 }
 
@@ -74,43 +74,43 @@ export interface QueueEvents {
 }
 
 export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor {
-  /** Spans given up: beyond the queue's limit, or refused by the collector. */
+  /** Dropped spans: beyond the queue's limit, or rejected by the collector. */
   lost = 0;
-  /** Why spans were given up or are still here; undefined while nothing went wrong. */
+  /** Why spans were dropped or are still pending; undefined while nothing has failed. */
   lastError: string | undefined;
   /** Spans that have ended and whose arrival is not confirmed. */
   unsent = 0;
   readonly #newBatch: () => Batch;
   readonly #send: Send<Batch>;
   readonly #limits: QueueLimits;
-  /** Full ones, and some that came back, the oldest first. */
+  /** Full batches, and some that failed, the oldest first. */
   #waiting: Batch[] = [];
-  /** Of all batches but the open one. */
+  /** Bytes of all batches except the open one. */
   #bytes = 0;
-  /** What spans are added to; the youngest. */
+  /** The newest batch, to which spans are added. */
   #open: Batch | undefined;
-  /** Batch → when its fate is known. */
+  /** Batch → promise of its outcome. */
   readonly #inFlight = new Map<Batch, Promise<void>>();
-  /** Failed ones, each until its own time comes. */
+  /** Failed batches, each until its retry time. */
   readonly #resting = new Map<Batch, NodeJS.Timeout>();
   readonly #tries = new WeakMap<Batch, Tries>();
   readonly #events: QueueEvents;
   readonly #random: () => number;
   #timer: NodeJS.Timeout | undefined;
-  /** Until the next attempt, before jitter; 0 while batches are accepted. */
+  /** Delay of the next attempt, before jitter; 0 while batches are accepted. */
   #retryDelayMs = 0;
-  /** With jitter, and as long as the collector asks for. */
+  /** With jitter, and at least the time that the collector gives. */
   #pauseMs = 0;
-  /** Whether the last attempt found no collector. */
+  /** Whether the collector was unreachable at the last attempt. */
   #isUnreachable = false;
   #isFlushing = false;
   /** Batches. */
   #accepted = 0;
-  /** Of a batch, by which it is full. */
+  /** Spans that make a batch full. */
   #batchSize: number;
   #closed = false;
 
-  /** @param random gives what jitter is made of, from 0 to 1 */
+  /** @param random returns a number from 0 to 1, for jitter */
   constructor(
     newBatch: () => Batch,
     send: Send<Batch>,
@@ -142,7 +142,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     try {
       this.#openBatch().add(span);
     } catch (error) {
-      // The app ended a span; what it holds is no reason to fail there.
+      // The app's call of span.end() must not fail because of the span's content.
       this.lost++;
       this.lastError ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
       return;
@@ -150,14 +150,14 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#added(1);
   }
 
-  /** Takes `count` spans that come in another way than one by one: `add` puts them into the batch that it is given. */
+  /** Accepts `count` spans at once: `add` puts them into the batch that it is given. */
   addMany(count: number, add: (batch: Batch) => void): void {
     if (!this.#hasRoom(count)) return;
     add(this.#openBatch());
     this.#added(count);
   }
 
-  /** Gives away what waits and was not tried to be sent; it is somebody else's now. The queue goes on. */
+  /** Releases pending batches that had no attempt; the caller owns them now. The queue continues. */
   release(): Batch[] {
     this.#stopTimer();
     this.#seal();
@@ -191,8 +191,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /**
-   * One attempt for everything that waits, in batches side by side. Settles when their fates, and those of what was on the
-   * way already, are known.
+   * One attempt for all pending batches, in parallel. Settles when their outcomes, and those of the batches in flight, are
+   * known.
    */
   async forceFlush(): Promise<void> {
     this.#stopTimer();
@@ -224,7 +224,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#stopTimer();
   }
 
-  /** Everything that is not known to have arrived, for who sends it another way. The queue is closed. */
+  /** All unconfirmed batches, for a caller that sends them in another way. The queue is closed. */
   takeUnsent(): Batch[] {
     this.#closed = true;
     this.#stopTimer();
@@ -251,9 +251,9 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   #schedule(): void {
-    // What failed in a flush has had its attempt.
+    // A batch that failed in this flush has had its attempt.
     if (this.#inFlight.size > 0 || this.#isFlushing) return;
-    // While the collector is away, a full batch waits for the next attempt like any other.
+    // While the collector is unreachable, a full batch waits for the next attempt like any other.
     if (this.#waiting.length > 0 && this.#retryDelayMs === 0) {
       this.#stopTimer();
       this.#sendBatch();
@@ -267,7 +267,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       },
       this.#retryDelayMs === 0 ? this.#limits.scheduleDelayMs : this.#pauseMs,
     );
-    // A span that waits must not keep the app alive.
+    // A pending span must not keep the app alive.
     this.#timer.unref();
   }
 
@@ -277,14 +277,14 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   #sendBatch(): void {
-    // One that failed has its turn again once another was accepted: it does not stop the others.
+    // A failed batch is retried after another one was accepted, so it does not stop the others.
     const isDue = (batch: Batch) => !this.#tries.has(batch) || this.#othersWereAccepted(batch);
     if (!this.#waiting.some(isDue)) this.#seal();
     const [batch] = this.#waiting.splice(Math.max(0, this.#waiting.findIndex(isDue)), 1);
     if (batch !== undefined) this.#sendOff(batch);
   }
 
-  /** @param before what its turn comes after */
+  /** @param before the promise that must settle first */
   #sendOff(batch: Batch, before?: Promise<void>): Promise<void> {
     const followed = before === undefined ? this.#follow(batch) : before.then(() => this.#takeTurn(batch));
     this.#inFlight.set(batch, followed);
@@ -298,24 +298,24 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       await this.#follow(batch);
       return;
     }
-    // What came before it found nobody there: that was the attempt.
+    // The batch before it found the collector unreachable: that was the attempt.
     this.#inFlight.delete(batch);
     this.#waiting.push(batch);
     if (!this.#closed) this.#schedule();
   }
 
   async #follow(batch: Batch): Promise<void> {
-    // Of batches side by side, each doubles the same delay: together they are one attempt.
+    // Parallel batches all double the same delay: together they are one attempt.
     const delayMs = this.#retryDelayMs;
     const outcome = await this.#send(batch);
-    // Taken meanwhile by takeUnsent: it is somebody else's now.
+    // takeUnsent has released it meanwhile.
     if (!this.#inFlight.delete(batch)) return;
     this.#isUnreachable = outcome.kind === 'later' && outcome.isUnreachable === true;
     if (
       outcome.kind === 'too large' ||
       (outcome.kind === 'later' && this.#isWorthSplitting(batch, outcome))
     ) {
-      // Within the same promise: for who waits for it, the attempt is not over.
+      // Within the same promise: for its awaiters, the attempt is not finished.
       await this.#sendInTwo(batch, outcome.kind === 'later');
       return;
     }
@@ -347,18 +347,18 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     return Math.round(ms * (1 - JITTER + 2 * JITTER * this.#random()));
   }
 
-  /** Whether other batches were accepted since it failed before. */
+  /** Whether other batches were accepted since its previous failure. */
   #othersWereAccepted(batch: Batch): boolean {
     const tries = this.#tries.get(batch);
     return tries !== undefined && this.#accepted > tries.acceptedBefore;
   }
 
-  /** Whether its parts may fare better: of few spans, all others shall not be lost with them. */
+  /** Whether its parts may succeed: a few bad spans must not take the others with them. */
   #isWorthSplitting(batch: Batch, { isUnreachable, mayBeTooLarge }: Later): boolean {
     if (isUnreachable || batch.count < 2) return false;
     const tries = this.#tries.get(batch);
     if (tries?.isPart) return this.#othersWereAccepted(batch);
-    // Once without a sign that it helps.
+    // A batch is split once without evidence that this helps; its parts only when others were accepted.
     if (mayBeTooLarge) return tries !== undefined || this.#isFlushing;
     return tries !== undefined && tries.failures >= 2 && this.#othersWereAccepted(batch);
   }
@@ -395,7 +395,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     else this.#waiting.push(batch);
   }
 
-  /** It alone waits, longer each time. */
+  /** Only this batch waits, longer each time. */
   #rest(batch: Batch, failures: number): void {
     const delayMs = Math.min(FIRST_RETRY_MS * 2 ** failures, LAST_RETRY_MS);
     const timer = setTimeout(() => {

@@ -1,9 +1,9 @@
 /**
- * Spans of worker threads go to the main thread as they end. A thread can be terminated, or end with its process, at any
- * moment, and nothing of it runs then; the main thread still does, and sends them with its own.
+ * Spans of worker threads go to the main thread as they end. A thread can be terminated at any moment and runs no code
+ * then. The main thread still runs, and sends these spans with its own.
  *
- * Until the main thread has answered, and where it sends elsewhere or in another way, a worker's spans stay in a queue
- * of its own.
+ * A worker keeps its spans in its own queue until the main thread has answered, and when the main thread has another
+ * target or protocol.
  */
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
@@ -14,22 +14,22 @@ import { type EncodedPart, EncodedSpans } from './encoded-spans.ts';
 import type { SettledResource } from './span-encoding.ts';
 import type { SpanQueue } from './span-queue.ts';
 
-/** Another version may say it in another way. */
+/** Another version may have another message format. */
 const CHANNEL = `milvus-otel ${VERSION}`;
 
 type Message =
-  /** A worker asks who is there. */
+  /** A worker looks for the main thread. */
   | { kind: 'who' }
   /** The main thread takes spans for this target. */
   | { kind: 'here'; target: string }
-  /** What the spans of a thread come from; before the first of them. */
+  /** Resource and scope of a thread's spans; posted before the first of them. */
   | { kind: 'resource'; thread: number; attributes: Resource['attributes']; schemaUrl: string | undefined }
   | { kind: 'spans'; thread: number; parts: EncodedPart[] }
-  /** The thread has posted another WINDOW of spans; and the main thread has come so far. */
+  /** From the thread: another WINDOW of spans is posted. From the main thread: the window was read. */
   | { kind: 'posted' | 'taken'; thread: number };
 
 const WINDOW = 1_024;
-/** Windows that may be on their way: a main thread that is busy for long must not be filled without end. */
+/** Windows in flight: the memory of a busy main thread must not grow without limit. */
 const MAX_WINDOWS = 8;
 
 interface Channel {
@@ -38,7 +38,7 @@ interface Channel {
   unref(): void;
 }
 
-/** Loaded when there are workers: it takes milliseconds. */
+/** Loaded when the app loads workers: loading takes milliseconds. */
 const threads = () =>
   process.getBuiltinModule('node:worker_threads') as unknown as {
     threadId: number;
@@ -46,15 +46,15 @@ const threads = () =>
     receiveMessageOnPort(port: Channel): { message: unknown } | undefined;
   };
 
-/** Workers cannot abort the process. */
+/** process.abort() is disabled in workers. */
 export const inWorker = (): boolean => (process.abort as { disabled?: boolean }).disabled === true;
 
-/** In the main thread: takes the spans of workers into `queue`. */
+/** In the main thread: adds the spans of workers to `queue`. */
 export class WorkersSpans {
   readonly #queue: SpanQueue<EncodedSpans>;
   readonly #target: () => OtlpTarget;
   readonly #resources = new Map<number, SettledResource>();
-  /** By what they say: of each thread's copies, the first stands for all. */
+  /** By content: each thread has a copy, and the first copy represents all. */
   readonly #scopes = new Map<string, InstrumentationScope>();
   #channel: Channel | undefined;
 
@@ -67,7 +67,7 @@ export class WorkersSpans {
     });
   }
 
-  /** Takes what workers have posted and the event loop has not yet brought. */
+  /** Reads messages of workers that the event loop has not delivered yet. */
   drain(): void {
     if (this.#channel === undefined) return;
     const { receiveMessageOnPort } = threads();
@@ -81,7 +81,7 @@ export class WorkersSpans {
   #open(): Channel {
     const channel = new (threads().BroadcastChannel)(CHANNEL);
     channel.onmessage = ({ data }) => this.#take(data as Message);
-    // Workers that are there keep the process alive by themselves.
+    // Running workers keep the process alive by themselves.
     channel.unref();
     return channel;
   }
@@ -122,7 +122,7 @@ export class SpansToMain implements SpanProcessor {
   readonly #thread: number;
   #resource: Resource | undefined;
   #state: 'alone' | 'answered' | 'settling' | 'relaying' = 'alone';
-  /** In the present window. */
+  /** Spans in the current window. */
   #posted = 0;
   #windowsOnTheWay = 0;
 
@@ -151,7 +151,7 @@ export class SpansToMain implements SpanProcessor {
       try {
         batch.add(span);
       } catch {
-        // The queue counts what cannot be written.
+        // The queue counts spans that cannot be encoded.
         this.#queue.onEnd(span);
         return;
       }
@@ -171,7 +171,7 @@ export class SpansToMain implements SpanProcessor {
     return this.#queue.shutdown();
   }
 
-  /** Once the main thread is there and the resource is known, which the first span tells. */
+  /** Once the main thread has answered and the first span has shown the resource. */
   #begin(): void {
     if (this.#state !== 'answered' || this.#resource === undefined) return;
     const resource = this.#resource;

@@ -1,6 +1,6 @@
 /**
- * Upstream wraps the handler in its module's own exports, which a bundle does not let anyone change, and has no bound for what is
- * sent before the function is frozen. Here the module is left alone: what loads it gets an object that differs in the handler.
+ * Upstream replaces the handler in its module's exports, which are read-only in a bundle, and has no time limit for sending before
+ * the freeze. Here the module is unchanged: its importer gets an object with another handler.
  */
 import { realpathSync } from 'node:fs';
 import { types } from 'node:util';
@@ -11,13 +11,13 @@ import {
   type AwsLambdaInstrumentationConfig,
 } from '@opentelemetry/instrumentation-aws-lambda';
 
-/** The runtime client's mark on a handler that streams its answer. */
+/** Symbol by which the runtime client marks a handler that streams its answer. */
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 
 export interface LambdaConfig extends AwsLambdaInstrumentationConfig {
   /** The function's handler as Lambda names it: folder/module.name, or module.object.name. */
   lambdaHandler: string;
-  /** Sends what has ended, for at most `limitMs`. Never rejects. */
+  /** Sends ended spans, for at most `limitMs`. Never rejects. */
   flush(limitMs: number): Promise<void>;
 }
 
@@ -40,14 +40,14 @@ export class Instrumentation extends AwsLambdaInstrumentation {
         };
         file.patch = (exports: object) =>
           withHandler(exports, names, (handler) => wrap(handler, traced, flush));
-        // Nothing was changed that could be changed back.
+        // The module is unchanged, so there is nothing to restore.
         file.unpatch = () => {};
       }
     }
     return definitions;
   }
 
-  // Without their forceFlush, which has no bound: wrap() does what upstream does with it.
+  // Without their forceFlush, which has no time limit: wrap() sends instead.
   override setTracerProvider(provider: TracerProvider): void {
     super.setTracerProvider({ getTracer: (...args) => provider.getTracer(...args) });
   }
@@ -57,7 +57,7 @@ export class Instrumentation extends AwsLambdaInstrumentation {
   }
 }
 
-/** What comes after the module: `['a', 'b']` of `folder/module.a.b`. */
+/** The names after the module: `['a', 'b']` of `folder/module.a.b`. */
 function handlerNames(lambdaHandler: string): string[] {
   return lambdaHandler
     .slice(lambdaHandler.lastIndexOf('/') + 1)
@@ -65,7 +65,7 @@ function handlerNames(lambdaHandler: string): string[] {
     .slice(1);
 }
 
-/** As hooks know a file. */
+/** The file name as hooks get it. */
 function realPath(file: string): string {
   try {
     return realpathSync(file);
@@ -78,12 +78,12 @@ function realPath(file: string): string {
 function withHandler(exports: object, names: string[], replace: (handler: Handler) => Handler): object {
   const replaced = replaceIn(exports, names, replace) ?? replaceIn(exports, ['default', ...names], replace);
   if (replaced === undefined) return exports;
-  // The exports of an ES module as import-in-the-middle shows them: what is set there is what importers get.
+  // Exports of an ES module, as import-in-the-middle provides them: importers get the values that are set there.
   if (types.isProxy(exports)) return Object.assign(exports, replaced);
   return replaced;
 }
 
-/** An object that inherits everything but what `names` lead to; undefined when that is no function. */
+/** An object that inherits all properties except the function at `names`; undefined when there is no function. */
 function replaceIn(
   object: object,
   [name, ...inner]: string[],
@@ -99,14 +99,14 @@ function replaceIn(
   });
 }
 
-/** For the answer to leave in time. */
+/** Time reserved for the answer itself, in ms. */
 const RESERVE_MS = 100;
 
 interface LambdaContext {
   getRemainingTimeInMillis?(): number;
 }
 
-/** The handler under a span, its answer held back until that has been sent. */
+/** The handler with a span. Its answer waits until the spans are sent. */
 function wrap(handler: Handler, trace: (handler: Handler) => Handler, flush: LambdaConfig['flush']): Handler {
   interface Invocation {
     args: unknown[];
@@ -118,7 +118,7 @@ function wrap(handler: Handler, trace: (handler: Handler) => Handler, flush: Lam
   const inner: Handler = function (this: unknown, ...given) {
     const { args } = current as Invocation;
     (current as Invocation).reached = true;
-    // Upstream hands no callback on where it expects none, but the runtime client may.
+    // Upstream drops a callback that it does not expect, but the runtime client may pass one.
     return Reflect.apply(handler, this, [args[0], ...given.slice(1), ...args.slice(given.length)]);
   };
   const traced = trace(like(handler, inner));
@@ -132,7 +132,7 @@ function wrap(handler: Handler, trace: (handler: Handler) => Handler, flush: Lam
     let result: unknown;
     current = invocation;
     try {
-      // Upstream reads the event's fields, and null is an event too.
+      // Upstream reads the event's fields, and an event may be null.
       result = Reflect.apply(traced, this, [args[0] ?? {}, ...invocation.args.slice(1)]);
     } catch (error) {
       if (!invocation.reached) {
@@ -149,14 +149,14 @@ function wrap(handler: Handler, trace: (handler: Handler) => Handler, flush: Lam
         (value) => send().then(() => value),
         (error) => send().then(() => Promise.reject(error)),
       );
-    // Nothing but the callback answers there, or the runtime client objects to what is no promise.
+    // Only the callback answers there: the runtime client rejects a result that is not a promise.
     if (callback !== undefined || isStreaming(handler)) return result;
     return send().then(() => result);
   };
   return like(handler, outer);
 }
 
-/** The runtime client looks at a handler's number of parameters, and at symbols that say how it answers. */
+/** The runtime client reads a handler's number of parameters, and symbols for the way that it answers. */
 function like(handler: Handler, replacement: Handler): Handler {
   const {
     prototype: _,

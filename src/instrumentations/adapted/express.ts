@@ -3,7 +3,7 @@ import {
   type ExpressInstrumentationConfig,
 } from '@opentelemetry/instrumentation-express';
 
-/** Routers since 2.3 keep the matched path out of their layers, and upstream then leaves the route out of the name. */
+/** Since 2.3, layers of the router lack the matched path, and upstream's span name then lacks the route. */
 const spanNameHook: ExpressInstrumentationConfig['spanNameHook'] = ({ layerType, route }, name) =>
   layerType === 'request_handler' && name === 'request handler' && route ? `${name} - ${route}` : name;
 

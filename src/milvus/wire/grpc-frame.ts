@@ -1,11 +1,11 @@
-/** The first message of a gRPC stream, out of the pieces in which it arrives. Source: gRPC over HTTP/2, Length-Prefixed-Message. */
+/** The first message of a gRPC stream, from the pieces in which it arrives. Source: gRPC over HTTP/2, Length-Prefixed-Message. */
 import { type MessageFields, MessageReader, type Values } from './message-reader.ts';
 
-/** One byte that says whether the message is compressed, four of its length. */
+/** One byte for compression, four for the length of the message. */
 const PREFIX_BYTES = 5;
 
 export class FirstMessage {
-  /** Whether nothing more is to be read: it is complete, compressed, or no message at all. */
+  /** Whether reading is finished: the message is complete, compressed, or invalid. */
   done = false;
   private readonly fields: MessageFields;
   private prefix: Uint8Array = new Uint8Array();
@@ -16,7 +16,7 @@ export class FirstMessage {
     this.fields = fields;
   }
 
-  /** What was read so far. Undefined: nothing, or the message is compressed. */
+  /** The fields that were read so far. Undefined when there are none, or the message is compressed. */
   get values(): Values | undefined {
     return this.reader?.values;
   }
@@ -26,7 +26,7 @@ export class FirstMessage {
     return this.reader?.truncated ?? false;
   }
 
-  /** Throws when the message is no protobuf; what was read until then stays. */
+  /** Throws when the message is not protobuf; the fields that were read before stay. */
   read(piece: Uint8Array): void {
     if (this.done) return;
     let bytes = piece;

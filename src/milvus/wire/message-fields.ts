@@ -1,18 +1,18 @@
 /**
- * The calls of Milvus' gRPC service: the operation that each of them is, and the field numbers of what is read of its request
+ * The calls of Milvus' gRPC service: the operation of each, and the numbers of the fields that are read from its request
  * and answer. Source: milvus.proto, common.proto and schema.proto of milvus-io/milvus-proto, as @zilliz/milvus2-sdk-node 3.0.6
  * has them in dist/milvus/proto-json. test/unit/message-fields.test.ts compares this file with them.
  */
 import type { Field, MessageFields, Values } from './message-reader.ts';
 
 export interface Rpc {
-  /** The name of the SDK's method that makes the call, where it is not the RPC's own; or how the request tells. */
+  /** The SDK's method, where its name differs from the RPC's; a function when it depends on the request. */
   operation?: string | ((request: Values) => string);
   request: MessageFields;
   response: MessageFields;
-  /** The SDK makes the call on its own account too, before the app's. */
+  /** The SDK also makes this call internally, before the app's call. */
   internal?: true;
-  /** The request always has a consistency level: what is left out on the wire is 0, Strong. */
+  /** The request always has a consistency level: an absent field means 0, Strong. */
   hasLevel?: true;
 }
 
@@ -26,7 +26,7 @@ const KEY_VALUE: MessageFields = { 1: text('key'), 2: text('value') };
 const pairs = (name: string): Field => ({ name, as: 'messages', fields: KEY_VALUE });
 
 const DATABASE: MessageFields = { 2: text('db_name') };
-/** What nearly all requests begin with. */
+/** The first fields of nearly all requests. */
 const COLLECTION: MessageFields = { ...DATABASE, 3: text('collection_name') };
 const PARTITION: MessageFields = { ...COLLECTION, 4: text('partition_name') };
 const PARTITIONS: MessageFields = { ...COLLECTION, 4: texts('partition_names') };
@@ -37,7 +37,7 @@ const LOADING: MessageFields = {
 };
 const FLUSH_STATE: MessageFields = { 3: text('db_name'), 4: text('collection_name') };
 const SNAPSHOT = FLUSH_STATE;
-/** Where collection and database stand behind what the call is about. */
+/** Requests with collection and database after the subject of the call. */
 const LATE: MessageFields = { 4: text('collection_name'), 5: text('db_name') };
 
 /** common.proto, Status. */
@@ -47,7 +47,7 @@ const STATUS: MessageFields = {
   3: number('code'),
   6: pairs('extra_info'),
 };
-/** An answer that has a status, which all of them have at the same place. */
+/** An answer with a status, which has the same field number in all answers. */
 const ANSWER: MessageFields = { 1: message('status', STATUS) };
 const NOTHING: MessageFields = {};
 
@@ -59,7 +59,7 @@ const MUTATION: MessageFields = {
   8: number('upsert_cnt'),
 };
 
-/** Values of an expression's templates and primary keys: only whether there are any. */
+/** Values of templates, and primary keys: only their presence is read. */
 const templates: Field = { name: 'expr_template_values', as: 'entries' };
 const NO_KEYS: Field = { name: 'ids', as: 'message' };
 
@@ -106,8 +106,8 @@ const VARINTS = { as: 'varints' } as const;
 const ENTRIES = { as: 'entries' } as const;
 const fixed = (elementBytes: number) => ({ as: 'fixed', elementBytes }) as const;
 /**
- * schema.proto, ScalarField: how many elements a column has, by its type. A query always has a column of scalars, its
- * primary key; vectors are not looked at.
+ * schema.proto, ScalarField: the number of elements of a column, by its type. The answer of a query always has a column
+ * of scalars, the primary key; vectors are not read.
  */
 const SCALARS: MessageFields = {
   1: column(fixed(1)),
@@ -120,7 +120,7 @@ const SCALARS: MessageFields = {
   8: column(ENTRIES),
   9: column(ENTRIES),
 };
-/** schema.proto, FieldData: a column that may have nulls says how many rows it has in `valid_data`. */
+/** schema.proto, FieldData: a nullable column has one element per row in `valid_data`. */
 const QUERY_ANSWER: MessageFields = {
   ...ANSWER,
   2: {
@@ -130,14 +130,14 @@ const QUERY_ANSWER: MessageFields = {
   },
 };
 
-/** `delete_keys` in a request that alters something. */
+/** `delete_keys` of a request to alter properties. */
 const altering = (fields: MessageFields, deleteKeys: number, alter: string, drop: string): Rpc => ({
   operation: ({ delete_keys }) => (delete_keys === undefined ? alter : drop),
   request: { ...fields, [deleteKeys]: texts('delete_keys') },
   response: STATUS,
 });
 
-/** A `type` that says which of two a call is; 0, which is the first, is left out on the wire. */
+/** A `type` that selects one of two operations; an absent field means 0, the first one. */
 const either = (at: number, first: string, second: string, fields: MessageFields = NOTHING): Rpc => ({
   operation: ({ type }) => (type === 1 ? second : first),
   request: { ...fields, [at]: number('type') },
@@ -298,7 +298,7 @@ export const RPCS: Readonly<Record<string, Rpc>> = {
   RunAnalyzer: { request: { 6: text('db_name'), 7: text('collection_name') }, response: ANSWER },
 };
 
-/** A call that this version does not know is named after the RPC, and nothing is read of it. */
+/** An unknown call is named after its RPC, and none of its fields are read. */
 const UNKNOWN: Rpc = { request: NOTHING, response: NOTHING };
 
 export const rpcOf = (name: string): Rpc => (Object.hasOwn(RPCS, name) ? (RPCS[name] as Rpc) : UNKNOWN);

@@ -1,6 +1,6 @@
 /**
- * Reads a few fields out of a protobuf message that arrives in pieces. Every other field is skipped by its length, without
- * being kept or looked at, so that a message of any size costs a bounded amount of memory.
+ * Reads a few fields of a protobuf message that arrives in pieces. It skips all other fields by their length, without
+ * buffering them, so a message of any size needs a limited amount of memory.
  */
 import { PbfReader } from 'pbf';
 
@@ -8,7 +8,7 @@ import { PbfReader } from 'pbf';
 export type MessageFields = Readonly<Record<number, Field>>;
 
 export interface Field {
-  /** The key in the object that is read. */
+  /** The key in the resulting object. */
   name: string;
   /**
    * How it is read: a text; each of several texts; a number (integers, enums and booleans); the sum of packed integers;
@@ -16,9 +16,9 @@ export interface Field {
    * as varints, packed with a fixed size, or one field each.
    */
   as: 'text' | 'texts' | 'number' | 'sum' | 'message' | 'messages' | 'varints' | 'fixed' | 'entries';
-  /** Of a nested message. */
+  /** Fields of a nested message. */
   fields?: MessageFields;
-  /** Of an element that is packed with a fixed size. */
+  /** Bytes of an element that is packed with a fixed size. */
   elementBytes?: number;
 }
 
@@ -33,9 +33,9 @@ interface OpenMessage {
   end: number;
 }
 
-/** What is kept of one message: names, levels and a filter. More of it reads as not there. */
+/** Limit of the bytes that are kept of one message: names, levels and a filter. Longer fields are left out. */
 const MAX_KEPT_BYTES = 64 * 1024;
-/** A tag and a length or number, each at its longest. */
+/** Longest tag plus longest length or number, in bytes. */
 const MAX_HEAD_BYTES = 15;
 
 export class MessageReader {
@@ -56,7 +56,7 @@ export class MessageReader {
     this.open = [{ fields, values: this.values, end: messageBytes }];
   }
 
-  /** The next piece; it is not kept beyond the call, but for the beginning of a field. Throws when it is no protobuf. */
+  /** Reads the next piece. Only the beginning of an incomplete field is copied. Throws when it is not protobuf. */
   read(piece: Uint8Array): void {
     const bytes = this.pending.length === 0 ? piece : Buffer.concat([this.pending, piece]);
     this.pending = EMPTY;
@@ -72,7 +72,7 @@ export class MessageReader {
     this.consumedBytes += reader.pos;
   }
 
-  /** Goes over what is to be skipped. False: more of it is to come. */
+  /** Skips bytes. False when more of them are to arrive. */
   private skip(reader: PbfReader, bytes: Uint8Array): boolean {
     const until = reader.pos + Math.min(this.skipBytes, reader.length - reader.pos);
     if (this.countInto !== undefined) {
@@ -88,13 +88,13 @@ export class MessageReader {
     return true;
   }
 
-  /** Leaves the messages that end at this position. False when the whole one has ended. */
+  /** Closes the nested messages that end at this position. False when the whole message has ended. */
   private closeEnded(position: number): boolean {
     while (this.open.at(-1)?.end === this.consumedBytes + position) this.open.pop();
     return this.open.length > 0;
   }
 
-  /** False when not all that is needed of the field has arrived. */
+  /** False when the needed bytes of the field have not all arrived. */
   private readField(reader: PbfReader, bytes: Uint8Array): boolean {
     const { fields, values, end } = this.open.at(-1) as OpenMessage;
     const untilEnd = end - this.consumedBytes - reader.pos;
@@ -133,7 +133,7 @@ export class MessageReader {
   }
 
   private enter({ name, as, fields = {} }: Field, values: Values, end: number): void {
-    // A message that comes in two parts is one.
+    // protobuf merges a message that arrives as two fields.
     const nested = as === 'message' ? ((values[name] as Values | undefined) ?? {}) : {};
     if (as === 'message') values[name] = nested;
     else {

@@ -1,4 +1,4 @@
-/** A call of Milvus' gRPC service, as the fields of its messages show it: what the span of its operation says. Pure functions. */
+/** Name, attributes and outcome of an operation, from the messages of its gRPC call. Pure functions. */
 import type { Attributes, AttributeValue } from '@opentelemetry/api';
 import {
   ATTR,
@@ -52,10 +52,10 @@ export function readWireRequest(rpc: string, request: Values): WireRequest {
 }
 
 /**
- * A reason of the server's, without what it quotes of the request's filters. '' when that cannot be told: the message was
- * not read, or keys and values of templates are in it, which never are.
+ * The server's reason, without its quotations of the request's filters. '' when quotations cannot be found: the message was
+ * not read, or it has keys or template values, which are never read.
  *
- * @param isWhole whether nothing of the request was left out for being too long.
+ * @param isWhole whether no field of the request was left out because of its length.
  */
 export function shownReason(reason: string, request: Values | undefined, isWhole: boolean): string {
   if (request === undefined || !isWhole) return '';
@@ -73,7 +73,7 @@ export function shownReason(reason: string, request: Values | undefined, isWhole
   );
 }
 
-/** The limit of a hybrid search is with its ranker; vectors are counted as those of its first search. */
+/** The limit of a hybrid search is in its ranker's parameters. The vectors counted are those of its first search. */
 function readSearch(searches: Values[], parameters: unknown, sink: AttributeList): void {
   const fields = searches.map(({ search_params }) => parameter(search_params, 'anns_field') ?? '?');
   if (fields.some((field) => field !== '?')) sink.put(ATTR.annsField, fields.join(','));
@@ -84,11 +84,11 @@ function readSearch(searches: Values[], parameters: unknown, sink: AttributeList
 export interface WireResponse {
   failure: Failure | undefined;
   attributes: Attributes;
-  /** How many it returns; undefined when it returns none by its kind, or failed. */
+  /** Number of returned rows; undefined for operations without rows, and after a failure. */
   rows: number | undefined;
 }
 
-/** @param operation of the request: counting has no rows. */
+/** @param operation of the request: a count has no rows. */
 export function readWireResponse(rpc: string, operation: string, response: Values): WireResponse {
   const named = withNames(response);
   const failure = failureOfResponse(named);
@@ -97,7 +97,7 @@ export function readWireResponse(rpc: string, operation: string, response: Value
   const isSearch = rpc === 'Search' || rpc === 'HybridSearch';
   const rows = isSearch ? hitsIn(response) : operation === 'query' ? rowsIn(response) : undefined;
   sink.put(ATTR.returnedRows, rows);
-  // A count of 0 is left out on the wire, and the SDK gives it as '0'.
+  // An absent count means 0, which the SDK returns as '0'.
   const counts = { insert_cnt: 0, upsert_cnt: 0, delete_cnt: 0, ...response };
   if (rpc === 'Insert') readInsertResponse(counts, sink);
   if (rpc === 'Upsert') readUpsertResponse(counts, sink);
@@ -106,7 +106,7 @@ export function readWireResponse(rpc: string, operation: string, response: Value
   return { failure: undefined, attributes: sink.attributes, rows };
 }
 
-/** The answer as the SDK's decoder gives it: error codes by name, and maps as objects. */
+/** The answer as the SDK decodes it: error codes by name, and maps as objects. */
 function withNames(response: Values): Values {
   const status = valuesOf(response.status);
   const named = (given: Values): Values => ({
@@ -121,7 +121,7 @@ function withNames(response: Values): Values {
 
 const hitsIn = ({ results }: Values): number => (valuesOf(results)?.topks as number | undefined) ?? 0;
 
-/** Undefined when no column tells. */
+/** Undefined when no column shows the number of rows. */
 function rowsIn({ columns }: Values): number | undefined {
   const all = listOf(columns);
   if (all.length === 0) return 0;
