@@ -1,6 +1,6 @@
 /**
- * The entry point: environment → settings → telemetry → instrumentations → shutdown. Only here is process.env read, and
- * nothing in here may fail the app: what goes wrong is said in one line, and the app runs untraced.
+ * The entry point: environment → settings → telemetry → instrumentations → shutdown. Only this file reads process.env.
+ * An error in here must not fail the app: one line reports it, and the app runs untraced.
  */
 import { join } from 'node:path';
 import { logs, metrics } from '@opentelemetry/api';
@@ -49,8 +49,8 @@ export function register(): void {
   if (settings.sdkDisabled) return;
   const write = stderrWithout(process.env);
   const diagnostics = createDiagnostics(settings.logLevel, write);
-  // By two ways (NODE_OPTIONS and the command line, say), the first one counts. The second one asks before it loads
-  // anything: src/register.cjs.
+  // When it is loaded twice (by NODE_OPTIONS and the command line, for instance), the first one is used. The second one
+  // checks that before it loads anything: src/register.cjs.
   const door = join(__dirname, 'register.cjs');
   (globalThis as Record<symbol, unknown>)[LOADED] = (other: string) => {
     if (other !== door) diagnostics.warn(describeSecondCopy(door, other));
@@ -76,7 +76,7 @@ export function register(): void {
       process.env.AWS_LAMBDA_FUNCTION_NAME ??
       packageName(appFile(process.argv[1], process.env)) ??
       'milvus-client';
-    // What is wrong in a configuration file, only OpenTelemetry knows.
+    // Only OpenTelemetry reports errors inside a configuration file.
     showOpenTelemetryMessages(settings.logLevel ?? (settings.configFile ? 'warn' : undefined), write);
     const telemetry = settings.configFile
       ? startFromFile(settings.configFile)
@@ -124,7 +124,7 @@ function lambdaOf(env: NodeJS.ProcessEnv, flush: Lambda['flush']): Lambda | unde
   return name === undefined || handler === undefined ? undefined : { handler, runtimeApi, flush };
 }
 
-/** Whether a configuration file has made it: the API's own, which does nothing, cannot be shut down. */
+/** Whether a configuration file has created it: the API's no-op provider has no shutdown. */
 const isReal = (provider: object): boolean => 'shutdown' in provider;
 
 const summary = (settings: Settings, serviceName: string): string =>

@@ -1,7 +1,6 @@
 /**
- * Requests and responses of the SDK, read into span attributes. Pure functions over values of any shape: what is
- * not there or not of the expected type is left out. Nothing is copied or serialised out of vectors or rows, and
- * only names, counts and levels are ever read.
+ * Span attributes from requests and responses of the SDK. Pure functions over any values: a field that is absent or has
+ * another type is left out. They read only names, counts and levels, and copy nothing from vectors or rows.
  */
 import type { AttributeValue } from '@opentelemetry/api';
 import {
@@ -24,7 +23,7 @@ export const ATTR = {
   collection: ATTR_DB_COLLECTION_NAME,
   namespace: ATTR_DB_NAMESPACE,
   queryText: ATTR_DB_QUERY_TEXT,
-  // Not imported: the package's entry for what is in development is a megabyte.
+  // Not imported: the package's entry for attributes in development is a megabyte.
   returnedRows: 'db.response.returned_rows',
   statusCode: ATTR_DB_RESPONSE_STATUS_CODE,
   errorType: ATTR_ERROR_TYPE,
@@ -61,7 +60,7 @@ function count(value: unknown): number | undefined {
   return Number.isFinite(number) ? number : undefined;
 }
 
-/** What takes attributes one by one: a span. An object between them would be filled and read again for each call. */
+/** Receives attributes one by one, such as a span. An intermediate object would cost time in each call. */
 export interface AttributeSink {
   setAttribute(key: string, value: AttributeValue): unknown;
 }
@@ -71,8 +70,8 @@ function put(sink: AttributeSink, key: string, value: AttributeValue | undefined
 }
 
 /**
- * The collection that a request is about. Most requests say `collection_name`; segment and load-balance calls and
- * the REST client say `collectionName`; flush takes `collection_names`, which counts when it holds one. Source: SDK
+ * The collection that a request is about. Most requests have `collection_name`; segment and load-balance calls and
+ * the REST client have `collectionName`; flush has `collection_names`, which is used when it has one element. Source: SDK
  * 3.0.6.
  */
 export function collectionName(request: unknown): string | undefined {
@@ -82,7 +81,7 @@ export function collectionName(request: unknown): string | undefined {
   return name(collection_name) ?? name(camelCase) ?? name(only);
 }
 
-/** The database that a request names itself; most leave it to the client. */
+/** The database that a request names; most requests use the client's. */
 export function databaseName(request: unknown): string | undefined {
   const { db_name, dbName } = fields(request);
   return name(db_name) ?? name(dbName);
@@ -144,7 +143,7 @@ function partitions(several: unknown, only: string | undefined): string[] | unde
   return only === undefined ? undefined : [only];
 }
 
-/** What every request may carry: partitions and consistency level. Most have neither. */
+/** Optional fields of every request: partitions and consistency level. Most requests have neither. */
 export function readRequest(request: unknown, sink: AttributeSink): void {
   const { partition_names, partitionNames, partition_name, partitionName } = fields(request);
   const several = partition_names ?? partitionNames;
@@ -155,7 +154,7 @@ export function readRequest(request: unknown, sink: AttributeSink): void {
   put(sink, ATTR.consistency, typeof level === 'number' ? CONSISTENCY_LEVELS[level] : name(level));
 }
 
-/** Field and limit may stand in `search_params`, as LangChain has them; the SDK then reads them only there. */
+/** Field and limit may be in `search_params`, as in LangChain; the SDK then reads them only there. */
 export function readSearchRequest(request: unknown, sink: AttributeSink): void {
   const { limit, topk, search_params } = fields(request);
   const long = fields(search_params);
@@ -181,7 +180,7 @@ export function readRowsRequest(request: unknown, sink: AttributeSink): void {
 }
 
 /**
- * The filter expressions of a request: `filter`, or `expr` as older code says, and those of a hybrid search's
+ * The filter expressions of a request: `filter`, or `expr` in older code, and those of a hybrid search's
  * sub-searches. Sensitive.
  */
 export function filterTexts(request: unknown): readonly string[] {
@@ -208,7 +207,7 @@ export function readCost(response: unknown, sink: AttributeSink): void {
   put(sink, ATTR.cost, count(info.report_value) ?? count(cost));
 }
 
-/** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is looked at. */
+/** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is read. */
 export const searchRows = (response: unknown): number | undefined => hitsIn(fields(response).results);
 
 /** The same for the REST client, which has them in `data`, and makes groups of them when there are several vectors. */
@@ -262,10 +261,10 @@ export function serverTarget({ address, port = MILVUS_PORT }: ServerAddress): st
 }
 
 /**
- * A server's address as a client was given it, with or without scheme, credentials, port and path. Undefined when
- * there is nothing to read.
+ * Parses the address that a client was created with; scheme, credentials, port and path are optional. Undefined for an
+ * empty address.
  *
- * @param defaultPort what the client connects to when the address names no port.
+ * @param defaultPort the client's port for an address without one.
  */
 export function parseServerAddress(given: string, defaultPort: number): ServerAddress | undefined {
   const bare = given

@@ -1,4 +1,4 @@
-/** What a client of the SDK knows about its server, read off the client whenever an operation starts. */
+/** Facts about the server, read from the SDK's client when an operation starts. */
 import { parseServerAddress, type ServerAddress } from './attributes.ts';
 
 export interface ClientFacts {
@@ -18,10 +18,10 @@ interface HttpClientParts {
   config?: { endpoint?: unknown; baseURL?: unknown; database?: unknown };
 }
 
-/** Reads a client's facts; may throw what a getter of the app's throws. */
+/** Reads a client's facts; may throw the error of a getter of the app. */
 export type ReadClient = (client: unknown) => ClientFacts;
 
-/** What grpc-js connects to when an address names no port. */
+/** grpc-js' port for an address without one. */
 const GRPC_PORT = 443;
 
 export const readGrpcClient: ReadClient = (client) => {
@@ -43,9 +43,9 @@ export const readHttpClient: ReadClient = (client) => {
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined;
 
-/** By default port: the two kinds of clients connect to different ones when the same address names none. */
+/** By default port: the two kinds of clients use different ones for an address without a port. */
 const parsed = new Map<number, Map<string, ServerAddress | undefined>>();
-/** Addresses are few; a program that makes them up without end must not fill the memory. */
+/** Usually few addresses; a program that generates new ones must not fill the memory. */
 const MAX_PARSED = 1_000;
 
 function server(given: unknown, defaultPort: number): ServerAddress | undefined {

@@ -1,11 +1,11 @@
 /**
- * What a request says about the app's data (filter expressions, primary keys, values of templates), and how it is kept
- * out of a text of the server's. Milvus quotes an expression that it cannot use, and also single parts of it.
+ * Finds the app's data in a request (filter expressions, primary keys, values of templates) and removes it from a text of
+ * the server. Milvus quotes an invalid expression, or parts of it.
  */
 
 type Fields = Record<string, unknown>;
 
-/** What must not show. Strings are kept as they are, lists and objects as the app or the SDK holds them. */
+/** Values to hide. Strings are copied, lists and objects are referenced as the app or the SDK has them. */
 export interface HiddenValues {
   readonly expressions: readonly string[];
   readonly values: readonly unknown[];
@@ -37,23 +37,23 @@ export function hiddenValuesOf(request: unknown, isPart = false): HiddenValues |
 
 const isHybrid = (data: unknown): boolean => Array.isArray(data) && Boolean(fields(data[0]).anns_field);
 
-/** Stands in a text for what was hidden. */
+/** Replaces hidden values in a text. */
 const MARK = '<filter>';
 
-/** The same while a text is worked on: what is hidden next may be a part of the word above. */
+/** The same during the replacement: a later value to hide may be a part of the word above. */
 const HOLE = String.fromCodePoint(0xf0000);
 
-/** Shorter ones are in every text. */
+/** Shorter words occur in every text. */
 const SHORTEST = 4;
 
 const WORD = /[\p{L}\p{M}\p{N}_]{4,}/gu;
 
-/** No message of a server's has such a word, and looking for parts of it would take long. */
+/** Server messages contain no longer words, and a search for their parts would be slow. */
 const LONGEST_WORD = 100;
 
 /**
- * `text` without any part of `hidden`. Where a whole expression stands, the text ends: what follows is about it. Elsewhere literals
- * go, and then words that share four characters or more with what is hidden, but for `names`.
+ * `text` without any part of `hidden`. At a whole expression the text ends, since the following text is about it. Elsewhere, literals
+ * are replaced, then words that share four characters or more with a hidden value, except `names`.
  */
 export function withoutHidden(
   text: string,
@@ -88,7 +88,7 @@ function upToExpression(text: string, expressions: readonly string[]): string {
   return found.length === 0 ? text : `${text.slice(0, Math.min(...found))}${HOLE}`;
 }
 
-/** Not inside of a word: an expression may be as short as a letter. */
+/** Not inside a word: an expression may be a single letter. */
 function indexOfWhole(text: string, part: string): number {
   for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + 1)) {
     const around = [text[at - 1] ?? ' ', text[at + part.length] ?? ' '];
@@ -119,7 +119,7 @@ const DEEPEST = 8;
 /** Between the parts of an expression that can be quoted alone. */
 const BETWEEN = /[\s,()[\]{}=<>!&|+*%"']+/;
 
-/** What is quoted in an expression, also with its escapes undone, and every other part of it. */
+/** The quoted texts of an expression, also with their escapes decoded, and all its other parts. */
 function literalsIn(expression: string): string[] {
   const quoted = Array.from(
     expression.matchAll(/"((?:[^"\\]|\\.)*)(?:"|$)|'((?:[^'\\]|\\.)*)(?:'|$)/gs),
@@ -128,7 +128,7 @@ function literalsIn(expression: string): string[] {
   return [...quoted, ...expression.split(BETWEEN)];
 }
 
-/** The forms in which a server may write `text`: as it is, its escapes undone, with those of JSON and Go, a number as Go prints it. */
+/** The forms in which a server may write `text`: unchanged, decoded, with escapes of JSON or Go, a number in Go's format. */
 function written(text: string): string[] {
   if (PLAIN.test(text)) return [text];
   const forms = [text];
@@ -149,7 +149,7 @@ function written(text: string): string[] {
   return forms;
 }
 
-/** Written the same everywhere: most are keys, and there may be thousands. */
+/** Texts with one form only: most are keys, and there may be thousands. */
 const PLAIN = /^(?:\d{1,15}|[\w@:/-]*[a-z_@:/][\w@:/-]*)$/i;
 
 const ESCAPED: Record<string, string> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', v: '\v', a: '\x07' };
@@ -157,13 +157,13 @@ const ESCAPED: Record<string, string> = { n: '\n', t: '\t', r: '\r', b: '\b', f:
 const asciiOf = (text: string): string =>
   text.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
-/** As the text format of protobuf has it. */
+/** Escapes as in protobuf's text format. */
 const octalOf = (text: string): string =>
   text.replace(/[^ -~]+/g, (run) =>
     Array.from(Buffer.from(run), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join(''),
   );
 
-/** Names in a request, which a text may show whatever else is hidden. */
+/** Names in a request, which a text may always contain. */
 export function namesIn(request: unknown): string[] {
   const {
     collection_name,

@@ -1,4 +1,4 @@
-/** Patches of @zilliz/milvus2-sdk-node, and nothing else: what a span says is in operation-span.ts. */
+/** The patches of @zilliz/milvus2-sdk-node. operation-span.ts has the spans. */
 import {
   type Context,
   context,
@@ -34,7 +34,7 @@ export interface MilvusInstrumentationConfig extends InstrumentationConfig {
   rpcSpans?: boolean;
 }
 
-/** What grpc-js makes the methods of a service of. Source: Client, grpc-js 1.14. */
+/** The request methods from which grpc-js creates the methods of a service. Source: Client, grpc-js 1.14. */
 const GRPC_REQUESTS = [
   'makeUnaryRequest',
   'makeClientStreamRequest',
@@ -45,7 +45,7 @@ const GRPC_REQUESTS = [
 type AnyFunction = (this: any, ...args: any[]) => any;
 type Wrapper = (original: AnyFunction) => AnyFunction;
 
-/** What is the same for all calls of a wrapped method. */
+/** Shared by all calls of a wrapped method. */
 interface TracedMethod {
   method: string;
   operation: Operation;
@@ -65,7 +65,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     this.setMeterProvider(metrics.getMeterProvider());
   }
 
-  /** The base class names no schema to its tracer and meter. */
+  /** The base class passes no schema URL to its tracer and meter. */
   protected override get tracer(): Tracer {
     this.schemaTracer ??= trace.getTracerProvider().getTracer(SCOPE, VERSION, { schemaUrl: SCHEMA_URL });
     return this.schemaTracer;
@@ -80,11 +80,11 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   }
 
   protected override init(): InstrumentationNodeModuleDefinition[] {
-    // Asked for the definitions again, it must not forget what it has patched.
+    // The base class may call this again, and the definitions must keep their patched modules.
     this.undo ??= [];
     this.wrappers ??= new WeakSet();
     const file = (path: string, patch: (exports: any) => void) => {
-      // An app may hold several copies of the SDK; the base class remembers the last one only.
+      // An app may load several copies of the SDK; the base class stores only the last one.
       const copies = new Set<unknown>();
       return new InstrumentationNodeModuleFile(
         `${SDK}/dist/milvus/${path}`,
@@ -105,7 +105,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     };
     return [
       new InstrumentationNodeModuleDefinition(SDK, SUPPORTED_VERSIONS, undefined, undefined, [
-        // Before a client exists: constructors copy methods and exports, later patches reach no client.
+        // Before a client exists: constructors copy methods and exports, so later patches have no effect.
         file('MilvusClient.js', this.patchClient),
         file('HttpClient.js', this.patchHttpClient),
         file('utils/Function.js', this.patchFunctions),
@@ -121,10 +121,10 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     ];
   }
 
-  /** Every method of the client's class chain that the table knows, and the hook that writes gRPC metadata. */
+  /** Patches each method of the client's class chain that is in the table, and the hook that writes gRPC metadata. */
   private patchClient({ MilvusClient }: { MilvusClient?: { prototype: object } }): void {
     let prototype: object | null = MilvusClient?.prototype ?? null;
-    // Operations suppress what gRPC's instrumentation would send; without this hook nothing would go out instead.
+    // Operations suppress gRPC's instrumentation. Without this hook, no trace context would be sent.
     if (prototype === null || !('metadataListener' in prototype)) {
       throw new Error('this SDK has no metadataListener');
     }
@@ -141,7 +141,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     }
   }
 
-  /** REST: every method of the mixins is one call of its own. */
+  /** REST: every method of the mixins is one call. */
   private patchHttpClient({
     HttpClient,
     HttpBaseClient,
@@ -172,12 +172,12 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
 
   private traced(target: TracedMethod): AnyFunction {
     const instrumentation = this;
-    // A method, as the SDK's own are: a function expression has a `prototype`, and `new` would take it.
+    // Method syntax, as in the SDK: a function expression would have a `prototype` and accept `new`.
     return {
       traced(this: unknown, ...args: unknown[]) {
         const active = context.active();
-        // Public methods call public methods: what runs inside an operation, whose context is a suppressed one, is
-        // part of it.
+        // Public methods call public methods. A call inside an operation, whose context suppresses tracing, is part of
+        // that operation.
         if (!instrumentation.isEnabled() || isTracingSuppressed(active))
           return target.original.apply(this, args);
         return instrumentation.run(target, active, this, args[0], this, args);
@@ -185,7 +185,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     }.traced;
   }
 
-  /** Runs `original` under a new span, and gives back what it gives: same value, same error, sync or async. */
+  /** Runs `original` in a new span and returns its result: same value, same error, sync or async. */
   private run(
     { method, operation, readClient, original }: TracedMethod,
     parent: Context,
@@ -206,7 +206,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     let result: any;
     const stackTraceLimit = raiseStackTraceLimit();
     try {
-      // Not `original` itself, since context.with makes null of an undefined `this`, and another function for any other.
+      // A closure: context.with would turn an undefined `this` into null, and bind any other.
       result = context.with(span.inner, Reflect.apply, undefined, original, self, args);
     } catch (thrown) {
       this.endThrown(span, thrown);
@@ -218,7 +218,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       this.end(span, result);
       return result;
     }
-    // The derived promise is what the app gets: a rejection that it does not handle stays unhandled.
+    // The app gets the derived promise, so a rejection that it does not handle stays unhandled.
     return result.then(
       (value: unknown) => {
         this.end(span, value);
@@ -251,7 +251,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     this._diag.error('A span could not be ended', error);
   }
 
-  /** The client fills the metadata or headers of each call here; the trace context goes beside them. */
+  /** The client fills the metadata or headers of each call here; the trace context is added to them. */
   private injecting(
     original: AnyFunction,
     databaseOf: (client: unknown) => string | undefined = () => undefined,
@@ -261,7 +261,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
       injecting(this: unknown, ...args: unknown[]) {
         const filled = original.apply(this, args);
         try {
-          // metadataListener is given its metadata and returns it; a getter of headers makes them.
+          // metadataListener gets the metadata and returns it; the getter of headers creates them.
           if (instrumentation.isEnabled()) {
             const active = context.active();
             operationIn(active)?.inject((args[0] ?? filled) as Carrier, active, databaseOf(this));
@@ -274,7 +274,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     }.injecting;
   }
 
-  /** Every RPC but the heartbeat passes promisify. One outside any operation gets a span of its own. */
+  /** Every RPC except the heartbeat is called by promisify. An RPC outside any operation gets a span. */
   private patchFunctions(exports: object): void {
     this.replace(exports, 'promisify', (original) => {
       const instrumentation = this;
@@ -293,7 +293,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     });
   }
 
-  /** One RPC of an operation: its answer is kept for the operation, and it has a span when those are asked for. */
+  /** One RPC of an operation: its answer is stored for the operation, and it has a span when `rpcSpans` is on. */
   private runRpc(
     operation: OperationSpan,
     rpc: string,
@@ -305,7 +305,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     const child = this.getConfig().rpcSpans === true ? operation.startRpc(this.tracer, rpc) : undefined;
     const answer =
       child === undefined ? original.apply(self, args) : context.with(child.context, original, self, ...args);
-    // A branch beside the SDK's own await, which handles a rejection.
+    // A second branch of the promise: the SDK's own await handles a rejection.
     answer.then(
       (response: unknown) => {
         try {
@@ -341,8 +341,8 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         });
       };
     });
-    // Operations have spans of their own, so gRPC's instrumentation has nothing to do on Milvus' methods. It wraps
-    // them, and what they are made of in the class that all services share: both are put back for this one.
+    // Operations have spans, so Milvus' methods do not need gRPC's instrumentation. It wraps them, and the request methods
+    // in the class that all services share: both are restored for this service.
     this.replace(exports, 'getGRPCService', (original) => (...args) => {
       const service = original(...args);
       const { prototype } = service;
@@ -355,8 +355,8 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   }
 
   /**
-   * The SDK writes several lines to its own logger for each call, which its level drops. The log correlation of
-   * instrumentation-winston would work on each of them first.
+   * The SDK writes several lines to its own logger for each call, and the logger's level drops them. instrumentation-winston
+   * would add trace ids to each of them first.
    */
   private quietLogger({ logger }: { logger?: Record<string, any> }): void {
     for (const method of ['write', 'configure']) {
@@ -367,7 +367,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     }
   }
 
-  /** Timers that this method starts belong to nobody's request and make no spans. */
+  /** Timers that this method starts belong to no request and create no spans. */
   private runInBackground(prototype: object | undefined, method: string): void {
     if (prototype === undefined) return;
     this.replace(prototype, method, (original) => {
@@ -381,7 +381,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     });
   }
 
-  /** Replaces a function that `holder` has itself; keeps how it is seen (enumerable, name, length). */
+  /** Replaces an own function of `holder`; keeps its visible properties (enumerable, name, length). */
   private replace(holder: object, name: string, wrap: Wrapper): void {
     const descriptor = Object.getOwnPropertyDescriptor(holder, name);
     const original = descriptor?.value;
@@ -393,7 +393,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     Object.defineProperty(wrapped, 'length', { value: original.length, configurable: true });
     Object.defineProperty(holder, name, { ...descriptor, value: wrapped });
     this.undo.push(() => {
-      // Somebody may have wrapped it after us; then ours stays below and passes everything through.
+      // Other code may have wrapped it later; then this wrapper stays below and passes calls through.
       if ((holder as Record<string, unknown>)[name] === wrapped)
         Object.defineProperty(holder, name, descriptor);
     });
@@ -437,8 +437,8 @@ function endRpc(span: Span, code: unknown, description: string): void {
 const OWN_FRAMES = 5;
 
 /**
- * Our frames must not push the app's own line out of the stack of what a method throws before it waits for
- * anything. Gives the limit to set back; undefined when it was left alone.
+ * Frames of the preload must not push the app's line out of the stack of an error that a method throws synchronously.
+ * Returns the limit to restore; undefined when it was not changed.
  */
 function raiseStackTraceLimit(): number | undefined {
   const limit = Error.stackTraceLimit;
@@ -446,10 +446,10 @@ function raiseStackTraceLimit(): number | undefined {
   try {
     Error.stackTraceLimit = limit + OWN_FRAMES;
   } catch {
-    // The intrinsics are frozen; outside strict mode it fails without a word.
+    // Frozen intrinsics: outside strict mode, the assignment fails silently.
   }
   return Error.stackTraceLimit === limit + OWN_FRAMES ? limit : undefined;
 }
 
-/** An app that calls promisify itself may hand it anything, and String() does not take everything. */
+/** An app that calls promisify itself may pass any value, and String() throws for some. */
 const rpcName = (target: unknown): string => (typeof target === 'string' && target !== '' ? target : 'rpc');

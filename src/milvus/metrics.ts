@@ -1,4 +1,4 @@
-/** The metrics of the database conventions: how long operations take, and how many rows they return. */
+/** The metrics of the database conventions: duration of operations and number of returned rows. */
 import { type Attributes, createNoopMeter, type Meter, type Span } from '@opentelemetry/api';
 import { METRIC_DB_CLIENT_OPERATION_DURATION } from '@opentelemetry/semantic-conventions';
 
@@ -22,7 +22,7 @@ export const ROWS_BOUNDARIES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 
 /** In development, so not in the package's stable entry. */
 export const METRIC_RETURNED_ROWS = 'db.client.response.returned_rows';
 
-/** Undefined when `meter` measures nothing, so that nothing is prepared for it. */
+/** Undefined when `meter` is a no-op, so that operations prepare no values for it. */
 export function createMetrics(meter: Meter): RecordOperation | undefined {
   if (meter === createNoopMeter()) return undefined;
   const durations = meter.createHistogram(METRIC_DB_CLIENT_OPERATION_DURATION, {
@@ -50,6 +50,6 @@ function durationSeconds(span: Span, startMs: number): number {
     : duration[0] + duration[1] / 1e9;
 }
 
-/** An attribute that is there and undefined would make a series of its own. */
+/** An attribute with the value undefined would create a separate series. */
 const withoutUndefined = (attributes: Attributes): Attributes =>
   Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));

@@ -1,16 +1,16 @@
 /**
- * The two contexts of an operation, as one small object each. The API's own contexts copy a Map for each value that
- * is set, which three times a call was a good part of what a call cost.
+ * The two contexts of an operation, as one small object each. The API's contexts copy a Map for each value that is set;
+ * three copies per call were a large part of the cost of a call.
  */
 import { type Context, createContextKey, INVALID_SPAN_CONTEXT, type Span, trace } from '@opentelemetry/api';
 import { suppressTracing } from '@opentelemetry/core';
 
 /** The operation whose code runs in a context. */
 export const OPERATION = createContextKey('milvus-otel operation');
-/** In the context of an RPC that has a span of its own: the context that goes onto the wire instead of the operation's. */
+/** Key in the context of an RPC with its own span: the context that is sent instead of the operation's. */
 export const WIRE = createContextKey('milvus-otel wire context');
 
-/** The key that `set` uses, which the API does not tell. */
+/** The key that `set` uses, which the API does not export. */
 function keyOf(set: (context: Context) => Context): symbol {
   let found: symbol | undefined;
   const probe: Context = {
@@ -36,7 +36,7 @@ export class OperationContext implements Context {
 
   /**
    * @param inside the operation whose code runs in this context: tracing is suppressed in it. Without one, this is
-   *   the context that goes onto the wire.
+   *   the context that is sent to the server.
    */
   constructor(parent: Context, span: Span, inside?: object) {
     this.parent = parent;
@@ -44,7 +44,7 @@ export class OperationContext implements Context {
     this.inside = inside;
   }
 
-  /** From now on the context has nothing but the identity of its span: what outlives the operation may hold it for long. */
+  /** Reduces the context to the identity of its span: streams and timers may reference it long after the operation. */
   forget(identity: Span): void {
     this.span = identity;
   }
@@ -54,7 +54,7 @@ export class OperationContext implements Context {
     if (this.inside !== undefined) {
       if (key === OPERATION) return this.inside;
       if (key === SUPPRESSED) return true;
-      // RPCs are below operations, never above.
+      // An RPC is a child of an operation, never its parent.
       if (key === WIRE) return undefined;
     }
     return this.parent.getValue(key);
@@ -68,7 +68,7 @@ export class OperationContext implements Context {
     return this.copy().deleteValue(key);
   }
 
-  /** An ordinary context with the same values. The parent is one already, or makes one of itself. */
+  /** An ordinary context with the same values. The parent is one already, or converts itself. */
   private copy(): Context {
     const copy = this.parent.setValue(SPAN, this.span);
     return this.inside === undefined

@@ -1,6 +1,6 @@
 /**
- * The life of one operation's span: started before the SDK's method runs, ended with what it gave. Nothing in
- * here throws into the app: an attribute that cannot be read is left out.
+ * The span of one operation: started before the SDK's method runs, ended with its result. Nothing in here throws into
+ * the app: an attribute that cannot be read is left out.
  */
 import {
   type Attributes,
@@ -52,7 +52,7 @@ export const operationIn = (active: Context): OperationSpan | undefined =>
 /** gRPC's Metadata, or the headers of a REST call. */
 export type Carrier = { set(key: string, value: string): void } | Record<string, string>;
 
-/** `set`, not Metadata's `add`: whatever else wrote a traceparent before, exactly one goes out. */
+/** `set`, not Metadata's `add`: exactly one traceparent is sent, also when other code has written one. */
 const CARRIER_SETTER: TextMapSetter<Carrier> = {
   set(carrier, key, value) {
     if (typeof carrier.set === 'function') carrier.set(key, value);
@@ -60,37 +60,37 @@ const CARRIER_SETTER: TextMapSetter<Carrier> = {
   },
 };
 
-/** What all operations of an instrumentation have in common. */
+/** Shared by all operations of an instrumentation. */
 export interface SpanOptions {
   tracer: Tracer;
   captureFilter: boolean;
-  /** Undefined while metrics are off: then nothing is measured. */
+  /** Undefined while metrics are off. */
   record: RecordOperation | undefined;
 }
 
 /** Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times as much. */
 export class OperationSpan {
   span: Span;
-  /** The caller's context with this span, tracing not suppressed: what goes onto the wire. */
+  /** The caller's context with this span, tracing not suppressed. It is sent to the server. */
   private readonly wireContext: OperationContext;
   /**
-   * The context that the SDK's method runs in. Tracing is suppressed in it, so that what other instrumentations
-   * see of this operation (gRPC, pools, sockets) makes no spans beside it.
+   * The context that the SDK's method runs in. Tracing is suppressed in it, so that other instrumentations (gRPC, pools,
+   * sockets) create no spans for this operation.
    */
   readonly inner: OperationContext;
   private readonly operation: Operation;
   private readonly record: RecordOperation | undefined;
-  /** Those of the span's creation, which are the metric's too. */
+  /** Attributes at the span's creation, which the metric has too. */
   private attributes: Readonly<Attributes>;
   private readonly startMs: number;
   private readonly server: ServerAddress | undefined;
   /** The database that the request names. */
   private readonly requestDatabase: string | undefined;
-  /** That the present RPC names itself. */
+  /** The database that the current RPC names. */
   private rpcDatabase: string | undefined;
   /** An RPC has carried the request's database. */
   private isDatabaseSure = false;
-  /** What must not show in a description; undefined when filters may be shown. */
+  /** Values that a description must not contain; undefined when filters may be shown. */
   private hidden: readonly HiddenValues[] | undefined;
   private request: unknown;
   private rpcs = 0;
@@ -115,7 +115,7 @@ export class OperationSpan {
     this.attributes = creationAttributes(facts.server, namespace, name, collection);
     this.span = tracer.startSpan(
       nameOf(name, collection, namespace, facts.server),
-      // A copy: what the span gets later is not the metric's.
+      // A copy: the metric must not get later attributes of the span.
       { kind: SpanKind.CLIENT, attributes: { ...this.attributes } },
       parent,
     );
@@ -140,14 +140,14 @@ export class OperationSpan {
     if (filters.length > 0) this.span.setAttribute(ATTR.queryText, filters.join('; '));
   }
 
-  /** @param message what goes out: the SDK builds an expression itself for primary keys. */
+  /** @param message the message of the RPC: for primary keys, the SDK creates an expression in it. */
   private hide(message: unknown): void {
     if (this.hidden === undefined || this.hidden === EVERYTHING) return;
     const hidden = attempt(hiddenValuesOf, message);
     if (hidden !== undefined) this.hidden = [...this.hidden, hidden];
   }
 
-  /** @param message what an RPC of the operation sends. */
+  /** @param message the message of an RPC of the operation. */
   rpcSent(message: unknown): void {
     this.hide(message);
     this.rpcDatabase = attempt(databaseName, message);
@@ -173,11 +173,11 @@ export class OperationSpan {
    * Writes the trace context of an RPC or REST request that is sent now.
    *
    * @param active the context that the RPC runs in.
-   * @param database the client's, which counts when the RPC names none. Undefined: the client tells none.
+   * @param database the client's, which is used when the RPC names none. Undefined: the client has none.
    */
   inject(carrier: Carrier, active = context.active(), database?: string): void {
     const namespace = this.rpcDatabase ?? database;
-    // By useDatabase, another call may have changed it since this one began.
+    // useDatabase may have changed it since this call began.
     if (namespace !== undefined && namespace !== this.attributes[ATTR.namespace]) this.moveTo(namespace);
     const ofRpc = active.getValue(WIRE) as Context | undefined;
     propagation.inject(ofRpc ?? this.wireContext, carrier, CARRIER_SETTER);
@@ -192,7 +192,7 @@ export class OperationSpan {
       this.span.updateName(nameOf(operation as string, undefined, namespace, this.server));
   }
 
-  /** Keeps what one of the operation's RPCs answered: a later throw of the SDK may hide it. */
+  /** Stores the answer of one of the operation's RPCs: a later error of the SDK may hide it. */
   rpcAnswered(response: unknown): void {
     this.rpcs++;
     this.rpcFailure = attempt(isUnimplemented, response)
@@ -200,7 +200,7 @@ export class OperationSpan {
       : attempt(failureOfResponse, response);
   }
 
-  /** Keeps why one of its RPCs failed: some SDKs throw an Error of their own made of it. */
+  /** Stores the failure of one of its RPCs: some SDK versions throw another Error with its text. */
   rpcRejected(error: unknown): void {
     this.rpcs++;
     this.rpcFailure = attempt((thrown) => failureOfThrown(thrown, undefined), error);
@@ -211,7 +211,7 @@ export class OperationSpan {
   }
 
   end(response: unknown): void {
-    // Not sampled and not measured: nobody would see what became of it.
+    // Neither sampled nor measured: the outcome is not needed.
     if (!this.span.isRecording() && this.record === undefined) {
       this.span.end();
       return;
@@ -259,8 +259,8 @@ export class OperationSpan {
   }
 
   /**
-   * What the SDK leaves behind (a stream that closes, a timer) holds the context, and in it all of this, until the garbage
-   * collector has moved it several times. The span itself is no longer needed there.
+   * Streams and timers of the SDK reference the context after the operation, and through it all of these fields, until the
+   * garbage collector has moved them several times. They no longer need the span.
    */
   private forget(): void {
     const identity = trace.wrapSpanContext(this.span.spanContext());
@@ -273,13 +273,13 @@ export class OperationSpan {
     this.inner.forget(identity);
   }
 
-  /** A reason without the filters, keys and values of the request: Milvus quotes what it cannot use. */
+  /** A reason without the filters, keys and values of the request: Milvus quotes invalid ones. */
   describe(reason: string): string {
     const { hidden } = this;
     if (hidden === EVERYTHING) return '';
     if (hidden === undefined || hidden === NOTHING || reason === '') return reason;
     const names = attempt(namesIn, this.request) ?? [];
-    // When it cannot be told what to hide, all of it is.
+    // When the values to hide are unknown, the whole reason is hidden.
     return attempt((text) => withoutHidden(text, hidden, names), reason) ?? '';
   }
 }
@@ -303,7 +303,7 @@ function creationAttributes(
   return attributes;
 }
 
-/** `{operation} {target}`, as the conventions have it. */
+/** `{operation} {target}`, as in the semantic conventions. */
 export function nameOf(
   operation: string,
   collection: string | undefined,
@@ -318,7 +318,7 @@ const NO_FILTERS: readonly string[] = [];
 
 const NO_FACTS: ClientFacts = { server: undefined, database: undefined };
 
-/** Reads one value out of anything; what throws (a getter, a proxy) reads as not there. */
+/** Reads one value of any object; an error of a getter or proxy reads as undefined. */
 function attempt<T, R>(read: (source: T) => R, source: T): R | undefined {
   try {
     return read(source);
@@ -335,7 +335,7 @@ function fill(
   try {
     read(source, sink);
   } catch {
-    // A getter or proxy of the app's refused: what was read until then stays.
+    // A getter or proxy of the app threw: the attributes that were read before stay.
   }
 }
 

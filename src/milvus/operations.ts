@@ -1,6 +1,6 @@
 /**
- * The operations of the SDK, as data: method → how its request and response are read. A method that is not here
- * makes no span of its own; the RPCs inside it then get one each, named after the RPC.
+ * The operations of the SDK, as data: method → readers of its request and response. A method that is not listed has no
+ * span; each RPC inside it then gets one, named after the RPC.
  *
  * Source: every public method of MilvusClient that makes RPCs, SDK 2.2.24 to 3.0.6. Aliases (hybridSearch, the
  * RBAC aliases, …) are copies of these methods and carry their names.
@@ -20,23 +20,23 @@ import {
 } from './attributes.ts';
 
 export interface Operation {
-  /** The name in `db.operation.name` when it is not the method's own. */
+  /** The name in `db.operation.name`, when it differs from the method's. */
   name?: string;
-  /** Attributes out of the request, read before the call. */
+  /** Attributes of the request, read before the call. */
   reads?: (request: unknown, sink: AttributeSink) => void;
-  /** What it throws after an RPC failed comes of that failure, whatever it says itself. */
+  /** A failed RPC is the cause of any later error of the method, whatever its message is. */
   rpcIsCause?: true;
-  /** Attributes out of the response of a call that succeeded. */
+  /** Attributes of the response of a successful call. */
   answers?: (response: unknown, sink: AttributeSink) => void;
-  /** How many rows the response of a call that succeeded holds, for an attribute and a metric. */
+  /** Number of rows in the response of a successful call, for an attribute and a metric. */
   rows?: (response: unknown) => number | undefined;
-  /** Answers with an array of statuses. */
+  /** It returns an array of statuses. */
   statuses?: true;
 }
 
 const plain: Operation = {};
 
-/** Rows that share one shape, by name. */
+/** Operations with the same readers, by name. */
 const same = <const Names extends string>(names: readonly Names[], operation: Operation = plain) =>
   Object.fromEntries(names.map((name) => [name, operation])) as Record<Names, Operation>;
 
@@ -205,7 +205,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'restoreRBAC',
   ]),
   dropAllRoles: { statuses: true },
-  // Server. `connect` itself returns before its RPC ends; _getServerInfo is where the connecting happens.
+  // Server. `connect` itself returns before its RPC ends; _getServerInfo connects.
   _getServerInfo: { name: 'connect' },
   // A Global cluster's client first asks for the topology over HTTP: that is part of connecting.
   _initGlobalConnection: { name: 'connect' },
@@ -220,7 +220,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
 };
 
 /**
- * Methods of HttpClient (REST) that say more than their name and collection. All its other methods are operations
+ * Methods of HttpClient (REST) with further attributes than name and collection. All its other methods are operations
  * too. Source: dist/milvus/http/*.js, SDK 3.0.6.
  */
 export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {

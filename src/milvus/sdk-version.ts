@@ -1,11 +1,11 @@
-/** Whether the SDK that an app loads is one whose inside is known. */
+/** Whether the version of the SDK that an app loads is supported. */
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const SDK = '@zilliz/milvus2-sdk-node';
 
-/** 2.2.24 is the first with the file layout that is patched; nothing from 4 on is known. */
+/** 2.2.24 is the first version with the patched file layout; 4 and later are unknown. */
 export const SUPPORTED_VERSIONS = ['>=2.2.24 <4'];
 
 /** An SDK on disk. */
@@ -36,7 +36,7 @@ function manifestIn(folder: string): { name?: unknown; version?: unknown } {
   }
 }
 
-/** What to tell about an SDK; undefined when it is a known one. */
+/** The line about an unsupported SDK; undefined for a supported one. */
 export function unknownSdk(sdk: InstalledSdk | undefined): string | undefined {
   if (sdk === undefined || isKnown(sdk.version)) return undefined;
   return `${SDK} ${sdk.version} is not known to this version (2.2.24 to 3.x are): its spans are read off its gRPC calls, one for each.`;

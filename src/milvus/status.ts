@@ -1,11 +1,11 @@
 /**
- * Milvus' and gRPC's statuses, told apart and made into what a span says. Pure functions that never throw on
- * plain data; a getter that throws is the caller's to catch.
+ * Classifies statuses of Milvus and gRPC, for the status and attributes of spans. Pure functions that never throw on
+ * plain data; the caller catches errors of getters.
  */
 import { GRPC_STATUS_NAMES, GrpcStatus } from '../grpc-status.ts';
 import { errorName } from './error-names.ts';
 
-/** Why an operation failed, in the words of whoever refused it. */
+/** Why an operation failed, in the words of the server, gRPC or the SDK. */
 export interface Failure {
   /** For `db.response.status_code`: Milvus' code as text, or the name of a gRPC status. Undefined: none was given. */
   statusCode: string | undefined;
@@ -29,7 +29,7 @@ const isCode = (value: unknown): boolean =>
 const isZero = (code: unknown): boolean =>
   code === undefined || code === null || code === 0 || code === '' || code === '0';
 
-/** Success is code 0 and error_code unset, 0 or 'Success'; '' is what the SDK fills in when nothing was asked. */
+/** Success is code 0 and error_code unset, 0 or 'Success'; the SDK fills in '' when it sent no request. */
 const succeeded = (code: unknown, errorCode: unknown): boolean =>
   isZero(code) &&
   (errorCode === undefined ||
@@ -45,16 +45,16 @@ function failureOfStatus(status: unknown): Failure | undefined {
   const given = fields(status);
   if (given === undefined) return undefined;
   const { error_code: errorCode, code } = given;
-  // What nearly all answers say, and what is no status at all.
+  // Success, as in nearly all answers, and values that are no status.
   if ((code === 0 || code === undefined) && (errorCode === 'Success' || errorCode === undefined))
     return undefined;
   if (!isCode(code) || !isCode(errorCode) || succeeded(code, errorCode)) return undefined;
   const { reason, message } = given;
-  // The REST API says code and message. Version 1 says 200 for success; with a message it is a missing partition.
+  // The REST API has code and message. In version 1, 200 is success; with a message it is a missing partition.
   if (errorCode === undefined && code === 200 && !message) return undefined;
   const words = reason ?? message;
   const oldCode = typeof errorCode === 'string' && !succeeded(undefined, errorCode) ? errorCode : undefined;
-  // Servers of the 2.2 age send no code; newer ones may send a code beside error_code 'Success'.
+  // Servers of version 2.2 send no code; newer ones may send a code together with error_code 'Success'.
   const statusCode = String(isZero(code) ? errorCode : code);
   return {
     statusCode,
@@ -73,7 +73,7 @@ export function failureOfResponse(response: unknown): Failure | undefined {
   return failureOfStatus(answer.status) ?? failureOfStatus(answer.alter_status) ?? failureOfStatus(answer);
 }
 
-/** The first failure among several statuses, which `dropAllRoles` and `dropAllResourceGroups` answer with. */
+/** The first failure among several statuses, as `dropAllRoles` and `dropAllResourceGroups` return them. */
 export function failureOfStatuses(response: unknown): Failure | undefined {
   if (!Array.isArray(response)) return undefined;
   for (const status of response) {
@@ -87,9 +87,9 @@ export function failureOfStatuses(response: unknown): Failure | undefined {
  * The failure in what an operation threw. The SDK throws ServiceErrors of gRPC (`code` 1 to 16 and `details`),
  * plain status objects, objects that carry `.status`, and Errors.
  *
- * @param rpcFailure the failure of the operation's last RPC, when that failed. It counts when the thrown value
- *   hides it: a TypeError on a response that is empty, or an Error made of its reason.
- * @param rpcIsCause whether any Error after a failed RPC comes of that failure.
+ * @param rpcFailure the failure of the operation's last RPC, when that failed. It is used when the thrown value
+ *   hides it: a TypeError on an empty response, or an Error with its reason.
+ * @param rpcIsCause whether a failed RPC is the cause of any later Error.
  */
 export function failureOfThrown(
   thrown: unknown,
@@ -134,7 +134,7 @@ export function failureOfThrown(
   };
 }
 
-/** The class of an error; of a DOMException its name, AbortError for instance, which says more. */
+/** The class of an error; for a DOMException its more specific name, for instance AbortError. */
 function className(thrown: unknown): string {
   if (!(thrown instanceof Error)) return '_OTHER';
   return thrown instanceof DOMException ? thrown.name : thrown.constructor.name || thrown.name;
@@ -149,7 +149,7 @@ export function failureOfGrpc(code: number, details: string): Failure {
   return { statusCode: name, errorType: name, reason: details };
 }
 
-/** UNIMPLEMENTED hides behind an empty answer in the SDK, so its reason is ours. */
+/** The SDK turns UNIMPLEMENTED into an empty answer, so the reason is written here. */
 export const UNIMPLEMENTED_FAILURE: Failure = failureOfGrpc(
   UNIMPLEMENTED,
   'This Milvus server does not implement the call.',

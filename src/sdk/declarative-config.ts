@@ -1,6 +1,6 @@
 /**
- * OTEL_CONFIG_FILE: the file describes the telemetry, and OpenTelemetry's own start builds it. Its processors and
- * exporters are the stock ones, so that what they still hold can be awaited, but not taken at process.exit().
+ * OTEL_CONFIG_FILE: the file describes the telemetry, and OpenTelemetry's own start creates it. Its processors and
+ * exporters are the stock ones: a flush can be awaited, but pending spans cannot be read out at process.exit().
  */
 
 import { accessSync, constants } from 'node:fs';
@@ -14,7 +14,7 @@ interface Flushable {
   forceFlush?(): Promise<void>;
 }
 
-/** @throws when the file cannot be read. What is wrong inside it, OpenTelemetry says on stderr. */
+/** @throws when the file cannot be read. OpenTelemetry reports errors inside it on stderr. */
 export function startFromFile(configFile: string): Telemetry {
   try {
     accessSync(configFile, constants.R_OK);

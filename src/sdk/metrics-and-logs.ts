@@ -1,7 +1,6 @@
 /**
- * Metrics and logs, which are off until their exporter is named. Their exporters are made here rather than by
- * NodeSDK, so that OTEL_EXPORTER_OTLP_PROTOCOL has one default for all signals, the traces' one, grpc; and so that every variable
- * is read in one way.
+ * Metrics and logs, which are off until their exporter is named. Their exporters are created here and not by NodeSDK. So
+ * OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is read in one place.
  */
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
 import type { LogRecordExporter, LogRecordProcessor } from '@opentelemetry/sdk-logs';
@@ -120,7 +119,7 @@ interface BatchOptions {
   exportTimeoutMillis: number;
 }
 
-/** What an exporter of OpenTelemetry's is told. Certificates it reads itself, by their variables. */
+/** Options of OpenTelemetry's exporters. They read certificates themselves, by their variables. */
 interface OtlpOptions {
   url: string;
   headers?: Record<string, string>;
@@ -158,7 +157,7 @@ interface SignalExporter {
   export(items: any, done: (result: ExportResult) => void): void;
 }
 
-/** Reports what became of exports of metrics and logs, which OpenTelemetry does at OTEL_LOG_LEVEL=error only. */
+/** Reports failed exports of metrics and logs, which OpenTelemetry does only at OTEL_LOG_LEVEL=error. */
 export class ExportReports {
   readonly #settings: Settings;
   readonly #diagnostics: Diagnostics;
@@ -182,7 +181,7 @@ export class ExportReports {
     return exporter;
   }
 
-  /** At the exit: what has no answer by now never gets one. */
+  /** At exit: requests without an answer by now never get one. */
   reportUnfinished(): void {
     const timeout = `no answer within ${this.#settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
     for (const [signal, count] of this.#inFlight) if (count > 0) this.#warn(signal, new Error(timeout));
@@ -207,7 +206,7 @@ function textOf(error: Error | undefined): string {
   return [details, message].find((text): text is string => typeof text === 'string' && text !== '') ?? '';
 }
 
-/** Of HTTP, or a code of gRPC that is not one of those that stand for no answer: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */
+/** Whether the collector answered: an HTTP status, or a gRPC code other than CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */
 function isAnswer(error: Error | undefined): boolean {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'number' && ![1, 4, 14].includes(code);

@@ -1,20 +1,20 @@
 /**
- * Another OpenTelemetry in the same process, of the app's own or of another preload. There is one tracer provider, the
- * one that was registered first, as OpenTelemetry's API has it; and of each instrumentation there is one.
+ * Another OpenTelemetry SDK in the same process, started by the app or by another preload. OpenTelemetry's API keeps the
+ * tracer provider that was registered first, and each instrumentation exists once.
  */
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
 
-/** Where every copy of the API, of whatever version 1, keeps what is registered. Source: API 1.10, global-utils. */
+/** Global key under which every copy of API 1.x stores its registrations. Source: API 1.10, global-utils. */
 const API = Symbol.for('opentelemetry.js.api.1');
 
 export interface Earlier {
   /** Version of the API that it has registered with. */
   apiVersion: string;
-  /** Whether this API sees it: an older one than ours is another world. */
+  /** Whether the preload's API can use it: an older API shares nothing with it. */
   shared: boolean;
 }
 
-/** The SDK that was started before us, if there is one. */
+/** The SDK that was started before the preload, if there is one. */
 export function earlierSdk(): Earlier | undefined {
   const registered = (globalThis as Record<symbol, unknown>)[API] as
     | { version: string; trace?: unknown }
@@ -23,10 +23,10 @@ export function earlierSdk(): Earlier | undefined {
   return { apiVersion: registered.version, shared: registered.trace === trace.getTracerProvider() };
 }
 
-/** Whether what asks for a tracer now is one of our own instrumentations. */
+/** Whether the current request for a tracer comes from one of the preload's instrumentations. */
 let making = false;
 
-/** Runs what makes an instrumentation of ours, so that it is not taken for somebody else's. */
+/** Runs code that creates an instrumentation of the preload, so that it is not taken for a foreign one. */
 export function asOurs<T>(make: () => T): T {
   const before = making;
   making = true;
@@ -37,13 +37,13 @@ export function asOurs<T>(make: () => T): T {
   }
 }
 
-/** Datadog's tracer, which registers nothing with OpenTelemetry unless it is asked to. Source: dd-trace 6, bootstrap.js. */
+/** Datadog's tracer, which registers with OpenTelemetry only on request. Source: dd-trace 6, bootstrap.js. */
 export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
 
 /**
- * Calls `attempted` once, when another tracer provider is registered after ours, also by a bundled copy of the API. A
- * registration assigns API's object to the global again and then reads its `trace`; a use of the API reads the global
- * first. Where the global cannot be redefined, attempts go unnoticed. Source: API 1.0 to 1.10, registerGlobal.
+ * Calls `attempted` once, when another tracer provider is registered after the preload's, also by a bundled copy of the
+ * API. A registration assigns the API's object to the global and then reads its `trace`; a use of the API reads the
+ * global first. Where the global cannot be redefined, attempts are not noticed. Source: API 1.0 to 1.10, registerGlobal.
  */
 export function watchRegistration(attempted: () => void): void {
   let api = (globalThis as Record<symbol, unknown>)[API] as Registered | undefined;
@@ -76,7 +76,7 @@ interface Registered {
   trace?: unknown;
 }
 
-/** Calls `onRead` when `trace` is read, unless the function that is returned was called before. */
+/** Calls `onRead` when `trace` is read, unless the returned function was called before. */
 function onNextRead(api: Registered, onRead: () => void): () => void {
   const provider = api.trace;
   const restore = () =>
@@ -103,8 +103,8 @@ function onNextRead(api: Registered, onRead: () => void): () => void {
 }
 
 /**
- * Tells of each instrumentation that somebody else makes, before it patches anything: the first thing that it does is
- * to ask our provider for a tracer of its own name. `made` is given the name, as in OTEL_NODE_ENABLED_INSTRUMENTATIONS.
+ * Calls `made` for each foreign instrumentation before it patches anything: an instrumentation first requests a tracer of
+ * its own name from the provider. `made` gets the name, as in OTEL_NODE_ENABLED_INSTRUMENTATIONS.
  */
 export function watchInstrumentations(made: (name: string) => void): void {
   const provider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate();

@@ -1,4 +1,4 @@
-/** Who the telemetry is about: the resource's detectors, and a name for the service. */
+/** The resource: its detectors, and the service name. */
 
 import { readFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
@@ -14,15 +14,15 @@ import { loadChunk } from './lazy-modules.ts';
 
 type Detectors = ResourceDetector | ResourceDetector[];
 
-/** Detectors that ask a cloud's network or the file system, loaded only when they are named. */
+/** Detectors that use a cloud's network or the file system; loaded only when they are named. */
 const SURROUNDINGS = ['container', 'alibaba', 'aws', 'azure', 'gcp'];
 
-/** The process without its arguments: people pass tokens and addresses in them. */
+/** The process without its arguments, which may hold tokens and addresses. */
 const processWithoutArguments: ResourceDetector = {
   detect(config) {
     const { attributes = {} } = processDetector.detect(config);
     const { [ARGUMENTS]: _, [COMMAND]: command, ...rest } = attributes;
-    // Of a program on the command line (-e), the first argument stands in the place of the main file.
+    // For a program on the command line (-e), the first argument is in the position of the main file.
     const isFile = !process.execArgv.some((option) => /^(-e|-p|-pe|--eval|--print)(=|$)/.test(option));
     return { attributes: isFile ? { ...rest, [COMMAND]: command } : rest };
   },
@@ -38,7 +38,7 @@ const argumentsOfProcess: ResourceDetector = {
 const ARGUMENTS = 'process.command_args';
 const COMMAND = 'process.command';
 
-/** What the variables say. Not upstream's detector: of several attributes it drops all when one cannot be decoded. */
+/** Attributes of the variables. Upstream's detector is not used: it drops all attributes when one cannot be decoded. */
 const envDetector = ({ resourceAttributes, serviceName }: Settings): ResourceDetector => ({
   detect: () => ({
     attributes: {
@@ -92,8 +92,8 @@ export function packageName(mainFile: string | undefined): string | undefined {
 }
 
 /**
- * The main file of the app, as far as its name goes: a runner that is installed beside the app (next, ts-node, pm2's
- * container) is not it.
+ * The file whose package.json names the app: not a runner that is installed alongside the app (next, ts-node, pm2's
+ * container).
  */
 export function appFile(mainFile: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
   const runner = `${sep}node_modules${sep}`;
@@ -104,11 +104,11 @@ export function appFile(mainFile: string | undefined, env: NodeJS.ProcessEnv): s
     const holder = mainFile.slice(0, mainFile.indexOf(runner));
     return `${folder}${sep}`.startsWith(`${holder}${sep}`) ? join(folder, 'package.json') : mainFile;
   } catch {
-    // The folder is gone.
+    // The working directory was removed.
     return mainFile;
   }
 }
 
-/** The service's name as the variables say it: OTEL_SERVICE_NAME, else service.name in the resource attributes. */
+/** The service name of the variables: OTEL_SERVICE_NAME, else service.name in OTEL_RESOURCE_ATTRIBUTES. */
 export const serviceNameOf = ({ serviceName, resourceAttributes }: Settings): string | undefined =>
   serviceName ?? (resourceAttributes?.['service.name'] || undefined);

@@ -1,4 +1,4 @@
-/** Sampler, limits and propagators out of the settings. NodeSDK would read their variables itself, in one letter case only. */
+/** Sampler, limits and propagators from the settings. NodeSDK would read their variables itself, in one letter case only. */
 import type { TextMapPropagator } from '@opentelemetry/api';
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
@@ -30,7 +30,7 @@ function samplerOf({ sampler, samplerRatio }: Settings): Sampler {
   return sampler.startsWith('parentbased_') ? new ParentBasedSampler({ root }) : root;
 }
 
-/** Only what is given: names of their own that the SDK reads for some of them go on to count. */
+/** Only limits that are set, so that the SDK's own variables for the others still apply. */
 function limitsOf(settings: Settings): SpanLimits {
   const limits: SpanLimits = {};
   const put = (limit: keyof SpanLimits, ...keys: (keyof Settings)[]) => {
@@ -46,7 +46,7 @@ function limitsOf(settings: Settings): SpanLimits {
   return limits;
 }
 
-/** Undefined leaves the SDK's default, which are the two of W3C; null is none. */
+/** Undefined: the SDK's default, the two W3C propagators. null: none. */
 function propagatorOf(names: readonly string[]): TextMapPropagator | null {
   if (names.includes('none')) return null;
   const propagators = names.map((name): TextMapPropagator => {
