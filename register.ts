@@ -87,7 +87,9 @@ export function register(): void {
     const surroundings = {
       metricsOn: settings.configFile ? isReal(metrics.getMeterProvider()) : !isOff(settings.metricsExporter),
       logsOn: settings.configFile ? isReal(logs.getLoggerProvider()) : !isOff(settings.logsExporter),
-      lambda: lambdaOf(process.env, (limitMs) => telemetry.send(Math.min(limitMs, settings.flushTimeoutMs))),
+      lambda: lambdaOf(process.env, async (limitMs) => {
+        await telemetry.send(Math.min(limitMs, settings.flushTimeoutMs));
+      }),
       bundledApps: selection.milvus
         ? new BundledApps(
             (line) => diagnostics.warn(line),

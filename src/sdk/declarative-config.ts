@@ -27,14 +27,18 @@ export function startFromFile(configFile: string): Telemetry {
   const providers = [tracerProvider, metrics.getMeterProvider(), logs.getLoggerProvider()] as Flushable[];
   let flushed = false;
   const send = async (limitMs: number) => {
-    await Promise.all(providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())));
+    const settled = await Promise.all(
+      providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())),
+    );
+    return settled.every(Boolean);
   };
   return {
     hasRest: () => !flushed,
     send,
     async flush(limitMs) {
-      await send(limitMs);
+      const isOver = await send(limitMs);
       flushed = true;
+      return isOver;
     },
     close() {},
     adopt,

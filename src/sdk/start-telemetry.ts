@@ -37,10 +37,13 @@ const FLUSH_SHARE = 0.7;
 export interface Telemetry {
   /** Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed. */
   hasRest(): boolean;
-  /** One attempt to send ended spans, for at most `limitMs`, while the app continues. Never rejects. */
-  send(limitMs: number): Promise<void>;
+  /**
+   * One attempt to send ended spans, for at most `limitMs`, while the app continues. Resolves to whether it has finished by
+   * then. Never rejects.
+   */
+  send(limitMs: number): Promise<boolean>;
   /** The same when the app exits. */
-  flush(limitMs: number): Promise<void>;
+  flush(limitMs: number): Promise<boolean>;
   /** Sends pending spans, blocking for at most `timeoutMs`, and logs the number of lost ones. Nothing can be sent after it. */
   close(timeoutMs: number): void;
   /** Passes the SDK's providers to an instrumentation that was created after the start. */
@@ -108,11 +111,12 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       ...(metricsOn ? [metrics.getMeterProvider()] : []),
       ...(logsOn ? [logs.getLoggerProvider()] : []),
     ];
-    await Promise.all(
+    const settled = await Promise.all(
       [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
         withinMs(limitMs, provider.forceFlush?.()),
       ),
     );
+    return settled.every(Boolean);
   };
 
   return {
@@ -125,8 +129,9 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
       ending = true;
       // A connection that was never used cannot be dead, so the first one gets the whole time.
       const wasUsed = [...queues.values()].some(({ hasDelivered }) => hasDelivered);
-      await send(wasUsed ? limitMs * FLUSH_SHARE : limitMs);
+      const isOver = await send(wasUsed ? limitMs * FLUSH_SHARE : limitMs);
       flushed = true;
+      return isOver;
     },
     close(timeoutMs) {
       exportReports.reportUnfinished();

@@ -18,9 +18,9 @@ export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void 
   let deadline = Number.POSITIVE_INFINITY;
   let closed = false;
   const awaitFlush = async () => {
-    if (!telemetry.hasRest()) return;
+    if (!telemetry.hasRest()) return true;
     deadline = nowMs() + flushTimeoutMs;
-    await telemetry.flush(flushTimeoutMs);
+    return telemetry.flush(flushTimeoutMs);
   };
   const close = () => {
     if (closed) return;
@@ -80,16 +80,16 @@ function afterExitHandlers(close: () => void): void {
  * The event loop has drained. A handler of beforeExit may still start work. When nothing was started one turn later,
  * the process is about to exit, and only the flush keeps it alive.
  */
-function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<void>): void {
+function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): void {
   process.on('beforeExit', () => {
     if (!telemetry.hasRest()) return;
     // Standard streams are listed too, although they do not keep the process alive.
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
       if (startedSince(idle, process.getActiveResourcesInfo())) return;
-      await flush();
+      const isOver = await flush();
       hideNextBeforeExit();
-      exitSoon();
+      if (!isOver) exitSoon();
     });
   });
 }
@@ -107,8 +107,8 @@ function hideNextBeforeExit(): void {
 }
 
 /**
- * Requests with spans do not keep the process alive. Exporters of metrics and logs do, beyond the time limit, and
- * cannot be cancelled.
+ * The time limit is over and a request is in flight. Those with spans do not keep the process alive. Exporters of
+ * metrics and logs do, and cannot be cancelled.
  */
 function exitSoon(): void {
   setTimeout(() => process.exit(), 20).unref();

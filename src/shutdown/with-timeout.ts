@@ -1,12 +1,14 @@
 /**
- * Waits for `work`, but not longer than `limitMs`. Never rejects; a later result of `work` is ignored.
+ * Waits for `work`, but not longer than `limitMs`, and resolves to whether it has settled by then. Never rejects; a later
+ * result of `work` is ignored.
  */
-export async function withinMs(limitMs: number, work: Promise<unknown> | undefined): Promise<void> {
+export async function withinMs(limitMs: number, work: Promise<unknown> | undefined): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => {
+  const limit = new Promise<boolean>((resolve) => {
     // After a blocked event loop, the answer may be in a socket. Sockets are read before immediates run.
-    timer = setTimeout(() => setImmediate(resolve), limitMs);
+    timer = setTimeout(() => setImmediate(resolve, false), limitMs);
   });
-  await Promise.race([Promise.allSettled([work]), limit]);
+  const isSettled = await Promise.race([Promise.allSettled([work]).then(() => true), limit]);
   clearTimeout(timer);
+  return isSettled;
 }

@@ -279,7 +279,7 @@ describe('the settings', { concurrency: 2 }, () => {
     [
       { OTEL_SERVICE_NAMES: 'x' },
       'settings.misspelt',
-      /OTEL_SERVICE_NAMES is read by nothing/,
+      /OTEL_SERVICE_NAMES has no effect\. Did you mean OTEL_SERVICE_NAME\?/,
       /OTEL_SERVICE_NAME$/,
     ],
     [
