@@ -13,13 +13,11 @@ const TOOL_FILES =
 const TOOL_PACKAGES =
   /^(next|npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
 
-// A process that sends an app's last spans must never start another one: see src/shutdown/handed-over.ts.
-const sendsForAnother = process.env.MILVUS_OTEL_SENDING !== undefined;
-
 if (deno || bun) {
   // They have a process.versions.node as well.
   if (!isDisabled()) report(`runs on Node only, this is ${deno ? `Deno ${deno}` : `Bun ${bun}`}`);
-} else if (!sendsForAnother && !isDisabled() && !isInTool()) {
+} else if (process.env.MILVUS_OTEL_SENDING === undefined && !isDisabled() && !isInTool()) {
+  // A process that sends an app's last spans must never start another one: see src/shutdown/handed-over.ts.
   // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
   if (typeof require('module').registerHooks === 'function') {
     const loaded = globalThis[Symbol.for('milvus-otel.loaded')];
