@@ -24,8 +24,11 @@ export interface Runs {
   start(options: RunOptions): RunningFixture & { service: string };
   /** Waits for the end. */
   run(options: RunOptions): Promise<FixtureResult & { service: string }>;
-  /** Resolves once `count` spans of the service are there; rejects after 5 s, or when there are more. */
-  spans(service: string, count: number): Promise<ReceivedSpan[]>;
+  /**
+   * Resolves once `count` spans of the service are there; rejects after 5 s, or when there are more. With `mayRepeat`, a span
+   * that arrives twice counts once.
+   */
+  spans(service: string, count: number, options?: { mayRepeat?: boolean }): Promise<ReceivedSpan[]>;
 }
 
 let runCount = 0;
@@ -75,8 +78,11 @@ export function useRuns(): Runs {
       }
       return { service: fixture.service, ...(await fixture.ended) };
     },
-    async spans(service, count) {
-      const of = (spans: ReceivedSpan[]) => spans.filter((span) => span.service === service);
+    async spans(service, count, { mayRepeat = false } = {}) {
+      const of = (spans: ReceivedSpan[]) => {
+        const own = spans.filter((span) => span.service === service);
+        return mayRepeat ? [...new Map(own.map((span) => [span.spanId, span])).values()] : own;
+      };
       const found = of(await receiver.waitForSpans((spans) => of(spans).length >= count, 5_000));
       if (found.length > count)
         throw new Error(`${found.length} spans instead of ${count}:\n${outline(found).join('\n')}`);
