@@ -178,6 +178,7 @@ function sendLeftovers(
     tracesTarget(settings),
     requestBodies(batches),
     timeoutMs,
+    settings.flushTimeoutMs,
   );
   return sum(
     batches.map(({ count }, index) => {

@@ -26,7 +26,8 @@ const UNTRUSTED =
   /self[- ]signed certificate|unable to (?:get (?:local )?issuer certificate|verify the first certificate)/i;
 
 /**
- * Sends `bodies` and waits for the outcomes, at most `timeoutMs`.
+ * Sends `bodies` and waits for the outcomes, at most `timeoutMs`: what is left of `flushTimeoutMs`, the limit that the user has set
+ * and that a reason names.
  *
  * @returns for each body null when it was accepted, else why not.
  */
@@ -34,9 +35,10 @@ export function sendNow(
   target: OtlpTarget,
   bodies: readonly Uint8Array[],
   timeoutMs: number,
+  flushTimeoutMs: number,
 ): (Failure | null)[] {
   const deadlineMs = nowMs() + timeoutMs;
-  const failures = send(target, bodies, timeoutMs, deadlineMs);
+  const failures = send(target, bodies, flushTimeoutMs, deadlineMs);
   const untrusted = failures.flatMap((failure, index) =>
     failure !== null && UNTRUSTED.test(failure.reason) ? [index] : [],
   );
@@ -46,7 +48,7 @@ export function sendNow(
   const again = send(
     target,
     untrusted.map((index) => bodies[index] as Uint8Array),
-    timeoutMs,
+    flushTimeoutMs,
     deadlineMs,
     certificates,
   );
@@ -57,7 +59,7 @@ export function sendNow(
 function send(
   target: OtlpTarget,
   bodies: readonly Uint8Array[],
-  timeoutMs: number,
+  flushTimeoutMs: number,
   deadlineMs: number,
   certificates?: readonly string[],
 ): (Failure | null)[] {
@@ -74,7 +76,7 @@ function send(
     sent = { ...byThread, error: sent?.error ?? byThread.error };
   }
   const reason = sent.isLate
-    ? `no answer within ${timeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`
+    ? `no answer within ${flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`
     : (sent.error ?? 'no answer');
   const failures: (Failure | null)[] = bodies.map(() => ({ reason }));
   for (const { index, failure } of sent.outcomes) failures[index] = failure;
