@@ -1,16 +1,5 @@
 /** Replacements of globals in the copy of grpc-js: the preload's originals where it is loaded, else the globals. */
-interface Globals {
-  Date: typeof globalThis.Date;
-  performance: Pick<typeof globalThis.performance, 'now' | 'timeOrigin'>;
-  setTimeout: typeof globalThis.setTimeout;
-  clearTimeout: typeof globalThis.clearTimeout;
-  setInterval: typeof globalThis.setInterval;
-  clearInterval: typeof globalThis.clearInterval;
-  setImmediate: typeof globalThis.setImmediate;
-  queueMicrotask: typeof globalThis.queueMicrotask;
-  dateNow: typeof globalThis.Date.now;
-  mathRandom: typeof globalThis.Math.random;
-}
+type Globals = typeof import('../sdk/originals.ts');
 
 const own: Globals = Object.assign(Object.create(globalThis), {
   dateNow: globalThis.Date.now,
