@@ -65,13 +65,19 @@ function zipkin(settings: Settings): SendOnce {
         }),
       ),
     );
-    exporter.export((batch as SpanList).spans, ({ code, error }) => {
+    exporter.export((batch as SpanList).spans.map(startedAtWholeMicrosecond), ({ code, error }) => {
       if (code === ExportResultCode.SUCCESS) resolve(undefined);
       else reject(new OtlpError(error?.message ?? '', { isGrpc: false }));
     });
     return promise.finally(stop);
   };
 }
+
+/** Zipkin's format has the start in whole µs, and its exporter does not round it. */
+const startedAtWholeMicrosecond = (span: ReadableSpan): ReadableSpan => {
+  const [seconds, nanoseconds] = span.startTime;
+  return Object.create(span, { startTime: { value: [seconds, Math.floor(nanoseconds / 1_000) * 1_000] } });
+};
 
 function otlp(settings: Settings): SendOnce {
   const target = tracesTarget(settings);

@@ -169,6 +169,19 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     assert.ok('exponentialHistogram' in sizes, JSON.stringify(sizes));
   });
 
+  test('spans in Zipkin’s format have their start in whole microseconds', async () => {
+    const path = '/api/v2/spans';
+    const { stderr } = await runs.run({
+      file,
+      env: { OTEL_TRACES_EXPORTER: 'zipkin', OTEL_EXPORTER_ZIPKIN_ENDPOINT: collector.url + path },
+    });
+    assert.equal(stderr, '');
+    const spans = collector.posted.flatMap((request) => (request.path === path ? request.body : []));
+    assert.deepEqual(spans.map(({ name }) => name).sort(), ['first', 'given start', 'work']);
+    for (const { timestamp } of spans) assert.ok(Number.isInteger(timestamp), String(timestamp));
+    assert.equal(spans.find(({ name }) => name === 'given start').timestamp, 1_700_000_000_123_456);
+  });
+
   test('metrics and logs that are refused are reported like spans', async () => {
     const { stderr, code } = await runs.run({ file, env: all(refusing.url) });
     assert.equal(code, 0);
