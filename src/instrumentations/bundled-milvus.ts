@@ -16,7 +16,7 @@ import {
   trace,
 } from '@opentelemetry/api';
 import { ATTR, parseServerAddress, type ServerAddress } from '../milvus/attributes.ts';
-import { createMetrics, type RecordOperation } from '../milvus/metrics.ts';
+import { type OperationMetrics, operationMetrics, type Series } from '../milvus/metrics.ts';
 import { nameOf } from '../milvus/operation-span.ts';
 import { type Failure, failureOfGrpc, UNIMPLEMENTED, UNIMPLEMENTED_FAILURE } from '../milvus/status.ts';
 import { FirstMessage } from '../milvus/wire/grpc-frame.ts';
@@ -39,7 +39,7 @@ export class BundledCalls {
   constructor(captureFilter: boolean) {
     this.options = {
       tracer: trace.getTracerProvider().getTracer(SCOPE, VERSION, { schemaUrl: SCHEMA_URL }),
-      record: createMetrics(metrics.getMeter(SCOPE, VERSION, { schemaUrl: SCHEMA_URL })),
+      metrics: operationMetrics(metrics.getMeter(SCOPE, VERSION, { schemaUrl: SCHEMA_URL })),
       captureFilter,
     };
   }
@@ -63,7 +63,7 @@ export class BundledCalls {
 
 interface CallOptions {
   tracer: Tracer;
-  record: RecordOperation | undefined;
+  metrics: OperationMetrics | undefined;
   captureFilter: boolean;
 }
 
@@ -85,6 +85,8 @@ export class BundledCall {
   private httpStatus: number | undefined;
   private details = '';
   private ended = false;
+  /** Undefined until the request is read, and while metrics are off. */
+  private series: Series | undefined;
 
   constructor(
     rpc: string,
@@ -199,6 +201,7 @@ export class BundledCall {
       ...(collection === undefined ? {} : { [ATTR.collection]: collection }),
       ...(database === undefined ? {} : { [ATTR.namespace]: database }),
     };
+    this.series ??= this.options.metrics?.started(this.attributes);
     this.span.updateName(this.name()).setAttributes({ ...this.attributes, ...attributes });
     if (this.options.captureFilter && filters.length > 0)
       this.span.setAttribute(ATTR.queryText, filters.join('; '));
@@ -228,6 +231,7 @@ export class BundledCall {
   private finish(transportFailure: Failure | undefined): void {
     if (this.ended) return;
     this.ended = true;
+    this.series ??= this.options.metrics?.started(this.attributes);
     const { values } = this.response;
     const answer =
       transportFailure === undefined && values !== undefined
@@ -243,7 +247,8 @@ export class BundledCall {
       this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.describe(failure.reason) });
     }
     if (!this.isSpanOfGrpc) this.span.end();
-    this.options.record?.(this.span, this.startMs, this.attributes, answer?.rows);
+    if (this.series !== undefined)
+      this.options.metrics?.ended(this.series, this.span, this.startMs, this.attributes, answer?.rows);
   }
 
   private describe(reason: string): string {

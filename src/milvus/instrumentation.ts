@@ -21,7 +21,7 @@ import {
 import { ATTR_ERROR_TYPE, ATTR_RPC_STATUS_CODE } from '@opentelemetry/semantic-conventions';
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type ReadClient, readGrpcClient, readGrpcDatabase, readHttpClient } from './client-facts.ts';
-import { createMetrics, type RecordOperation } from './metrics.ts';
+import { type OperationMetrics, operationMetrics } from './metrics.ts';
 import { type Carrier, isUnimplemented, OperationSpan, operationIn } from './operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS, type Operation } from './operations.ts';
 import { SDK, SUPPORTED_VERSIONS } from './sdk-version.ts';
@@ -57,7 +57,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   // Declared only: the base constructor calls init() and enable() before an initialiser here would run.
   declare private undo: (() => void)[];
   declare private wrappers: WeakSet<AnyFunction>;
-  declare private record: RecordOperation | undefined;
+  declare private metrics: OperationMetrics | undefined;
   declare private schemaTracer: Tracer | undefined;
 
   constructor(config: MilvusInstrumentationConfig = {}) {
@@ -76,7 +76,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   }
 
   override setMeterProvider(provider: MeterProvider): void {
-    this.record = createMetrics(provider.getMeter(SCOPE, VERSION, { schemaUrl: SCHEMA_URL }));
+    this.metrics = operationMetrics(provider.getMeter(SCOPE, VERSION, { schemaUrl: SCHEMA_URL }));
   }
 
   protected override init(): InstrumentationNodeModuleDefinition[] {
@@ -197,7 +197,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     let span: OperationSpan;
     try {
       const { captureFilter = false } = this.getConfig();
-      const options = { tracer: this.tracer, captureFilter, record: this.record };
+      const options = { tracer: this.tracer, captureFilter, metrics: this.metrics };
       span = new OperationSpan(options, method, operation, readClient, client, request, parent);
     } catch (error) {
       this._diag.error('A span could not be started', error);
@@ -302,6 +302,7 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     args: unknown[],
   ): unknown {
     operation.rpcSent(args[2]);
+    this.metrics?.usesPool(args[0], operation.server);
     const child = this.getConfig().rpcSpans === true ? operation.startRpc(this.tracer, rpc) : undefined;
     const answer =
       child === undefined ? original.apply(self, args) : context.with(child.context, original, self, ...args);

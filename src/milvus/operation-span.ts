@@ -34,7 +34,7 @@ import {
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import { type HiddenValues, hiddenValuesOf, namesIn, withoutHidden } from './hidden-values.ts';
-import type { RecordOperation } from './metrics.ts';
+import type { OperationMetrics, Series } from './metrics.ts';
 import { OPERATION, OperationContext, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import {
@@ -65,7 +65,7 @@ export interface SpanOptions {
   tracer: Tracer;
   captureFilter: boolean;
   /** Undefined while metrics are off. */
-  record: RecordOperation | undefined;
+  metrics: Pick<OperationMetrics, 'started' | 'ended'> | undefined;
 }
 
 /** Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times as much. */
@@ -79,11 +79,12 @@ export class OperationSpan {
    */
   readonly inner: OperationContext;
   private readonly operation: Operation;
-  private readonly record: RecordOperation | undefined;
+  private readonly metrics: SpanOptions['metrics'];
+  private readonly series: Series | undefined;
   /** Attributes at the span's creation, which the metric has too. */
   private attributes: Readonly<Attributes>;
   private readonly startMs: number;
-  private readonly server: ServerAddress | undefined;
+  readonly server: ServerAddress | undefined;
   /** The database that the request names. */
   private readonly requestDatabase: string | undefined;
   /** The database that the current RPC names. */
@@ -98,7 +99,7 @@ export class OperationSpan {
   private retries = 0;
 
   constructor(
-    { tracer, captureFilter, record }: SpanOptions,
+    { tracer, captureFilter, metrics }: SpanOptions,
     method: string,
     operation: Operation,
     readClient: ReadClient,
@@ -122,9 +123,10 @@ export class OperationSpan {
     this.wireContext = new OperationContext(parent, this.span);
     this.inner = new OperationContext(parent, this.span, this);
     this.operation = operation;
-    this.record = record;
+    this.metrics = metrics;
+    this.series = metrics?.started(this.attributes);
     this.server = facts.server;
-    this.startMs = record === undefined ? 0 : performance.now();
+    this.startMs = metrics === undefined ? 0 : performance.now();
     if (!this.span.isRecording()) return;
     fill(readRequest, request, this.span);
     if (operation.reads !== undefined) fill(operation.reads, request, this.span);
@@ -208,11 +210,12 @@ export class OperationSpan {
 
   rpcRetried(): void {
     this.retries++;
+    if (this.series !== undefined) this.series.retries++;
   }
 
   end(response: unknown): void {
     // Neither sampled nor measured: the outcome is not needed.
-    if (!this.span.isRecording() && this.record === undefined) {
+    if (!this.span.isRecording() && this.metrics === undefined) {
       this.span.end();
       return;
     }
@@ -250,11 +253,12 @@ export class OperationSpan {
       if (failure.statusCode !== undefined) outcome[ATTR.statusCode] = failure.statusCode;
       this.span.setAttributes(outcome);
       this.span.setStatus({ code: SpanStatusCode.ERROR, message: this.describe(failure.reason) });
-      if (this.record !== undefined) this.attributes = { ...this.attributes, ...outcome };
+      if (this.metrics !== undefined) this.attributes = { ...this.attributes, ...outcome };
     }
     if (this.retries > 0) this.span.setAttribute(ATTR.retries, this.retries);
     this.span.end();
-    this.record?.(this.span, this.startMs, this.attributes, returnedRows);
+    if (this.series !== undefined)
+      this.metrics?.ended(this.series, this.span, this.startMs, this.attributes, returnedRows);
     this.forget();
   }
 

@@ -24,8 +24,8 @@ import {
   ATTRIBUTE_DOCUMENTATION,
   type AttributeDocumentation,
   HTTP_METHODS,
-  METRIC_ATTRIBUTES,
-  METRIC_DOCUMENTATION,
+  OPERATION_METRICS,
+  POOL_METRICS,
   RPC_ATTRIBUTE_DOCUMENTATION,
 } from '../../tools/docs/attributes.ts';
 import { checkDocs, envExample, fillPart, writeDocs } from '../../tools/docs/generate.ts';
@@ -242,6 +242,16 @@ function patch(file: string, exports: object): void {
 
 type Answer = () => Promise<unknown>;
 
+/** As generic-pool has it. */
+const pool = { borrowed: 1, available: 2, pending: 3, size: 3, min: 2, max: 10 };
+
+const INSTRUMENTS: Readonly<Record<DataPointType, string>> = {
+  [DataPointType.HISTOGRAM]: 'histogram',
+  [DataPointType.EXPONENTIAL_HISTOGRAM]: 'exponential histogram',
+  [DataPointType.GAUGE]: 'gauge',
+  [DataPointType.SUM]: 'counter',
+};
+
 /** A client and its RPCs as the SDK has them, patched; gives what one search of it leaves behind. */
 async function searchAnswered(answer: Answer) {
   const rpcs = { promisify: (_pool: unknown, _method: string, _request: unknown) => answer() };
@@ -252,7 +262,7 @@ async function searchAnswered(answer: Answer) {
       return metadata;
     }
     search(request: unknown): Promise<unknown> {
-      return rpcs.promisify(undefined, 'Search', request);
+      return rpcs.promisify(pool, 'Search', request);
     }
   }
   patch('utils/Function.js', rpcs);
@@ -266,15 +276,20 @@ async function searchAnswered(answer: Answer) {
   const [scope, ...otherScopes] = metricExporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics);
   assert.equal(otherScopes.length, 0);
   const metrics = (scope?.metrics ?? []).map((metric) => {
-    assert.ok(metric.dataPointType === DataPointType.HISTOGRAM);
-    const [point, ...others] = metric.dataPoints;
-    assert.ok(point !== undefined && others.length === 0);
     const { name, unit } = metric.descriptor;
-    const { boundaries } = point.value.buckets;
+    const upDown = metric.dataPointType === DataPointType.SUM && !metric.isMonotonic ? 'up-down ' : '';
+    const [value] = metric.dataPoints.map(({ value }) => value);
+    const attributes = new Set(metric.dataPoints.flatMap(({ attributes }) => Object.keys(attributes)));
+    const measured = typeof value === 'object' && 'buckets' in value ? value : undefined;
     return {
-      attributes: point.attributes,
-      sum: point.value.sum,
-      documented: { name, instrument: 'histogram', unit, boundaries },
+      attributes,
+      sum: measured?.sum,
+      documented: {
+        name,
+        instrument: `${upDown}${INSTRUMENTS[metric.dataPointType]}`,
+        unit,
+        ...(measured === undefined ? {} : { boundaries: measured.buckets.boundaries }),
+      },
     };
   });
   return { rpc, operation, metrics, schemaUrl: scope?.scope.schemaUrl };
@@ -317,21 +332,24 @@ for (const [what, answer, grpcStatus] of ANSWERS) {
 test('the metrics are what is documented: name, instrument, unit, buckets and attributes', async () => {
   const answered = { status: { code: 0 }, results: [{}, {}, {}] };
   const { metrics, operation } = await searchAnswered(async () => answered);
+  const documented = [...OPERATION_METRICS, ...POOL_METRICS];
   assert.deepEqual(
     metrics.map(({ documented }) => documented),
-    METRIC_DOCUMENTATION.map(({ when, ...documented }) => documented),
+    documented.map(({ when, attributes, ...others }) => others),
   );
   const [durationS, rows] = metrics.map(({ sum }) => sum);
   assert.equal(durationS, operation.duration[0] + operation.duration[1] / 1e9);
   assert.equal(rows, 3);
+  const [, ...others] = metrics;
+  assert.deepEqual(
+    others.map(({ attributes }) => attributes),
+    documented.slice(1).map(({ attributes }) => new Set(attributes)),
+  );
 
   const refused = { status: { error_code: 'UnexpectedError', code: 1, reason: 'no' } };
-  const [duration, ...others] = (await searchAnswered(async () => refused)).metrics;
-  assert.equal(others.length, 0);
-  assert.deepEqual(
-    new Set(Object.keys(duration?.attributes ?? {})),
-    new Set(METRIC_ATTRIBUTES.map((key) => ATTR[key] as string)),
-  );
+  const [duration] = (await searchAnswered(async () => refused)).metrics;
+  assert.deepEqual(duration?.attributes, new Set(documented[0]?.attributes));
+  assert.ok(duration.attributes.has(ATTR.statusCode) && duration.attributes.has(ATTR.errorType));
 });
 
 test('spans and metrics name the schema of the conventions that are installed', async () => {

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
-import { type Attributes, createNoopMeter, metrics, SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import {
+  type Attributes,
+  createNoopMeter,
+  metrics,
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  type Tracer,
+} from '@opentelemetry/api';
 import { hrTimeToMilliseconds } from '@opentelemetry/core';
 import {
   AggregationTemporality,
@@ -18,7 +25,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { readGrpcClient } from '../../src/milvus/client-facts.ts';
-import { createMetrics } from '../../src/milvus/metrics.ts';
+import { operationMetrics } from '../../src/milvus/metrics.ts';
 import { OperationSpan } from '../../src/milvus/operation-span.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
 
@@ -26,7 +33,7 @@ const metricExporter = new InMemoryMetricExporter(AggregationTemporality.DELTA);
 const meterProvider = new MeterProvider({
   readers: [new PeriodicExportingMetricReader({ exporter: metricExporter, exportIntervalMillis: 3_600_000 })],
 });
-const record = createMetrics(meterProvider.getMeter('test'));
+const measured = operationMetrics(meterProvider.getMeter('test'));
 
 const spanExporter = new InMemorySpanExporter();
 let decision = SamplingDecision.RECORD_AND_SAMPLED;
@@ -64,8 +71,8 @@ async function recorded(): Promise<HistogramMetricData> {
 const client = { config: { address: 'db.example:19531' }, metadata: new Map([['dbname', 'sales']]) };
 
 function start(request: unknown, startedBy: Tracer = tracer, method = 'search'): OperationSpan {
-  assert.ok(record !== undefined);
-  const options = { tracer: startedBy, captureFilter: true, record };
+  assert.ok(measured !== undefined);
+  const options = { tracer: startedBy, captureFilter: true, metrics: measured };
   return new OperationSpan(options, method, OPERATIONS[method] ?? {}, readGrpcClient, client, request);
 }
 
@@ -200,7 +207,182 @@ test('a tracer that is not of the SDK, whose spans know no duration, is measured
 });
 
 test('while nothing measures, there is no metric to prepare anything for', () => {
-  assert.equal(createMetrics(createNoopMeter()), undefined);
-  assert.equal(createMetrics(metrics.getMeter('milvus-otel')), undefined);
-  assert.notEqual(record, undefined);
+  assert.equal(operationMetrics(createNoopMeter()), undefined);
+  assert.equal(operationMetrics(metrics.getMeter('milvus-otel')), undefined);
+  assert.notEqual(measured, undefined);
+});
+
+const cumulative = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+
+/** Operations with metrics that no other test has recorded in. */
+function startedApart() {
+  cumulative.reset();
+  const provider = new MeterProvider({
+    readers: [new PeriodicExportingMetricReader({ exporter: cumulative, exportIntervalMillis: 3_600_000 })],
+  });
+  const metrics = operationMetrics(provider.getMeter('apart'));
+  const start = (request: unknown, method = 'search') =>
+    new OperationSpan(
+      { tracer, captureFilter: true, metrics },
+      method,
+      OPERATIONS[method] ?? {},
+      readGrpcClient,
+      client,
+      request,
+    );
+  /** Data points of a metric: its attributes, and its value or count. */
+  const read = async (name: string): Promise<[Attributes, number][]> => {
+    cumulative.reset();
+    await provider.forceFlush();
+    return cumulative
+      .getMetrics()
+      .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics))
+      .filter(({ descriptor }) => descriptor.name === name)
+      .flatMap(({ dataPoints }) =>
+        dataPoints.map(({ attributes, value }): [Attributes, number] => [
+          attributes,
+          typeof value === 'number' ? value : value.count,
+        ]),
+      );
+  };
+  return { provider, start, read };
+}
+
+test('calls in flight are counted, and no longer when they have succeeded, failed or thrown', async () => {
+  const { start, read } = startedApart();
+  const [first, second, third] = [1, 2, 3].map(() => start({ collection_name: 'docs' }));
+  const other = start({ collection_name: 'others' });
+  const elsewhere = { ...CREATION, [ATTR.collection]: 'others' };
+  assert.deepEqual(await read('milvus.client.active_operations'), [
+    [CREATION, 3],
+    [elsewhere, 1],
+  ]);
+  first?.end({ status: { code: 0 } });
+  second?.end({ status: { code: 100 } });
+  third?.endThrown(new Error('no'));
+  assert.deepEqual(await read('milvus.client.active_operations'), [
+    [CREATION, 0],
+    [elsewhere, 1],
+  ]);
+  other.end({});
+});
+
+test('a call stays in the series in which it was counted, also when its database changes', async () => {
+  const { start, read } = startedApart();
+  const operation = start({ collection_name: 'docs' });
+  operation.inject({}, ROOT_CONTEXT, 'archive');
+  operation.rpcRetried();
+  operation.end({});
+  assert.deepEqual(await read('milvus.client.active_operations'), [[CREATION, 0]]);
+  assert.deepEqual(await read('db.client.operation.duration'), [
+    [{ ...CREATION, [ATTR.namespace]: 'archive' }, 1],
+  ]);
+});
+
+test('retries are counted when they are sent, from zero on', async () => {
+  const { start, read } = startedApart();
+  const operation = start({ collection_name: 'docs' });
+  assert.deepEqual(await read('milvus.client.operation.retries'), [[CREATION, 0]]);
+  operation.rpcRetried();
+  operation.rpcRetried();
+  assert.deepEqual(await read('milvus.client.operation.retries'), [[CREATION, 2]]);
+  operation.end({});
+  assert.deepEqual(await read('milvus.client.operation.retries'), [[CREATION, 2]]);
+});
+
+const METRIC_NAMES = [
+  'db.client.operation.duration',
+  'db.client.response.returned_rows',
+  'milvus.client.active_operations',
+  'milvus.client.operation.retries',
+];
+
+test('10,000 different requests make as many series as there are operations, collections and failures', async () => {
+  const { start, read } = startedApart();
+  const methods = ['search', 'query', 'insert', 'delete'];
+  const collections = Array.from({ length: 5 }, (_, n) => `collection_${n}`);
+  const FAILURES = 3;
+  for (let n = 0; n < 10_000; n++) {
+    const operation = start(
+      {
+        collection_name: collections[n % 5],
+        partition_names: [`partition_${n}`],
+        partition_name: `partition_${n}`,
+        data: [[n, n + 1, Math.random()]],
+        fields_data: Array.from({ length: n % 20 }, () => ({ id: n })),
+        ids: [n, `key-${n}`],
+        filter: `id > ${n} and name == "name-${n}"`,
+        exprValues: { name: `value-${n}` },
+        limit: n,
+        offset: n,
+        anns_field: `field_${n}`,
+        output_fields: [`output_${n}`],
+        consistency_level: n % 4,
+        client_request_id: `request-${n}`,
+        search_params: { ef: n },
+        timeout: n,
+      },
+      methods[n % 4],
+    );
+    operation.rpcSent({ expr: `id in [${n}]` });
+    if (n % 7 === 0) operation.rpcRetried();
+    if (n % 11 === 0) operation.end({ status: { code: 100, reason: `collection ${n} not found` } });
+    else if (n % 13 === 0) operation.endThrown(Object.assign(new Error(`text ${n}`), { detail: `${n}` }));
+    else if (n % 17 === 0)
+      operation.endThrown(Object.assign(new Error(`${n} UNAVAILABLE`), { code: 14, details: `port ${n}` }));
+    else {
+      const rows = Array.from({ length: n % 9 }, () => ({ id: n }));
+      operation.end({ status: { code: 0 }, results: rows, data: rows });
+    }
+  }
+  const perOutcome = methods.length * collections.length;
+  const counts = Object.fromEntries(
+    await Promise.all(METRIC_NAMES.map(async (name) => [name, await read(name)] as const)),
+  );
+  assert.equal(counts['db.client.operation.duration']?.length, perOutcome * (1 + FAILURES));
+  assert.equal(counts['db.client.response.returned_rows']?.length, 2 * collections.length);
+  assert.equal(counts['milvus.client.active_operations']?.length, perOutcome);
+  assert.equal(counts['milvus.client.operation.retries']?.length, perOutcome);
+  const total = (name: string) => counts[name]?.reduce((sum, [, value]) => sum + value, 0);
+  assert.equal(total('db.client.operation.duration'), 10_000);
+  assert.equal(total('milvus.client.active_operations'), 0);
+  assert.equal(total('milvus.client.operation.retries'), Math.ceil(10_000 / 7));
+  const text = JSON.stringify(counts);
+  assert.doesNotMatch(text, /partition_|request-|field_|output_|key-|name-|value-|text |not found/);
+});
+
+test('10,000 collections fill no memory: beyond 2,000 series, one has the sum of the others', async () => {
+  const { start, read } = startedApart();
+  const inFlight: OperationSpan[] = [];
+  for (let n = 0; n < 10_000; n++) {
+    const operation = start({ collection_name: `docs_${n}` });
+    operation.rpcRetried();
+    if (n % 2 === 0) operation.end({});
+    else inFlight.push(operation);
+  }
+  for (const [name, total] of [
+    ['milvus.client.operation.retries', 10_000],
+    ['milvus.client.active_operations', 5_000],
+    ['db.client.operation.duration', 5_000],
+  ] as const) {
+    const points = await read(name);
+    assert.ok(points.length <= 2_000, `${name}: ${points.length}`);
+    assert.equal(
+      points.reduce((sum, [, value]) => sum + value, 0),
+      total,
+      name,
+    );
+    const overflow = points.filter(([attributes]) => attributes['otel.metric.overflow'] === true);
+    assert.equal(overflow.length, 1, name);
+  }
+  for (const operation of inFlight) operation.end({});
+  const active = await read('milvus.client.active_operations');
+  assert.ok(active.every(([, value]) => value === 0));
+});
+
+test('two instrumentations with one meter provider report each number once', async () => {
+  const { provider, start, read } = startedApart();
+  assert.equal(operationMetrics(provider.getMeter('apart')), operationMetrics(provider.getMeter('apart')));
+  start({ collection_name: 'docs' });
+  assert.deepEqual(await read('milvus.client.active_operations'), [[CREATION, 1]]);
 });

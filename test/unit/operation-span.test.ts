@@ -27,8 +27,13 @@ import { HttpError } from '@zilliz/milvus2-sdk-node';
 import fc from 'fast-check';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { readGrpcClient, readHttpClient } from '../../src/milvus/client-facts.ts';
-import type { RecordOperation } from '../../src/milvus/metrics.ts';
-import { isUnimplemented, OperationSpan, operationIn } from '../../src/milvus/operation-span.ts';
+import type { OperationMetrics } from '../../src/milvus/metrics.ts';
+import {
+  isUnimplemented,
+  OperationSpan,
+  operationIn,
+  type SpanOptions,
+} from '../../src/milvus/operation-span.ts';
 import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import { anyValue, observed, RUNS } from '../support/arbitrary-values.ts';
 
@@ -66,7 +71,7 @@ interface Given {
   request?: unknown;
   client?: unknown;
   captureFilter?: boolean;
-  record?: RecordOperation;
+  metrics?: SpanOptions['metrics'];
 }
 
 function start({
@@ -74,15 +79,21 @@ function start({
   request,
   client = milvus,
   captureFilter = false,
-  record,
+  metrics,
 }: Given): OperationSpan {
-  const options = { tracer, captureFilter, record };
+  const options = { tracer, captureFilter, metrics };
   return new OperationSpan(options, method, OPERATIONS[method] ?? {}, readGrpcClient, client, request);
 }
 
+/** Metrics that pass what is recorded to `ended`. */
+const recorded = (ended: OperationMetrics['ended']): SpanOptions['metrics'] => ({
+  started: (attributes) => ({ attributes, active: 0, retries: 0 }),
+  ended,
+});
+
 /** An operation of the REST client. */
 function startHttp(method: string, request: unknown, client: unknown): OperationSpan {
-  const options = { tracer, captureFilter: false, record: undefined };
+  const options = { tracer, captureFilter: false, metrics: undefined };
   return new OperationSpan(options, method, HTTP_OPERATIONS[method] ?? {}, readHttpClient, client, request);
 }
 
@@ -192,9 +203,11 @@ test('the database is the one that the RPC goes to, also when useDatabase is cal
   };
   const client = { ...milvus, metadata: new Map([['dbname', 'sales']]) };
   const measured: unknown[] = [];
-  const record: RecordOperation = (_span, _startMs, attributes) => measured.push(attributes[ATTR.namespace]);
+  const metrics = recorded((_series, _span, _startMs, attributes) =>
+    measured.push(attributes[ATTR.namespace]),
+  );
   const runWith = (request: object, rpcRequest: object) =>
-    run({ method: 'listCollections', request, client, record }, (operation) => {
+    run({ method: 'listCollections', request, client, metrics }, (operation) => {
       client.metadata.set('dbname', 'archive');
       send(operation, rpcRequest);
       operation.end({});
@@ -699,30 +712,31 @@ test('a filter that a REST answer quotes leaves the description', () => {
 });
 
 test('the duration is recorded once for each operation, when its span has ended', () => {
-  const recorded: [spanEnded: boolean, attributes: Attributes][] = [];
-  const record: RecordOperation = (span, _startMs, attributes) =>
-    recorded.push([!span.isRecording(), { ...attributes }]);
+  const records: [spanEnded: boolean, attributes: Attributes][] = [];
+  const metrics = recorded((_series, span, _startMs, attributes) =>
+    records.push([!span.isRecording(), { ...attributes }]),
+  );
   const request = { collection_name: 'docs', data: [[1]], limit: 3, filter: FILTER };
-  succeed({ request, record, captureFilter: true }, { status: { code: 0 }, results: [] });
+  succeed({ request, metrics, captureFilter: true }, { status: { code: 0 }, results: [] });
   // Those of the creation and no other: details would make a time series of each request.
-  assert.deepEqual(recorded.splice(0), [[true, atCreation[0]]]);
+  assert.deepEqual(records.splice(0), [[true, atCreation[0]]]);
 
   const status = { error_code: 'CollectionNotExists', code: 100, reason: 'not found' };
-  for (const span of [succeed({ request, record }, { status }), fail({ request, record }, status)]) {
+  for (const span of [succeed({ request, metrics }, { status }), fail({ request, metrics }, status)]) {
     assert.equal(span.attributes[ATTR.errorType], 'CollectionNotFound');
     const outcome = { [ATTR.errorType]: 'CollectionNotFound', [ATTR.statusCode]: '100' };
-    assert.deepEqual(recorded.shift(), [true, { ...atCreation[0], ...outcome }]);
+    assert.deepEqual(records.shift(), [true, { ...atCreation[0], ...outcome }]);
   }
-  assert.deepEqual(recorded, []);
+  assert.deepEqual(records, []);
 });
 
 test('an operation that is not sampled is measured all the same', () => {
   decision = SamplingDecision.NOT_RECORD;
-  const recorded: number[] = [];
+  const startsMs: number[] = [];
   const before = performance.now();
-  start({ record: (_span, startMs) => recorded.push(startMs) }).end({});
-  assert.equal(recorded.length, 1);
-  assert.ok((recorded[0] ?? 0) >= before && (recorded[0] ?? 0) <= performance.now());
+  start({ metrics: recorded((_series, _span, startMs) => startsMs.push(startMs)) }).end({});
+  assert.equal(startsMs.length, 1);
+  assert.ok((startsMs[0] ?? 0) >= before && (startsMs[0] ?? 0) <= performance.now());
 });
 
 test('an answer without any field is what the SDK makes of UNIMPLEMENTED, and nothing else is', () => {

@@ -6,7 +6,14 @@ import {
   METRIC_DB_CLIENT_OPERATION_DURATION,
 } from '@opentelemetry/semantic-conventions';
 import { ATTR } from '../../src/milvus/attributes.ts';
-import { DURATION_BOUNDARIES, METRIC_RETURNED_ROWS, ROWS_BOUNDARIES } from '../../src/milvus/metrics.ts';
+import {
+  DURATION_BOUNDARIES,
+  METRIC_ACTIVE_OPERATIONS,
+  METRIC_RETRIES,
+  METRIC_RETURNED_ROWS,
+  ROWS_BOUNDARIES,
+} from '../../src/milvus/metrics.ts';
+import { ATTR_POOL_NAME, ATTR_POOL_STATE, POOL_METRIC } from '../../src/milvus/pool-metrics.ts';
 
 export interface AttributeDocumentation {
   type: 'string' | 'string[]' | 'int' | 'double';
@@ -197,14 +204,35 @@ export const RPC_ATTRIBUTE_DOCUMENTATION: Readonly<Record<string, AttributeDocum
   },
 };
 
-/** The metrics; their attributes are those that an operation's span has at creation, and on failure. */
-export const METRIC_DOCUMENTATION = [
+export const METRIC_ATTRIBUTES = (Object.keys(ATTRIBUTE_DOCUMENTATION) as (keyof typeof ATTR)[]).filter(
+  (key) =>
+    ATTRIBUTE_DOCUMENTATION[key].atCreation === true || ATTRIBUTE_DOCUMENTATION[key].level === 'on failure',
+);
+const [OF_OPERATION, AT_CREATION] = [
+  METRIC_ATTRIBUTES.map((key) => ATTR[key]),
+  METRIC_ATTRIBUTES.filter((key) => ATTRIBUTE_DOCUMENTATION[key].atCreation).map((key) => ATTR[key]),
+];
+
+export interface MetricDocumentation {
+  name: string;
+  instrument: 'histogram' | 'counter' | 'up-down counter';
+  unit: string;
+  /** Of a histogram. */
+  boundaries?: readonly number[];
+  when: string;
+  /** All that it can have. */
+  attributes: readonly string[];
+}
+
+/** Of operations. */
+export const OPERATION_METRICS: readonly MetricDocumentation[] = [
   {
     name: METRIC_DB_CLIENT_OPERATION_DURATION,
     instrument: 'histogram',
     unit: 's',
     boundaries: DURATION_BOUNDARIES,
     when: 'Each operation: the duration of its span.',
+    attributes: OF_OPERATION,
   },
   {
     name: METRIC_RETURNED_ROWS,
@@ -212,6 +240,46 @@ export const METRIC_DOCUMENTATION = [
     unit: '{row}',
     boundaries: ROWS_BOUNDARIES,
     when: 'Each search, query and get that succeeds: its `db.response.returned_rows`.',
+    attributes: AT_CREATION,
+  },
+  {
+    name: METRIC_ACTIVE_OPERATIONS,
+    instrument: 'up-down counter',
+    unit: '{operation}',
+    when: 'Operations in flight: started and not ended.',
+    attributes: AT_CREATION,
+  },
+  {
+    name: METRIC_RETRIES,
+    instrument: 'counter',
+    unit: '{retry}',
+    when: 'RPCs that the SDK sent again, when they are sent.',
+    attributes: AT_CREATION,
+  },
+];
+
+/** Of connection pools. */
+export const POOL_METRICS: readonly MetricDocumentation[] = [
+  {
+    name: POOL_METRIC.count,
+    instrument: 'up-down counter',
+    unit: '{connection}',
+    when: 'Connections that a call uses, and idle ones.',
+    attributes: [ATTR_POOL_NAME, ATTR_POOL_STATE],
+  },
+  {
+    name: POOL_METRIC.limit,
+    instrument: 'up-down counter',
+    unit: '{connection}',
+    when: 'Connections that may be open at a time: `pool.max` of the clients, 10 each by default.',
+    attributes: [ATTR_POOL_NAME],
+  },
+  {
+    name: POOL_METRIC.pending,
+    instrument: 'up-down counter',
+    unit: '{request}',
+    when: 'RPCs that wait for a connection.',
+    attributes: [ATTR_POOL_NAME],
   },
 ];
 
@@ -226,11 +294,6 @@ export const ATTRIBUTES_NOT_SET: Readonly<Record<string, string>> = {
     'The client connects to a proxy, not to the nodes that hold the data, and the address of the proxy is `server.address`.',
   'network.peer.port': 'As above.',
 };
-
-export const METRIC_ATTRIBUTES = (Object.keys(ATTRIBUTE_DOCUMENTATION) as (keyof typeof ATTR)[]).filter(
-  (key) =>
-    ATTRIBUTE_DOCUMENTATION[key].atCreation === true || ATTRIBUTE_DOCUMENTATION[key].level === 'on failure',
-);
 
 /** Methods of HttpClient, which are all operations. Source: dist/milvus/http/*.js, SDK 3.0.6. */
 export const HTTP_METHODS: readonly string[] = [

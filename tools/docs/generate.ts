@@ -15,8 +15,9 @@ import {
   ATTRIBUTES_NOT_SET,
   type AttributeDocumentation,
   HTTP_METHODS,
-  METRIC_ATTRIBUTES,
-  METRIC_DOCUMENTATION,
+  type MetricDocumentation,
+  OPERATION_METRICS,
+  POOL_METRICS,
   RPC_ATTRIBUTE_DOCUMENTATION,
 } from './attributes.ts';
 import specification from './specification-variables.json' with { type: 'json' };
@@ -201,20 +202,17 @@ const types = (): string => ['```ts', readFileSync(TYPES, 'utf8').trimEnd(), '``
 
 const rpcAttributes = (): string => attributesTable(Object.entries(RPC_ATTRIBUTE_DOCUMENTATION));
 
-function metrics(): string {
-  const lines = METRIC_DOCUMENTATION.map(({ name, instrument, unit, boundaries, when }) => [
-    code(name),
-    instrument,
-    code(unit),
-    boundaries.join(', '),
-    when,
-  ]);
-  const table = markdownTable(
-    ['Metric', 'Instrument', 'Unit', 'Boundaries of its buckets', 'What it records'],
-    lines,
+const metrics = (rows: readonly MetricDocumentation[]): string =>
+  markdownTable(
+    ['Metric', 'Instrument', 'Unit', 'What it records', 'Attributes'],
+    rows.map(({ name, instrument, unit, when, boundaries = [], attributes }) => [
+      code(name),
+      instrument,
+      code(unit),
+      boundaries.length === 0 ? when : `${when} Buckets: ${boundaries.join(', ')}.`,
+      attributes.map(code).join(', '),
+    ]),
   );
-  return `${table}\n\nAttributes: ${listed(METRIC_ATTRIBUTES.map((key) => ATTR[key]))}`;
-}
 
 const attributesNotSet = (): string =>
   markdownTable(
@@ -239,7 +237,8 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = 
     operations,
     'rest-operations': () => listed(HTTP_METHODS),
     'rpc-attributes': rpcAttributes,
-    metrics,
+    'operation-metrics': () => metrics(OPERATION_METRICS),
+    'pool-metrics': () => metrics(POOL_METRICS),
     'attributes-not-set': attributesNotSet,
   },
 };
