@@ -2,7 +2,8 @@
 import { styleText } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { node, runCommand, say, startedBy } from '../tools/demo/demo-command.ts';
-import { callsOf, joinedSpans, type Stack, startStack, startTraced } from '../tools/demo/demo-stack.ts';
+import { makeReport, reportLines } from '../tools/demo/demo-report.ts';
+import { joinedSpans, type Stack, startStack, startTraced } from '../tools/demo/demo-stack.ts';
 import {
   medianSteps,
   type RequestSteps,
@@ -10,16 +11,19 @@ import {
   searchIn,
   stepsTable,
 } from '../tools/pictures/request-steps.ts';
-import { countJoins, formatTree, type TraceNode, traceTrees } from '../tools/pictures/trace-tree.ts';
+import { callsOf, countJoins, formatTree, type TraceNode, traceTrees } from '../tools/pictures/trace-tree.ts';
 import type { ReceivedSpan } from '../tools/servers/receiver.ts';
 
 const usage = `npm run demo:rag [-- options]
 
 Runs samples/rag, a RAG service on Express, under milvus-otel/register on a real Milvus. Asks some questions, adds a
-document and asks for it, prints the trace of a question and a table of where the time went. The exit code is 0 when every
-call to Milvus is joined with the server's spans.
+document and asks for it, prints the trace of a question and a table of where the time went. Writes a report of all
+traces, one HTML file, and prints a link to each trace in it. The exit code is 0 when every call to Milvus is joined with the
+server's spans.
 
-  --keep     keep Milvus, the viewer and the service running and print their addresses; Ctrl-C stops them
+  --keep     keep Milvus, the viewer and the service running, serve the report, and print their addresses; Ctrl-C stops them
+  --report FILE
+             write the report there instead of .cache/demo/rag-report.html
   --help     print this text
 
   MILVUS_ADDRESS=host:port   use this Milvus. It must send its spans to port 4317 on this machine's loopback; the demo
@@ -143,9 +147,10 @@ async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: s
   return { allJoined, result: `${joined} of ${clientTraces} client traces joined by standalone` };
 }
 
-function printKept(stack: Stack, serviceUrl: string): void {
+function printKept(stack: Stack, serviceUrl: string, reportUrl: string): void {
   console.log(`
 Left running. The traces are at ${stack.viewerUrl}, the service is at ${serviceUrl}
+The report is at ${reportUrl} (reload it after more questions)
   curl ${serviceUrl}/ask -H 'content-type: application/json' -d '{"question": "What is a span?"}'
   ${node} samples/rag/load.mjs --url ${serviceUrl}
 It was started from this folder by
@@ -166,7 +171,8 @@ async function dropCollection(address: string): Promise<void> {
 await runCommand({
   name: 'demo:rag',
   usage,
-  async run(_options, teardown) {
+  reportName: 'rag-report.html',
+  async run({ keep, reportFile }, teardown) {
     const milvusAddress = process.env.MILVUS_ADDRESS || undefined;
     const stack = await startStack({ say, teardown, milvusAddress, viewer: true, collection });
     // Before the service, so that it is done after the service's end.
@@ -176,6 +182,16 @@ await runCommand({
     const [, serviceUrl = ''] = await app.said(/^listening on (\S+)$/);
     await askAll(serviceUrl);
     const { allJoined, result } = await showTraces(stack);
-    return { isSound: allJoined, result, printKept: () => printKept(stack, serviceUrl) };
+    const report = await makeReport({
+      command: 'npm run demo:rag',
+      service,
+      stack,
+      file: reportFile,
+      isServed: keep,
+      say,
+      teardown,
+    });
+    console.log(`\n${reportLines(report, reportFile, stack, { isServed: keep }).join('\n')}\n`);
+    return { isSound: allJoined, result, printKept: () => printKept(stack, serviceUrl, report.url) };
   },
 });

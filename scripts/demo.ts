@@ -1,5 +1,6 @@
 /** One command that shows the join: a real Milvus, a plain app under the preload, and their spans in one tree. */
 import { runCommand, say, startedBy, UsageError } from '../tools/demo/demo-command.ts';
+import { makeReport, reportLines } from '../tools/demo/demo-report.ts';
 import { clientService, joinedSpans, runTraced, type Stack, startStack } from '../tools/demo/demo-stack.ts';
 import { countJoins, formatTrees, traceTrees } from '../tools/pictures/trace-tree.ts';
 import type { Teardown } from '../tools/processes/teardown.ts';
@@ -7,10 +8,14 @@ import type { Teardown } from '../tools/processes/teardown.ts';
 const usage = `npm run demo [-- options]
 
 Runs a plain Milvus app under milvus-otel/register on a real Milvus, and prints each trace of the app as a tree: its spans,
-and below them those of the Milvus server (standalone). The exit code is 0 when all of them are joined.
+and below them those of the Milvus server (standalone). Writes a report of all traces, one HTML file, and prints a link to
+each trace in it. The exit code is 0 when all of them are joined.
 
-  --keep     keep Milvus and the viewer running and print their addresses; Ctrl-C stops them
-  --docker   use compose/docker-compose.yml (Milvus and Jaeger) instead of starting Milvus without Docker
+  --keep     keep Milvus and the viewer running, serve the report, and print their addresses; Ctrl-C stops them
+  --report FILE
+             write the report there instead of .cache/demo/report.html
+  --docker   use compose/docker-compose.yml (Milvus and Jaeger) instead of starting Milvus without Docker; links lead
+             to Jaeger when it stays up
   --help     print this text
 
   MILVUS_ADDRESS=host:port   use this Milvus. It must send its spans to port 4317 on this machine's loopback; the demo
@@ -66,9 +71,9 @@ async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: s
   return { allJoined, result: `${joined} of ${clientTraces} client traces joined by standalone` };
 }
 
-function printKept(stack: Stack): void {
+function printKept(stack: Stack, reportUrl: string): void {
   console.log(`
-Left running. The traces are at ${stack.viewerUrl}
+Left running. The traces are at ${stack.viewerUrl}, the report is at ${reportUrl} (reload it after another run)
 Another run, from this folder:
 ${startedBy(stack, sample)}
 Ctrl-C ends it all.`);
@@ -77,14 +82,25 @@ Ctrl-C ends it all.`);
 await runCommand({
   name: 'demo',
   usage,
+  reportName: 'report.html',
   flags: ['docker'],
-  async run({ docker }, teardown) {
+  async run({ docker, keep, reportFile }, teardown) {
     const stack = await startFor(docker, teardown);
     const appCode = await runTraced(stack, sample, say, teardown);
     const { allJoined, result } = await showTraces(stack);
     if (appCode !== 0) {
       console.error(appCode === null ? `${sample} had to be ended` : `${sample} ended with code ${appCode}`);
     }
-    return { isSound: allJoined && appCode === 0, result, printKept: () => printKept(stack) };
+    const report = await makeReport({
+      command: 'npm run demo',
+      service: clientService,
+      stack,
+      file: reportFile,
+      isServed: keep,
+      say,
+      teardown,
+    });
+    console.log(`\n${reportLines(report, reportFile, stack, { isServed: keep }).join('\n')}\n`);
+    return { isSound: allJoined && appCode === 0, result, printKept: () => printKept(stack, report.url) };
   },
 });

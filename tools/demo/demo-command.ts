@@ -3,10 +3,13 @@ import path from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 import { ensureBuilt } from '../build/build-package.ts';
 import { endOnSignals, Teardown } from '../processes/teardown.ts';
+import { checkReportFile } from './demo-report.ts';
 import { appVariables, type Say, type Stack } from './demo-stack.ts';
 
 /** Answered with the usage and exit code 2. */
 export class UsageError extends Error {}
+
+const root = path.join(import.meta.dirname, '..', '..');
 
 export const say: Say = (who, line) => console.log(`${styleText('dim', who.padEnd(7))} ${line}`);
 
@@ -32,21 +35,34 @@ export interface DemoResult {
   printKept(): void;
 }
 
+export type DemoOptions<Flag extends string = never> = Record<Flag | 'keep', boolean> & {
+  /** Absolute path of the report to write. */
+  reportFile: string;
+};
+
 export interface DemoCommand<Flag extends string> {
   /** Begins its error messages, such as `demo`. */
   name: string;
   usage: string;
-  /** Options of its own, beside --keep and --help. */
+  /** Name of the report in .cache/demo, when --report gives none. */
+  reportName: string;
+  /** More options than --keep, --report and --help. */
   flags?: Flag[];
-  run(options: Record<Flag, boolean>, teardown: Teardown): Promise<DemoResult>;
+  run(options: DemoOptions<Flag>, teardown: Teardown): Promise<DemoResult>;
 }
 
 /** Does what the command line asks for, and ends the process. */
 export async function runCommand<Flag extends string = never>(demo: DemoCommand<Flag>): Promise<never> {
   const teardown = new Teardown();
   try {
-    const options = readOptions(['keep', 'help', ...(demo.flags ?? [])]);
-    if (options.help) console.log(demo.usage);
+    const { help, report, ...flags } = readOptions(['keep', 'help', ...(demo.flags ?? [])]);
+    const reportFile =
+      report === undefined
+        ? path.join(root, '.cache', 'demo', demo.reportName)
+        : // npm runs scripts in the root of the project, wherever the user is.
+          path.resolve(process.env.INIT_CWD ?? '.', report);
+    const options = { ...flags, reportFile } as DemoOptions<Flag>;
+    if (help) console.log(demo.usage);
     else process.exitCode = await runToEnd(demo, options, teardown);
   } catch (error) {
     const isUsage = error instanceof UsageError;
@@ -58,11 +74,14 @@ export async function runCommand<Flag extends string = never>(demo: DemoCommand<
   process.exit();
 }
 
-function readOptions<Name extends string>(names: Name[]): Record<Name, boolean> {
+function readOptions<Name extends string>(names: Name[]): Record<Name, boolean> & { report?: string } {
   try {
     const off = { type: 'boolean', default: false } as const;
-    const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, off])) });
-    return values as Record<Name, boolean>;
+    const { values } = parseArgs({
+      options: { ...Object.fromEntries(names.map((name) => [name, off])), report: { type: 'string' } },
+    });
+    if (values.report === '') throw new Error("Option '--report <value>' argument missing");
+    return values as Record<Name, boolean> & { report?: string };
   } catch (error) {
     // The first sentence names the argument; the others are about positional ones, of which there are none here.
     throw new UsageError((error as Error).message.split('. ')[0]);
@@ -72,12 +91,13 @@ function readOptions<Name extends string>(names: Name[]): Record<Name, boolean> 
 /** Gives the exit code. */
 async function runToEnd<Flag extends string>(
   demo: DemoCommand<Flag>,
-  options: Record<Flag | 'keep', boolean>,
+  options: DemoOptions<Flag>,
   teardown: Teardown,
 ): Promise<number> {
   let keptExitCode: number | undefined;
   endOnSignals(teardown, (usual) => keptExitCode ?? usual);
 
+  await checkReportFile(options.reportFile);
   await ensureBuilt();
   const { isSound, result, printKept } = await demo.run(options, teardown);
   const exitCode = isSound ? 0 : 1;

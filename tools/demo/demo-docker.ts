@@ -98,6 +98,8 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
     milvusAddress,
     otlpEndpoint,
     viewerUrl: jaegerUrl,
+    traceUrl: (traceId) => `${jaegerUrl}/trace/${traceId}`,
+    staysUp: wasUp,
     spans: () => jaegerSpans(jaegerUrl, startedMs),
   };
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { countJoins, traceTrees } from '../pictures/trace-tree.ts';
+import { callsOf, countJoins, traceTrees } from '../pictures/trace-tree.ts';
 import { spawnGuarded } from '../processes/guarded-child.ts';
 import type { Teardown } from '../processes/teardown.ts';
 import { startMilvus } from '../servers/milvus.ts';
@@ -32,6 +32,10 @@ export interface Stack {
   otlpEndpoint: string;
   /** Where a person looks at the traces; undefined without a web page. */
   viewerUrl: string | undefined;
+  /** The page of one trace there, where the viewer has such pages. */
+  traceUrl?(traceId: string): string;
+  /** The viewer was there before the demo and goes on after it. */
+  staysUp?: boolean;
   /** Every span of the run up to now. */
   spans(): Promise<ReceivedSpan[]>;
 }
@@ -351,11 +355,6 @@ export async function joinedSpans(
       return spans;
     await sleep(sampleEveryMs);
   }
-}
-
-/** Calls to a server, and the server's spans: steps inside an app have nothing of a server under them. */
-export function callsOf(spans: ReceivedSpan[]): ReceivedSpan[] {
-  return spans.filter(({ kind, service }) => kind === 'CLIENT' || service === 'standalone');
 }
 
 /** Roots in the client's traces that are not the client's: their parents have not arrived. */

@@ -1,4 +1,29 @@
-/** Values as the pictures of the documents have them. */
+/** Elements and values as the pictures of the documents and the report have them. */
+
+/** An element before it becomes text or a node of a page; a string is its text. */
+export interface Element {
+  tag: string;
+  attributes: Record<string, string | number>;
+  children: (Element | string)[];
+}
+
+export function element(
+  tag: string,
+  attributes: Element['attributes'] = {},
+  ...children: Element['children']
+): Element {
+  return { tag, attributes, children };
+}
+
+/** The element as the text of an SVG document, one line for each child of it. */
+export function markup({ tag, attributes, children }: Element): string {
+  const pairs = Object.entries(attributes).map(([name, value]) => ` ${name}="${escaped(String(value))}"`);
+  const open = `<${tag}${pairs.join('')}`;
+  if (children.length === 0) return `${open}/>`;
+  const inner = children.map((child) => (typeof child === 'string' ? escapedContent(child) : markup(child)));
+  const isText = children.every((child) => typeof child === 'string');
+  return isText ? `${open}>${inner.join('')}</${tag}>` : `${open}>\n${inner.join('\n')}\n</${tag}>`;
+}
 
 /** Pixels, by the hundredth: more digits would only make the file longer. */
 export function px(value: number): number {
@@ -7,5 +32,16 @@ export function px(value: number): number {
 
 /** Text for content and attributes. */
 export function escaped(text: string): string {
-  return text.replace(/[<>&"]/g, (character) => `&#${character.charCodeAt(0)};`);
+  return escapedContent(text).replaceAll('"', '&#34;');
+}
+
+/** Text for content alone: styles are full of quotes. */
+function escapedContent(text: string): string {
+  return text.replace(/[<>&]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** A duration in ms with its unit. */
+export function duration(ms: number): string {
+  if (ms > 0 && ms < 0.01) return `${Math.max(1, Math.round(ms * 1000))} µs`;
+  return ms < 10_000 ? `${ms.toFixed(2)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }

@@ -67,6 +67,11 @@ export function countJoins(spans: ReceivedSpan[], client: string, server = 'stan
   return { clientTraces: joinedByTrace.size, joined, unjoined };
 }
 
+/** Calls to a server, and the server's spans: steps inside an app have nothing of a server under them. */
+export function callsOf(spans: ReceivedSpan[]): ReceivedSpan[] {
+  return spans.filter(({ kind, service }) => kind === 'CLIENT' || service === 'standalone');
+}
+
 /** The name as people say it: a gRPC method without its protobuf package. */
 export function shortName(name: string): string {
   return name.replace(/^(?:[a-z]\w*\.)+(?=[A-Z]\w*\/)/, '');
