@@ -4,11 +4,12 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ConsistencyLevelEnum, MilvusClient } from '@zilliz/milvus2-sdk-node';
-import { installed } from '../../tools/processes/installed.ts';
+import type { AppName } from '../../tools/docs/tried-apps.ts';
 import { type RunningFixture, startFixture } from '../../tools/processes/run-fixture.ts';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { outline } from '../preload/runs.ts';
 import { type Stack, useStack } from '../support/stack.ts';
+import { assertSeen, installTried } from '../support/tried-app.ts';
 
 const arrivalTimeoutMs = 20_000;
 /** Of its own, so that the collection can have the same name as anybody's. */
@@ -16,16 +17,22 @@ const database = 'apps_frameworks';
 const collection_name = 'docs';
 const text = 'A span has a name, a start and a duration';
 
-const packages = {
-  '@fastify/otel': '0.21.2',
-  '@koa/router': '15',
+/** Program → its row in the table of tried apps, where its packages are. */
+const apps: Record<string, AppName> = {
+  'http.mjs': '`node:http`',
+  'express.mjs': 'Express 5',
+  'express.cjs': 'Express 5',
+  'koa.mjs': 'Koa',
+  'fastify.mjs': 'Fastify',
+  'fastify.cjs': 'Fastify',
+  'fastify-otel.mjs': 'Fastify with its plugin',
+  'nestjs.cjs': 'NestJS',
+};
+
+/** What the packages need of each other. */
+const others = {
   '@nestjs/common': '11',
-  '@nestjs/core': '11',
-  '@nestjs/platform-express': '11',
   '@zilliz/milvus2-sdk-node': '3.0.6',
-  express: '5.3.0',
-  fastify: '5.12.8',
-  koa: '3.3.0',
   'reflect-metadata': '0.2',
   rxjs: '7',
 };
@@ -154,7 +161,7 @@ describe('one trace', { concurrency: 2 }, () => {
   // In here, so that the collection goes before the stack does.
   before(async () => {
     let folder: string;
-    [stack, folder] = await Promise.all([useStack(), installed(packages)]);
+    [stack, folder] = await Promise.all([useStack(), installTried(Object.values(apps), others)]);
     programs = await mkdtemp(path.join(folder, 'program-'));
     await cp(path.join(import.meta.dirname, '../fixtures/apps/frameworks'), programs, { recursive: true });
     await prepareCollection(stack.milvusAddress);
@@ -178,6 +185,7 @@ describe('one trace', { concurrency: 2 }, () => {
 
       const { spans, search } = await traceOfSearch(service);
       assert.deepEqual(lines(spans), expected);
+      await assertSeen(stack, apps[program] as AppName, service);
       const [request] = spans.filter(({ kind, service: of }) => kind === 'SERVER' && of === service);
       assert.equal(request?.parentSpanId, undefined);
       assert.equal(search.attributes['db.response.returned_rows'], 1);

@@ -1,19 +1,15 @@
 /** LangChain's vector store on the real Milvus, in a program that knows nothing of OpenTelemetry. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { installed } from '../../tools/processes/installed.ts';
 import { useStack } from '../support/stack.ts';
 import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';
+import { assertSeen, installTried } from '../support/tried-app.ts';
 
-// The newest of each. What the store calls is in every Milvus since 2.2, so this SDK's newer RPCs do not matter here.
-const packages = {
-  '@langchain/community': '1.1.29',
-  '@langchain/core': '1.4.0',
-  '@zilliz/milvus2-sdk-node': '3.0.6',
-};
+// What the store calls is in every Milvus since 2.2, so this SDK's newer RPCs do not matter here.
+const others = { '@zilliz/milvus2-sdk-node': '3.0.6' };
 
 test("LangChain's adds, similarity searches and deletes are traced and joined", async () => {
-  const [stack, folder] = await Promise.all([useStack(), installed(packages)]);
+  const [stack, folder] = await Promise.all([useStack(), installTried(['LangChain'], others)]);
   const service = 'ecosystem-langchain';
   const collection = 'ecosystem_langchain';
   const program = await placeProgram('langchain.mjs', folder);
@@ -66,6 +62,7 @@ test("LangChain's adds, similarity searches and deletes are traced and joined", 
     if (span !== joined[0]?.span) assert.equal(span.attributes['db.collection.name'], collection);
   }
 
+  await assertSeen(stack, 'LangChain', service, collection);
   const attributesOf = (operation: string) =>
     joined
       .filter(({ span }) => span.attributes['db.operation.name'] === operation)

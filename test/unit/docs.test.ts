@@ -42,6 +42,7 @@ async function copyOfDocs(): Promise<string> {
     'samples/kubernetes/configmap.yaml',
     'README.md',
     'docs/api.md',
+    'docs/frameworks.md',
     'docs/settings.md',
     'docs/semantic-conventions.md',
   ]) {

@@ -21,6 +21,7 @@ import {
   RPC_ATTRIBUTE_DOCUMENTATION,
 } from './attributes.ts';
 import specification from './specification-variables.json' with { type: 'json' };
+import { TRIED_APPS, type TriedApp } from './tried-apps.ts';
 import { UNSUPPORTED_VALUES, UNSUPPORTED_VARIABLES } from './unsupported-variables.ts';
 import { type Group, VARIABLE_DOCUMENTATION } from './variables.ts';
 
@@ -227,11 +228,29 @@ function operations(): string {
   return listed(names.flatMap((name) => (name === 'search' ? ['search', 'hybridSearch'] : [name])));
 }
 
+function triedApps(): string {
+  const lines = TRIED_APPS.map(({ app, packages, started, seen, notes = '', test }: TriedApp) => [
+    app,
+    Object.entries(packages)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', '),
+    started,
+    [...seen, 'standalone'].map(code).join(' → '),
+    notes,
+    code(test.replace(/\.test\.ts$/, '')),
+  ]);
+  return markdownTable(
+    ['App', 'Versions', 'Started by', 'Trace of a search', 'What is not seen, and what differs', 'Test'],
+    lines,
+  );
+}
+
 /** File → its generated parts, by the name in their markers. */
 const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
   'README.md': { settings: readmeSettings, cost },
   'docs/settings.md': { settings: allSettings, unsupported: unsupportedVariables },
   'docs/api.md': { types },
+  'docs/frameworks.md': { 'tried-apps': triedApps },
   'docs/semantic-conventions.md': {
     attributes,
     operations,

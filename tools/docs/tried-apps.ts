@@ -1,0 +1,175 @@
+/** The apps that tests run with the preload: rows of the table in docs/frameworks.md. Tests take packages and traces from here. */
+import type { Packages } from '../processes/installed.ts';
+
+export interface TriedApp {
+  /** What a user looks for. Tests find the row by it. */
+  app: string;
+  /** Name → version, as tools/processes/installed.ts takes them. The tests install these. */
+  packages: Packages;
+  /** Markdown: how the preload gets into the app. */
+  started: string;
+  /** Names of the app's spans from the root down to the operation on Milvus; a span of the Milvus server is its child. */
+  seen: readonly string[];
+  /** Markdown: what has no span, or what else differs. */
+  notes?: string;
+  /** From test/. */
+  test: string;
+}
+
+const IMPORT = '`node --import milvus-otel/register app.mjs`';
+const withPreload = (command: string): string =>
+  `\`NODE_OPTIONS='--import milvus-otel/register' ${command}\``;
+const FRAMEWORKS = 'apps/frameworks.test.ts';
+const LIBRARIES = 'frameworks/libraries.test.ts';
+const RUNNERS = 'frameworks/test-runners.test.ts';
+const READ_OFF =
+  'The runner has its own module loader, so the spans are [read off the gRPC calls](#bundled-apps)';
+const SEARCH = 'search docs';
+
+export const TRIED_APPS = [
+  { app: '`node:http`', packages: {}, started: IMPORT, seen: ['GET', SEARCH], test: FRAMEWORKS },
+  {
+    app: 'Express 5',
+    packages: { express: '5' },
+    started: IMPORT,
+    seen: ['GET /ask', 'request handler - /ask', SEARCH],
+    test: FRAMEWORKS,
+  },
+  {
+    app: 'Express 4',
+    packages: { express: '4' },
+    started: IMPORT,
+    seen: ['GET /ask', 'request handler - /ask', SEARCH],
+    test: LIBRARIES,
+  },
+  {
+    app: 'Koa',
+    packages: { koa: '3', '@koa/router': '15' },
+    started: IMPORT,
+    seen: ['GET /ask', 'router - /ask', SEARCH],
+    test: FRAMEWORKS,
+  },
+  {
+    app: 'NestJS',
+    packages: { '@nestjs/core': '11', '@nestjs/platform-express': '11' },
+    started: IMPORT,
+    seen: ['GET /ask', 'request handler - /ask', 'AppController.ask', 'ask', SEARCH],
+    test: FRAMEWORKS,
+  },
+  {
+    app: 'Fastify',
+    packages: { fastify: '5' },
+    started: IMPORT,
+    seen: ['GET', SEARCH],
+    notes: 'No routes: OpenTelemetry no longer instruments Fastify',
+    test: FRAMEWORKS,
+  },
+  {
+    app: 'Fastify with its plugin',
+    packages: { fastify: '5', '@fastify/otel': '0.21' },
+    started: IMPORT,
+    seen: ['GET /ask', 'request', 'handler - fastify -> @fastify/otel', SEARCH],
+    test: FRAMEWORKS,
+  },
+  {
+    app: 'Hono',
+    packages: { hono: '4', '@hono/node-server': '2' },
+    started: IMPORT,
+    seen: ['GET', SEARCH],
+    notes: 'No routes: OpenTelemetry has no instrumentation of Hono',
+    test: LIBRARIES,
+  },
+  {
+    app: 'MCP server, SDK 1',
+    packages: { '@modelcontextprotocol/sdk': '1' },
+    started: `${IMPORT} as the command of the server, over stdio`,
+    seen: [SEARCH],
+    notes:
+      "[Variables](#mcp-servers) belong into the `env` of the client's configuration. No span for the tool",
+    test: LIBRARIES,
+  },
+  {
+    app: 'MCP server, SDK 2',
+    packages: { '@modelcontextprotocol/server': '2', '@modelcontextprotocol/client': '2' },
+    started: 'the same',
+    seen: [SEARCH],
+    notes: 'The same',
+    test: LIBRARIES,
+  },
+  {
+    app: 'LangChain',
+    packages: { '@langchain/community': '1', '@langchain/core': '1' },
+    started: IMPORT,
+    seen: [SEARCH],
+    notes: 'The Milvus store. No spans of chains: LangChain has its own callbacks',
+    test: 'ecosystem/langchain.test.ts',
+  },
+  {
+    app: 'LlamaIndex',
+    packages: { llamaindex: '0.12', '@llamaindex/milvus': '0.1' },
+    started: IMPORT,
+    seen: [SEARCH],
+    notes: 'The Milvus store. No spans of LlamaIndex',
+    test: LIBRARIES,
+  },
+  {
+    app: 'Mastra',
+    packages: { '@mastra/core': '1' },
+    started: IMPORT,
+    seen: [SEARCH],
+    notes: 'A tool of an agent. No spans of the agent: Mastra has its own exporters',
+    test: LIBRARIES,
+  },
+  {
+    app: 'Genkit',
+    packages: { genkit: '1' },
+    started: IMPORT,
+    seen: ['ask', 'docs', SEARCH],
+    notes:
+      "Flow and retriever are Genkit's spans. Genkit starts its own SDK, so one line reports two SDKs, and Genkit's developer UI has no traces",
+    test: LIBRARIES,
+  },
+  {
+    app: 'mocha',
+    packages: { mocha: '12' },
+    started: withPreload('mocha'),
+    seen: [SEARCH],
+    test: RUNNERS,
+  },
+  {
+    app: 'vitest',
+    packages: { vitest: '5' },
+    started: `${withPreload('vitest run')}, pools \`forks\` and \`threads\``,
+    seen: [SEARCH],
+    test: RUNNERS,
+  },
+  {
+    app: 'vitest in VM contexts',
+    packages: { vitest: '5' },
+    started: `${withPreload('vitest run')}, pools \`vmThreads\` and \`vmForks\``,
+    seen: [SEARCH],
+    notes: READ_OFF,
+    test: RUNNERS,
+  },
+  {
+    app: 'jest',
+    packages: { jest: '30' },
+    started: "`NODE_OPTIONS='--import milvus-otel/register --experimental-vm-modules' jest`",
+    seen: [SEARCH],
+    notes: `${READ_OFF}. jest cannot load the SDK without the second flag, with or without milvus-otel`,
+    test: RUNNERS,
+  },
+  {
+    app: 'tap',
+    packages: { tap: '21' },
+    started: withPreload('tap run'),
+    seen: [SEARCH],
+    test: RUNNERS,
+  },
+] as const satisfies readonly TriedApp[];
+
+export type AppName = (typeof TRIED_APPS)[number]['app'];
+
+export function tried(app: AppName): TriedApp {
+  return TRIED_APPS.find((row) => row.app === app) as TriedApp;
+}
