@@ -4,6 +4,7 @@ import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelem
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { type Settings, withoutCredentials } from '../config/settings.ts';
+import { GRPC_STATUS_NAMES } from '../grpc-status.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import { loadChunk } from '../sdk/lazy-modules.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
@@ -103,18 +104,30 @@ function acceptance({ count }: SpanBatch, rejected: Rejection | undefined): Outc
 function failureOf({ count }: SpanBatch, error: unknown, settings: Settings): Outcome {
   const reason = shortReason(reasonFor(error, tracesTarget(settings)));
   const verdict = verdictOn(error);
+  const errorType = errorTypeOf(error);
   if (verdict.kind === 'retry') {
     const { isUnreachable } = error as OtlpError;
     const { afterMs, mayBeTooLarge } = verdict;
     return {
       kind: 'later',
       reason,
+      errorType,
       isUnreachable,
       mayBeTooLarge,
       ...(afterMs === undefined ? {} : { afterMs }),
     };
   }
-  return verdict.kind === 'too large' && count > 1 ? { kind: 'too large' } : { kind: 'refused', reason };
+  return verdict.kind === 'too large' && count > 1
+    ? { kind: 'too large' }
+    : { kind: 'refused', reason, errorType };
+}
+
+/** `error.type` of the conventions: the status, else what Node calls the error. */
+function errorTypeOf(error: unknown): string {
+  if (error instanceof OtlpError && error.status !== undefined)
+    return (error.isGrpc ? GRPC_STATUS_NAMES[error.status] : undefined) ?? String(error.status);
+  const { code, name } = ((error as OtlpError).cause ?? error) as { code?: unknown; name?: string };
+  return typeof code === 'string' ? code : (name ?? '_OTHER');
 }
 
 /** One line, without credentials and without a full stop. */

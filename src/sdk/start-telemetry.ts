@@ -4,7 +4,7 @@ import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
-import type { Settings } from '../config/settings.ts';
+import type { Protocol, Settings } from '../config/settings.ts';
 import {
   connectionHint,
   createSend,
@@ -14,17 +14,18 @@ import {
   shortReason,
   zipkinUrl,
 } from '../otlp/exporter.ts';
-import { shownEndpoint, tracesTarget } from '../otlp/target.ts';
+import { shownEndpoint, tracesProtocol, tracesTarget } from '../otlp/target.ts';
 import type { sendNow } from '../shutdown/synchronous-flush.ts';
 import { withinMs } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
 import { ExactStarts } from '../trace/exact-starts.ts';
 import { withFastSpans } from '../trace/fast-tracer.ts';
+import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
 import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
 import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
-import { SCOPE } from '../version.ts';
+import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
@@ -33,6 +34,8 @@ import { tracingOptions } from './tracing-options.ts';
 
 /** Share of the exit's time limit; the other part is for a new connection, when the present one no longer answers. */
 const FLUSH_SHARE = 0.7;
+
+type Queue = SpanQueue<EncodedSpans> | SpanQueue<SpanList>;
 
 export interface Telemetry {
   /** Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed. */
@@ -51,7 +54,7 @@ export interface Telemetry {
 }
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
-  const queues = new Map<ExporterName, SpanQueue<EncodedSpans> | SpanQueue<SpanList>>();
+  const queues = new Map<ExporterName, Queue>();
   const clock = new Clock();
   const processors: SpanProcessor[] = [new ExactStarts(clock)];
   let workers: WorkersSpans | undefined;
@@ -103,6 +106,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
   );
   if (!logsOn) withoutLogs(sdk);
   sdk.start();
+  if (metricsOn) observe(queues, settings);
   const fastProvider = withFastSpans(trace.getTracerProvider(), SCOPE, clock);
 
   const send = async (limitMs: number) => {
@@ -165,14 +169,35 @@ export function adopt(instrumentation: Instrumentation, tracerProvider = trace.g
   instrumentation.setMeterProvider(metrics.getMeterProvider());
 }
 
+function observe(queues: ReadonlyMap<ExporterName, Queue>, settings: Settings): void {
+  const { observeQueues } = loadChunk<{ observeQueues: typeof ObserveQueues }>('queue-metrics');
+  const capacity = settings.maxQueueSize;
+  observeQueues(
+    metrics.getMeter(SCOPE, VERSION, { schemaUrl: SCHEMA_URL }),
+    [...queues].map(([name, queue]) =>
+      name === 'zipkin'
+        ? { queue, capacity, exporter: 'zipkin_http_span_exporter', url: zipkinUrl(settings) }
+        : {
+            queue,
+            capacity,
+            exporter: OTLP_EXPORTER[tracesProtocol(settings)],
+            url: tracesTarget(settings).url,
+          },
+    ),
+  );
+}
+
+/** Names of the conventions. */
+const OTLP_EXPORTER: Record<Protocol, string> = {
+  grpc: 'otlp_grpc_span_exporter',
+  'http/protobuf': 'otlp_http_span_exporter',
+  'http/json': 'otlp_http_json_span_exporter',
+};
+
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /** Sends a queue's pending spans by the sending process. Returns the number of spans that did not arrive. */
-function sendLeftovers(
-  queue: SpanQueue<EncodedSpans> | SpanQueue<SpanList>,
-  settings: Settings,
-  timeoutMs: number,
-): number {
+function sendLeftovers(queue: Queue, settings: Settings, timeoutMs: number): number {
   const batches = queue.takeUnsent();
   const failures = loadChunk<{ sendNow: typeof sendNow }>('synchronous-flush').sendNow(
     tracesTarget(settings),

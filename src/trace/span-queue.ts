@@ -12,11 +12,16 @@ export type Outcome =
   /** Except for the spans that a partial success rejects for good. */
   | { kind: 'accepted'; rejected?: Rejection; warning?: string }
   /** Not now; the spans stay in the queue. */
-  | ({ kind: 'later'; reason: string } & Later)
+  | ({ kind: 'later'; reason: string } & Later & Cause)
   /** The batch is too large; only for a batch of several spans. */
   | { kind: 'too large' }
   /** For good: the collector rejects them. */
-  | { kind: 'refused'; reason: string };
+  | ({ kind: 'refused'; reason: string } & Cause);
+
+export interface Cause {
+  /** For metrics: few different ones, such as the name of a status. */
+  errorType?: string;
+}
 
 export interface Later {
   /** No connection could be made, so the batch is not the cause. */
@@ -73,6 +78,22 @@ export interface QueueEvents {
   onGivenUp?(count: number, reason: string): void;
 }
 
+/** Spans since the start, as the conventions for metrics of an SDK count them. */
+export interface QueueCounts {
+  /** Passed to the exporter; once, also when a batch is retried. */
+  passed: number;
+  accepted: number;
+  /** Not passed to the exporter, by `error.type`. */
+  dropped: Map<string, number>;
+  /** Passed and lost, by `error.type`. */
+  failed: Map<string, number>;
+}
+
+/** `error.type` in the conventions: of a full queue, of rejected spans, and without a known cause. */
+export const QUEUE_FULL = 'queue_full';
+export const REJECTED = 'rejected';
+const OTHER = '_OTHER';
+
 export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor {
   /** Dropped spans: beyond the queue's limit, or rejected by the collector. */
   lost = 0;
@@ -80,6 +101,9 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   lastError: string | undefined;
   /** Spans that have ended and whose arrival is not confirmed. */
   unsent = 0;
+  readonly counts: QueueCounts = { passed: 0, accepted: 0, dropped: new Map(), failed: new Map() };
+  /** Batches that count as passed. */
+  readonly #passed = new WeakSet<Batch>();
   readonly #newBatch: () => Batch;
   readonly #send: Send<Batch>;
   readonly #limits: QueueLimits;
@@ -143,7 +167,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       this.#openBatch().add(span);
     } catch (error) {
       // The app's call of span.end() must not fail because of the span's content.
-      this.lost++;
+      this.#lose(this.counts.dropped, OTHER, 1);
       this.lastError ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
       return;
     }
@@ -172,10 +196,15 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     const maxBytes = maxQueueSize * SPAN_BYTES;
     const isFull = this.unsent + count > maxQueueSize;
     if (!isFull && this.#bytes <= maxBytes) return true;
-    this.lost += count;
+    this.#lose(this.counts.dropped, QUEUE_FULL, count);
     const size = isFull ? '' : `${Math.ceil(maxBytes / 2 ** 20)} MiB, `;
     this.lastError ??= `the queue was full (${size}OTEL_BSP_MAX_QUEUE_SIZE=${maxQueueSize})`;
     return false;
+  }
+
+  #lose(losses: Map<string, number>, errorType: string, count: number): void {
+    this.lost += count;
+    losses.set(errorType, (losses.get(errorType) ?? 0) + count);
   }
 
   #openBatch(): Batch {
@@ -286,6 +315,10 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
 
   /** @param before the promise that must settle first */
   #sendOff(batch: Batch, before?: Promise<void>): Promise<void> {
+    if (!this.#passed.has(batch)) {
+      this.#passed.add(batch);
+      this.counts.passed += batch.count;
+    }
     const followed = before === undefined ? this.#follow(batch) : before.then(() => this.#takeTurn(batch));
     this.#inFlight.set(batch, followed);
     return followed;
@@ -329,12 +362,13 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       batch.discard();
       if (outcome.kind === 'refused') {
         this.lastError = outcome.reason;
-        this.lost += batch.count;
+        this.#lose(this.counts.failed, outcome.errorType ?? OTHER, batch.count);
       } else {
         this.#accepted++;
+        this.counts.accepted += batch.count - (outcome.rejected?.count ?? 0);
         this.#retryDelayMs = 0;
         if (outcome.rejected !== undefined) {
-          this.lost += outcome.rejected.count;
+          this.#lose(this.counts.failed, REJECTED, outcome.rejected.count);
           this.lastError = outcome.rejected.reason;
         }
         if (this.lost === 0) this.lastError = undefined;
@@ -366,6 +400,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   /** @param isGuess whether the collector did not say that it is too large */
   async #sendInTwo(batch: Batch, isGuess: boolean): Promise<void> {
     const [first, second] = batch.halves();
+    this.#passed.add(first).add(second);
     const failures = this.#tries.get(batch)?.failures ?? 0;
     if (isGuess)
       for (const half of [first, second])
@@ -374,7 +409,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /** Keeps a batch that failed for another attempt, unless it failed too often. */
-  #keep(batch: Batch, { reason, isUnreachable, mayBeTooLarge }: Later & { reason: string }): void {
+  #keep(batch: Batch, outcome: Later & Cause & { reason: string }): void {
+    const { reason, isUnreachable, mayBeTooLarge, errorType = OTHER } = outcome;
     if (isUnreachable) {
       this.#waiting.unshift(batch);
       return;
@@ -386,7 +422,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     if (failures >= MAX_FAILURES || isTooLargeItself) {
       this.#leaves(batch);
       batch.discard();
-      this.lost += batch.count;
+      this.#lose(this.counts.failed, errorType, batch.count);
       this.#events.onGivenUp?.(batch.count, reason);
       return;
     }

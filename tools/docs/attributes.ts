@@ -14,6 +14,7 @@ import {
   ROWS_BOUNDARIES,
 } from '../../src/milvus/metrics.ts';
 import { ATTR_POOL_NAME, ATTR_POOL_STATE, POOL_METRIC } from '../../src/milvus/pool-metrics.ts';
+import { ATTR_COMPONENT_NAME, ATTR_COMPONENT_TYPE, QUEUE_METRIC } from '../../src/trace/queue-metrics.ts';
 
 export interface AttributeDocumentation {
   type: 'string' | 'string[]' | 'int' | 'double';
@@ -280,6 +281,50 @@ export const POOL_METRICS: readonly MetricDocumentation[] = [
     unit: '{request}',
     when: 'RPCs that wait for a connection.',
     attributes: [ATTR_POOL_NAME],
+  },
+];
+
+const [PROCESSOR, EXPORTER] = [
+  [ATTR_COMPONENT_TYPE, ATTR_COMPONENT_NAME],
+  [ATTR_COMPONENT_TYPE, ATTR_COMPONENT_NAME, ATTR.serverAddress, ATTR.serverPort],
+];
+
+/** Of the queue of spans. */
+export const QUEUE_METRICS: readonly MetricDocumentation[] = [
+  {
+    name: QUEUE_METRIC.size,
+    instrument: 'up-down counter',
+    unit: '{span}',
+    when: 'Spans that have ended and wait for their first attempt.',
+    attributes: PROCESSOR,
+  },
+  {
+    name: QUEUE_METRIC.capacity,
+    instrument: 'up-down counter',
+    unit: '{span}',
+    when: 'Spans that are kept at most, in the queue and in flight together: OTEL_BSP_MAX_QUEUE_SIZE.',
+    attributes: PROCESSOR,
+  },
+  {
+    name: QUEUE_METRIC.processed,
+    instrument: 'counter',
+    unit: '{span}',
+    when: 'Spans passed to the exporter. With `error.type`: lost before, `queue_full` when the queue was full.',
+    attributes: [...PROCESSOR, ATTR.errorType],
+  },
+  {
+    name: QUEUE_METRIC.inFlight,
+    instrument: 'up-down counter',
+    unit: '{span}',
+    when: 'Spans in a request, or in a failed one that is tried again.',
+    attributes: EXPORTER,
+  },
+  {
+    name: QUEUE_METRIC.exported,
+    instrument: 'counter',
+    unit: '{span}',
+    when: "Spans that the collector accepted. With `error.type`: lost, `rejected` in an answer that accepts others, else the refusal's status.",
+    attributes: [...EXPORTER, ATTR.errorType],
   },
 ];
 

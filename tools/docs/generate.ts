@@ -18,6 +18,7 @@ import {
   type MetricDocumentation,
   OPERATION_METRICS,
   POOL_METRICS,
+  QUEUE_METRICS,
   RPC_ATTRIBUTE_DOCUMENTATION,
 } from './attributes.ts';
 import specification from './specification-variables.json' with { type: 'json' };
@@ -258,6 +259,7 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = 
     'rpc-attributes': rpcAttributes,
     'operation-metrics': () => metrics(OPERATION_METRICS),
     'pool-metrics': () => metrics(POOL_METRICS),
+    'queue-metrics': () => metrics(QUEUE_METRICS),
     'attributes-not-set': attributesNotSet,
   },
 };
