@@ -3,8 +3,8 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkDocs, writeDocs } from '../tools/docs/generate.ts';
 
-const help = `npm run docs              writes generated files and parts: env.example, samples/kubernetes/configmap.yaml, tables in
-                          README.md and docs/
+const help = `npm run docs              writes generated files and parts: env.example, samples/kubernetes/configmap.yaml, Grafana's
+                          dashboard, tables in README.md and docs/
 npm run docs -- --check   fails when a file on disk differs, and prints the line`;
 
 /** Resolves to the exit code. */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the certificates of the production set: an authority of its own, one certificate for the collector, and one for each
-# app. Run again, it keeps the authority and renews the others. Needs openssl.
+# Makes the certificates of the production set: an authority, one certificate for the collector, and one for each app. A second
+# run keeps the authority and renews the others. Needs openssl.
 #   sh compose/production/certificates.sh                  into compose/production/certificates
 #   sh compose/production/certificates.sh FOLDER [APP …]   into another folder; names of apps, `app` when none is given
 # COLLECTOR_HOSTS are the names and addresses, separated by commas, under which apps reach the collector;
@@ -43,7 +43,7 @@ done
 
 umask 077
 mkdir -p "$folder"
-# The keys in it are for nobody else, the collector's included, which its image must be able to read (see below).
+# Only this user opens the folder, because the collector's key in it can be read by all (see below).
 chmod 700 "$folder"
 scratch=$(mktemp -d "$folder/.making-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
@@ -87,7 +87,7 @@ fi
 
 sign collector collector "extendedKeyUsage=serverAuth
 subjectAltName=$names"
-# The collector's image runs as a user of its own, who reads the file that is mounted; the folder keeps others out.
+# The collector's image runs as another user, who must read the mounted file. The folder keeps other users out.
 chmod 644 "$folder/collector.key"
 for app; do
   sign "$app" "$app" 'extendedKeyUsage=clientAuth'

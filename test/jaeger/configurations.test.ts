@@ -9,6 +9,7 @@ import { parse, stringify } from 'yaml';
 import { ensureCollector } from '../../tools/servers/collector-build.ts';
 import { ensureComposeLoader } from '../../tools/servers/compose-build.ts';
 import { ensureJaeger2, jaeger2Version } from '../../tools/servers/jaeger-build.ts';
+import { ensurePromtool, prometheusVersion } from '../../tools/servers/prometheus-build.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const compose = path.join(root, 'compose');
@@ -18,11 +19,13 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 
 let collector: string;
 let jaeger: string;
+let promtool: string;
 let composeLoader: string;
 before(
   async () => {
     collector = await ensureCollector({ log });
     jaeger = await ensureJaeger2({ log });
+    promtool = await ensurePromtool({ log });
     composeLoader = await ensureComposeLoader({ log });
     execFileSync('sh', [path.join(compose, 'production', 'certificates.sh'), scratch], { stdio: 'pipe' });
     mkdirSync(path.join(scratch, 'queue'));
@@ -73,6 +76,36 @@ test('Jaeger 2 takes the configuration of the production set', () => {
     STORAGE_FOLDER: scratch,
   });
   assert.equal(status, 0, stderr);
+});
+
+describe('Prometheus', () => {
+  const folder = path.join(compose, 'production', 'prometheus');
+  const check = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(promtool, args, { encoding: 'utf8' });
+    return { status, output: `${stdout}${stderr}` };
+  };
+
+  test('takes the configuration and the alert rules of the production set', () => {
+    // In the container, the rules are in another folder.
+    const file = path.join(scratch, 'prometheus.yml');
+    const text = readFileSync(path.join(folder, 'prometheus.yml'), 'utf8');
+    writeFileSync(file, text.replaceAll('/etc/prometheus/', `${folder}/`));
+    const { status, output } = check('check', 'config', file);
+    assert.equal(status, 0, output);
+    assert.match(output, /5 rules found/);
+  });
+
+  test('raises each alert for the figures that it is for, and for no others', () => {
+    const { status, output } = check('test', 'rules', path.join(import.meta.dirname, 'alerts.test.yaml'));
+    assert.equal(status, 0, output);
+  });
+
+  test('refuses an expression that it cannot read', () => {
+    const file = path.join(scratch, 'alerts.yml');
+    const text = readFileSync(path.join(folder, 'alerts.yml'), 'utf8');
+    writeFileSync(file, text.replace('sum by (service_name)', 'sum by (service_name'));
+    assert.notEqual(check('check', 'rules', file).status, 0);
+  });
 });
 
 describe('the loader of compose files', () => {
@@ -130,5 +163,20 @@ describe('the loader of compose files', () => {
       condition: 'service_completed_successfully',
       required: true,
     });
+  });
+
+  test('Prometheus and Grafana of the production set are on this machine only, Grafana without a password', () => {
+    const { prometheus, grafana } = load(['production/docker-compose.yml']).services;
+    const ports = [prometheus, grafana].map(({ ports: [port] }) => `${port.host_ip}:${port.published}`);
+    assert.deepEqual(ports, ['127.0.0.1:9090', '127.0.0.1:3000']);
+    // Grafana ignores empty variables, and grafana.ini creates no administrator.
+    const { environment } = grafana;
+    assert.equal(environment.GF_SECURITY_ADMIN_PASSWORD, '');
+    assert.equal(environment.GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION, '');
+  });
+
+  test('the version of Prometheus in the production set is the one that the tests build', () => {
+    const { services } = load(['production/docker-compose.yml']);
+    assert.equal(services.prometheus.image, `prom/prometheus:v${prometheusVersion}`);
   });
 });

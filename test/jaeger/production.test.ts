@@ -3,21 +3,20 @@
  * users get, certificates from the script, a real Milvus. Only folders and ports are this test's, by the same variables.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePorts } from '../../tools/processes/free-ports.ts';
 import { type FixtureResult, runFixture } from '../../tools/processes/run-fixture.ts';
-import { ensureCollector } from '../../tools/servers/collector-build.ts';
-import { ensureJaeger2 } from '../../tools/servers/jaeger-build.ts';
 import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
-import { startTelemetryProgram, type TelemetryProgram } from '../../tools/servers/telemetry-program.ts';
+import {
+  makeCertificates,
+  type ProductionSet,
+  startProductionSet,
+} from '../../tools/servers/production-set.ts';
 
-const folder = path.join(import.meta.dirname, '..', '..', 'compose', 'production');
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-production-'));
 const certificates = path.join(scratch, 'certificates');
 const log = (line: string) => console.error(line);
@@ -28,70 +27,22 @@ const slowMs = 2_000;
 /** Each answer of Milvus takes this much longer on the slow line. */
 const delayMs = 2_500;
 
-let collector: TelemetryProgram;
-let jaeger: TelemetryProgram;
+let set: ProductionSet;
 let milvus: Milvus;
 let slowLine: Server;
-let startJaeger: () => Promise<TelemetryProgram>;
-let queryUrl: string;
-let appGrpcPort: number;
-let appHttpPort: number;
 
 before(
   async () => {
     makeCertificates(certificates, 'app', 'milvus');
-    const [queryPort, queryGrpcPort, jaegerOtlp, jaegerHealth, jaegerMetrics, ...ofCollector] =
-      await freePorts(10);
-    const [grpcPort, httpPort, milvusPort, collectorHealth, collectorMetrics] = ofCollector;
-    queryUrl = `http://127.0.0.1:${queryPort}`;
-    appGrpcPort = grpcPort as number;
-    appHttpPort = httpPort as number;
-
-    const jaegerProgram = await ensureJaeger2({ log });
-    const storage = path.join(scratch, 'storage');
-    startJaeger = () =>
-      startTelemetryProgram(
-        jaegerProgram,
-        [`--config=${path.join(folder, 'jaeger.yaml')}`],
-        {
-          LISTEN_HOST: '127.0.0.1',
-          STORAGE_FOLDER: storage,
-          QUERY_PORT: String(queryPort),
-          QUERY_GRPC_PORT: String(queryGrpcPort),
-          OTLP_GRPC_PORT: String(jaegerOtlp),
-          HEALTH_PORT: String(jaegerHealth),
-          METRICS_PORT: String(jaegerMetrics),
-          // Its own traces would go to localhost:4317, which may be somebody's collector.
-          OTEL_TRACES_SAMPLER: 'always_off',
-        },
-        `http://127.0.0.1:${jaegerHealth}/status`,
-      );
-    jaeger = await startJaeger();
-
-    const queue = path.join(scratch, 'queue');
-    mkdirSync(queue);
-    collector = await startTelemetryProgram(
-      await ensureCollector({ log }),
-      [`--config=${path.join(folder, 'collector.yaml')}`],
-      {
-        LISTEN_HOST: '127.0.0.1',
-        TLS_FOLDER: certificates,
-        QUEUE_FOLDER: queue,
-        JAEGER_ENDPOINT: `127.0.0.1:${jaegerOtlp}`,
-        OTLP_GRPC_PORT: String(grpcPort),
-        OTLP_HTTP_PORT: String(httpPort),
-        MILVUS_OTLP_PORT: String(milvusPort),
-        HEALTH_PORT: String(collectorHealth),
-        METRICS_PORT: String(collectorMetrics),
-        SLOW_MS: String(slowMs),
-        // Nothing of the rest, so that each trace that is there was kept for a reason.
-        KEEP_PERCENT: '0',
-        // Longer than the slowest operation here and the batches on its way.
-        DECISION_WAIT: '10s',
-      },
-      `http://127.0.0.1:${collectorHealth}/`,
-    );
-    milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${milvusPort}`, log });
+    const env = {
+      SLOW_MS: String(slowMs),
+      // Nothing of the rest, so that each trace that is there was kept for a reason.
+      KEEP_PERCENT: '0',
+      // Longer than the slowest operation here and the batches before it.
+      DECISION_WAIT: '10s',
+    };
+    set = await startProductionSet(scratch, certificates, env, log);
+    milvus = await startMilvus({ otlpEndpoint: set.milvusEndpoint, log });
   },
   { timeout: startWithinMs },
 );
@@ -99,14 +50,9 @@ before(
 after(async () => {
   slowLine?.close();
   await milvus?.stop();
-  await collector?.stop();
-  await jaeger?.stop();
+  await set?.stop();
   rmSync(scratch, { recursive: true, force: true });
 });
-
-function makeCertificates(into: string, ...apps: string[]): void {
-  execFileSync('sh', [path.join(folder, 'certificates.sh'), into, ...apps], { stdio: 'pipe' });
-}
 
 /** A client's certificate from a folder of certificates.sh; the authority is always the collector's. */
 function clientTls(app: string, from = certificates): Record<string, string> {
@@ -125,7 +71,7 @@ function runApp(service: string, env: Record<string, string>): Promise<FixtureRe
     env: {
       MILVUS_ADDRESS: milvus.address,
       OTEL_SERVICE_NAME: service,
-      OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${appGrpcPort}`,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${set.appGrpcPort}`,
       OTEL_BSP_SCHEDULE_DELAY: '200',
       ...env,
     },
@@ -160,7 +106,9 @@ interface Kept {
 
 /** The operations of a service that Jaeger has, by name. */
 async function keptOperations(service: string): Promise<Kept[]> {
-  const response = await fetch(`${queryUrl}/api/traces?${new URLSearchParams({ service, limit: '100' })}`);
+  const response = await fetch(
+    `${set.jaegerUrl}/api/traces?${new URLSearchParams({ service, limit: '100' })}`,
+  );
   const body = await response.text();
   if (response.status === 404) return [];
   assert.equal(response.status, 200, body);
@@ -219,7 +167,7 @@ test('over mutual TLS and HTTP it is the same', async () => {
   const { stderr, code } = await runApp('shop-http', {
     ...clientTls('app'),
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
-    OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${appHttpPort}`,
+    OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${set.appHttpPort}`,
   });
   assert.deepEqual({ stderr, code }, { stderr: '', code: 0 });
   assert.deepEqual(await waitForOperations('shop-http', 1), [
@@ -243,12 +191,12 @@ test('with a certificate of another authority nothing gets in', async () => {
 });
 
 test('what Jaeger has survives its restart, and the collector holds what comes in between', async () => {
-  await jaeger.stop({ gently: true });
+  await set.jaeger.stop({ gently: true });
   const { code } = await runApp('in-between', clientTls('app'));
   assert.equal(code, 0);
   // Past the decision, so that the collector has tried and failed to hand it on.
   await sleep(12_000);
-  jaeger = await startJaeger();
+  set.jaeger = await set.startJaeger();
 
   const names = (kept: Kept[]) => kept.map(({ name }) => name);
   assert.deepEqual(names(await waitForOperations('shop', 3)), [
@@ -262,7 +210,7 @@ test('what Jaeger has survives its restart, and the collector holds what comes i
 test('Milvus’ Go part shows a certificate when the variables of OpenTelemetry name one', async () => {
   await milvus.stop();
   milvus = await startMilvus({
-    otlpEndpoint: `localhost:${appGrpcPort}`,
+    otlpEndpoint: `localhost:${set.appGrpcPort}`,
     env: {
       TRACE_OTLP_SECURE: 'true',
       OTEL_EXPORTER_OTLP_CERTIFICATE: path.join(certificates, 'ca.crt'),

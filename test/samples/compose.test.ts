@@ -140,7 +140,7 @@ describe('production/docker-compose.yml', () => {
   const jaeger = read('jaeger.yaml');
   const milvus = read('milvus.yaml');
 
-  test('the doors that are published ask for a client’s certificate, and only those are published', () => {
+  test('the published ports need a client’s certificate, and no others are published', () => {
     assert.deepEqual(services.collector.ports, ['4317:4317', '4318:4318']);
     const { grpc, http } = collector.receivers.otlp.protocols;
     assert.deepEqual([grpc.endpoint, http.endpoint], ['0.0.0.0:4317', '0.0.0.0:4318']);
@@ -150,7 +150,7 @@ describe('production/docker-compose.yml', () => {
     }
   });
 
-  test('Milvus traces what clients do, through a door that is not published', () => {
+  test('Milvus traces the calls of clients, and sends to a port that is not published', () => {
     assert.equal(milvus.trace.sampleFraction, 0);
     const [host, port] = milvus.trace.otlp.endpoint.split(':');
     assert.ok(host in services);
@@ -164,7 +164,7 @@ describe('production/docker-compose.yml', () => {
     );
   });
 
-  test('Milvus and Jaeger’s page, which ask nobody who they are, are on the machine alone', () => {
+  test('Milvus and Jaeger’s page, which have no login, are published on the machine only', () => {
     for (const { ports } of [services.standalone, services.jaeger]) {
       for (const port of ports) assert.match(port, /^127\.0\.0\.1:/);
     }

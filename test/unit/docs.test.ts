@@ -40,6 +40,7 @@ async function copyOfDocs(): Promise<string> {
   for (const file of [
     'env.example',
     'samples/kubernetes/configmap.yaml',
+    'compose/production/grafana/dashboards/milvus.json',
     'README.md',
     'docs/api.md',
     'docs/frameworks.md',

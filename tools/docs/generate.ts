@@ -1,6 +1,6 @@
 /**
- * Generates env.example, the ConfigMap of the Kubernetes sample, and the parts of documents listed in PARTS, from the tables in src/
- * and the last benchmark.
+ * Generates env.example, the ConfigMap of the Kubernetes sample, Grafana's dashboard, and the parts of documents listed in PARTS,
+ * from the tables in src/ and tools/, and the last benchmark.
  */
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -10,6 +10,7 @@ import type { Spread } from '../../bench/statistics.ts';
 import { SETTINGS, shownFallback } from '../../src/config/settings.ts';
 import { ATTR } from '../../src/milvus/attributes.ts';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
+import { dashboard } from '../dashboard/dashboard.ts';
 import {
   ATTRIBUTE_DOCUMENTATION,
   ATTRIBUTES_NOT_SET,
@@ -39,6 +40,7 @@ interface Definition {
 }
 
 const CONFIG_MAP = 'samples/kubernetes/configmap.yaml';
+const DASHBOARD = 'compose/production/grafana/dashboards/milvus.json';
 
 const TYPES = path.join(import.meta.dirname, '..', '..', 'src', 'milvus', 'instrumentation.types.d.cts');
 
@@ -288,6 +290,11 @@ async function generate(root: string): Promise<Generated[]> {
   const files: Generated[] = [
     { file: 'env.example', found: await onDisk('env.example'), expected: envExample() },
     { file: CONFIG_MAP, found: await onDisk(CONFIG_MAP), expected: configMap() },
+    {
+      file: DASHBOARD,
+      found: await onDisk(DASHBOARD),
+      expected: `${JSON.stringify(dashboard(), null, 2)}\n`,
+    },
   ];
   for (const [file, parts] of Object.entries(PARTS)) {
     const found = await onDisk(file);

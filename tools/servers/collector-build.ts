@@ -22,12 +22,20 @@ const manifest = {
     collectorVersion,
     `${core}/processor/batchprocessor`,
     `${core}/processor/memorylimiterprocessor`,
+    `${contrib}/processor/filterprocessor`,
     `${contrib}/processor/tailsamplingprocessor`,
+    `${contrib}/processor/transformprocessor`,
   ),
   exporters: gomods(
     collectorVersion,
     `${core}/exporter/otlpexporter`,
     `${contrib}/exporter/loadbalancingexporter`,
+    `${contrib}/exporter/prometheusexporter`,
+  ),
+  connectors: gomods(
+    collectorVersion,
+    `${core}/connector/forwardconnector`,
+    `${contrib}/connector/spanmetricsconnector`,
   ),
   extensions: gomods(
     collectorVersion,
