@@ -83,7 +83,7 @@ function afterExitHandlers(close: () => void): void {
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): void {
   process.on('beforeExit', () => {
     if (!telemetry.hasRest()) return;
-    // Standard streams are listed too, although they do not keep the process alive.
+    openStandardStreams();
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
       if (startedSince(idle, process.getActiveResourcesInfo())) return;
@@ -92,6 +92,20 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): voi
       if (!isOver) exitSoon();
     });
   });
+}
+
+/**
+ * Node opens them at their first use. They are listed as active resources, although they do not keep the process alive: when a
+ * handler of beforeExit writes the first output of the app, they must not look like work that it has started.
+ */
+function openStandardStreams(): void {
+  for (const name of ['stdout', 'stderr'] as const) {
+    try {
+      process[name];
+    } catch {
+      // Closed, or replaced by the app.
+    }
+  }
 }
 
 /**

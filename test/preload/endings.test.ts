@@ -77,6 +77,25 @@ describe('the end of an app is its own, and all of its spans arrive:', { concurr
   }
 });
 
+describe('a handler of beforeExit that writes the first output of the app runs once', {
+  concurrency: 2,
+}, () => {
+  for (const stream of ['log', 'error']) {
+    for (const exporter of ['none', 'otlp']) {
+      test(`by console.${stream}, metrics: ${exporter}`, async () => {
+        const { service, ...result } = await runs.run({
+          file: 'test/fixtures/silent-until-before-exit.mjs',
+          args: [stream],
+          env: { OTEL_METRICS_EXPORTER: exporter },
+        });
+        const [stdout, stderr] = stream === 'log' ? ['beforeExit 1\n', ''] : ['', 'beforeExit 1\n'];
+        assert.deepEqual(result, { stdout, stderr, code: 0, signal: null });
+        await runs.spans(service, 1);
+      });
+    }
+  }
+});
+
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   describe(`at ${signal}`, { concurrency: 2 }, () => {
     test('an app without a handler dies by it, after its spans are sent', async () => {
