@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuilt } from '../build/build-package.ts';
+import { freePort } from '../processes/free-ports.ts';
 import { type RunningFixture, runFixture, startFixture } from '../processes/run-fixture.ts';
 import { type Milvus, startMilvus } from '../servers/milvus.ts';
 import { makeCertificates, type ProductionSet, startProductionSet } from '../servers/production-set.ts';
@@ -11,6 +12,8 @@ import { type Prometheus, startPrometheus } from '../servers/prometheus.ts';
 const questionsPerSecond = 10;
 /** Rounds of test/fixtures/some-calls-fail.mjs: each is three calls that succeed and one that fails. */
 const roundsPerSecond = 2;
+/** Of an app whose collector is unreachable: more spans than its queue has room for. */
+export const lossy = { rounds: 10, spans: 41, queueSize: 16 };
 const arrivalWithinMs = 90_000;
 
 export interface MeasuredLoad {
@@ -18,7 +21,7 @@ export interface MeasuredLoad {
   readonly milvus: Milvus;
   readonly prometheus: Prometheus;
   /** Of the apps, by the name of the service. */
-  readonly apps: { 'rag-service': RunningFixture; shop: RunningFixture };
+  readonly apps: { 'rag-service': RunningFixture; shop: RunningFixture; lossy: RunningFixture };
   /** Variables of an app that sends to the collector. */
   readonly appEnv: Record<string, string>;
   /** Of the RAG sample: one for each question, and one at its start. Each returns four rows. */
@@ -91,6 +94,16 @@ export async function runMeasuredLoad(
       String(rounds),
       String(1_000 / roundsPerSecond),
     ]);
+    const lossyApp = start(
+      'lossy',
+      'test/fixtures/some-calls-fail.mjs',
+      ['rag_passages', String(lossy.rounds), '100'],
+      {
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `http://127.0.0.1:${await freePort()}`,
+        OTEL_BSP_MAX_QUEUE_SIZE: String(lossy.queueSize),
+        OTEL_BSP_MAX_EXPORT_BATCH_SIZE: String(lossy.queueSize),
+      },
+    );
     const asked = await runFixture({
       file: 'samples/rag/load.mjs',
       args: [
@@ -101,6 +114,7 @@ export async function runMeasuredLoad(
     });
     if (asked.code !== 0) throw new Error(`The load failed: ${asked.stdout}\n${asked.stderr}`);
     await shop.waitForStdout(/^done$/m);
+    await lossyApp.waitForStdout(/^done$/m);
 
     await arrival(prometheus, [
       [
@@ -121,7 +135,7 @@ export async function runMeasuredLoad(
       set,
       milvus,
       prometheus,
-      apps: { 'rag-service': rag, shop },
+      apps: { 'rag-service': rag, shop, lossy: lossyApp },
       appEnv,
       searches,
       rounds,

@@ -77,6 +77,8 @@ const lostSpans = (fn: string, window: string, by = '') => {
   return `sum ${by}(${lost('otel_sdk_processor_span_processed_total')} or ${lost('otel_sdk_exporter_span_exported_total')})`;
 };
 
+const perProcess = (metric: string) => `sum by (service_name, instance) (${metric}{${selectedService}})`;
+
 const perTarget = 'db_operation_name, db_collection_name';
 const range = '$__range';
 
@@ -381,7 +383,7 @@ export const SECTIONS: Section[] = [
         width: 8,
         source: 'app metrics',
         description:
-          'queue_full: the app made spans faster than it could send them. Others: the exporter gave up.',
+          'queue_full: more spans than the app could send. Others: the status with which the collector refused them.',
         queries: [
           {
             expr: lostSpans('rate', '$__rate_interval', 'by (service_name, error_type) '),
@@ -395,10 +397,14 @@ export const SECTIONS: Section[] = [
         unit: 'percentunit',
         width: 8,
         source: 'app metrics',
-        description: 'The fullest queue of a service. At 100 % spans are lost.',
+        description:
+          'Queued and in flight, of OTEL_BSP_MAX_QUEUE_SIZE, in the process of a service that has most. They grow while the ' +
+          'collector is slow. At 100 % spans are lost.',
         queries: [
           {
-            expr: `max by (service_name) (otel_sdk_processor_span_queue_size{${selectedService}} / otel_sdk_processor_span_queue_capacity{${selectedService}})`,
+            expr:
+              `max by (service_name) ((${perProcess('otel_sdk_processor_span_queue_size')}` +
+              ` + ${perProcess('otel_sdk_exporter_span_inflight')}) / ${perProcess('otel_sdk_processor_span_queue_capacity')})`,
             legend: '{{service_name}}',
           },
         ],

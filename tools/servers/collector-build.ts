@@ -1,4 +1,5 @@
 /** Builds a real OpenTelemetry Collector from its Go modules, once, into .cache/collector. */
+import { createHash } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -55,7 +56,8 @@ export const ensureCollector = (options?: GoBuildOptions): Promise<string> =>
     {
       title: `OpenTelemetry Collector ${collectorVersion}`,
       file: 'otelcol',
-      version: collectorVersion,
+      // A cached program with other components is another program.
+      version: `${collectorVersion}-${createHash('sha256').update(JSON.stringify(manifest)).digest('hex').slice(0, 8)}`,
       goNeeded: '1.25.0',
       takes: 'about 5 minutes on two cores',
       cacheDir: join(import.meta.dirname, '..', '..', '.cache', 'collector'),

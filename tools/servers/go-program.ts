@@ -26,6 +26,7 @@ export interface GoProgram {
   title: string;
   /** The program's file name, in the scratch folder and, with version and platform added, in the cache. */
   file: string;
+  /** In the name of the cached file: what changes the program changes this. */
   version: string;
   /** The `go` line of its go.mod: an older Go cannot build it. */
   goNeeded: string;
