@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { getCallSites } from 'node:util';
 import { context, createContextKey, diag, type Span, trace } from '@opentelemetry/api';
 import { isTracingSuppressed } from '@opentelemetry/core';
+import { operationIn } from '../milvus/operation-span.ts';
 import type { BundledCall, BundledCalls } from './bundled-milvus.ts';
 import { GRPC, howToKeepOutside } from './external-sdk.ts';
 
@@ -82,6 +83,8 @@ export class BundledApps {
         connection.session = session;
         const { request } = session;
         session.request = function (this: ClientHttp2Session, headers, ...rest) {
+          // All calls of this connection come from a patched SDK.
+          if (operationIn(context.active()) !== undefined) session.request = request;
           const call = apps.start(headers as OutgoingHttpHeaders | undefined, connection);
           if (call === undefined) return Reflect.apply(request, this, [headers, ...rest]);
           return call.send((sent) => Reflect.apply(request, this, [sent, ...rest]));

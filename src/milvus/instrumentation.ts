@@ -333,11 +333,9 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     this.replace(exports, 'getRetryInterceptor', (original) => (options) => {
       const interceptor = original(options);
       return (callOptions: unknown, nextCall: AnyFunction) => {
-        const operation = operationIn(context.active());
-        if (operation === undefined) return interceptor(callOptions, nextCall);
         let attempts = 0;
         return interceptor(callOptions, (nextOptions: unknown) => {
-          if (attempts++ > 0) operation.rpcRetried();
+          if (attempts++ > 0) operationIn(context.active())?.rpcRetried();
           return nextCall(nextOptions);
         });
       };

@@ -116,8 +116,8 @@ export class OperationSpan {
     this.attributes = creationAttributes(facts.server, namespace, name, collection);
     this.span = tracer.startSpan(
       nameOf(name, collection, namespace, facts.server),
-      // A copy: the metric must not get later attributes of the span.
-      { kind: SpanKind.CLIENT, attributes: { ...this.attributes } },
+      // The metric must not get later attributes of the span.
+      { kind: SpanKind.CLIENT, attributes: metrics === undefined ? this.attributes : { ...this.attributes } },
       parent,
     );
     this.wireContext = new OperationContext(parent, this.span);
