@@ -161,17 +161,6 @@ describe('the bundle', () => {
     assert.ok(!names.has('@opentelemetry/api'));
   });
 
-  test('reads the API directly where every app loads it, not through a copy with getters', async () => {
-    const files = [...(await filesOfDist(/\.cjs$/))].filter(([name]) =>
-      /^(preload|shared-)/.test(path.basename(name)),
-    );
-    assert.ok(files.some(([, text]) => text.includes('require("@opentelemetry/api")')));
-    for (const [name, text] of files) {
-      if (text.includes('_opentelemetry_api.default')) continue;
-      assert.doesNotMatch(text, /_opentelemetry_api ?= ?require_rolldown/, name);
-    }
-  });
-
   test('holds no path of the machine that built it', async () => {
     for (const [name, text] of await filesOfDist(/./)) {
       assert.ok(!text.includes(root), `${name} has ${root} in it`);

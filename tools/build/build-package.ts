@@ -134,23 +134,6 @@ const withoutProtoLoader: Plugin = {
   load: (id) => (id === '\0proto-loader' ? { code: 'module.exports = {};' } : undefined),
 };
 
-/** How rolldown makes that copy; a test holds that none is left. */
-const COPY_OF_API = /\b_opentelemetry_api ?= ?require_rolldown_runtime\.\w+\(_opentelemetry_api(, ?1)?\);/g;
-
-/**
- * Named imports of the API are read off its exports, not through a copy that has a getter for each: operations do so
- * many times. Everything else stays where it is, so that source maps fit.
- */
-async function readApiDirectly(folder: string): Promise<void> {
-  for (const file of await readdir(folder)) {
-    if (!file.endsWith('.cjs')) continue;
-    const code = await readFile(join(folder, file), 'utf8');
-    if (code.includes('_opentelemetry_api.default')) continue;
-    const direct = code.replace(COPY_OF_API, (copy) => ' '.repeat(copy.length));
-    if (direct !== code) await writeFile(join(folder, file), direct);
-  }
-}
-
 /** See src/instrumentations/require-hook.ts and import-hook.ts. */
 const hooks: Plugin = {
   name: 'hooks',
@@ -199,59 +182,6 @@ interface ReplacedLines {
 }
 
 /**
- * What a span costs in OpenTelemetry's SDK, and need not: the same results in fewer steps. docs/decisions/cost-per-call.md
- * says what each brings.
- */
-const LEANER_LINES: ReplacedLines[] = [
-  {
-    file: /\/@opentelemetry\/core\/.*\/attributes\.mjs$/,
-    lines: [
-      // A WeakSet for each attribute guards against circles, which only objects can have.
-      [
-        'isAnyValueInternal(val, /* @__PURE__ */ new WeakSet())',
-        "isAnyValueInternal(val, typeof val === 'object' ? new WeakSet() : undefined)",
-      ],
-      // No array of arrays for each set of attributes.
-      [
-        'for (const [key, val] of Object.entries(inAttributes)) {',
-        'for (const key in inAttributes) { if (!Object.hasOwn(inAttributes, key)) continue; const val = inAttributes[key];',
-      ],
-    ],
-  },
-  {
-    // The SDK's metrics of itself are off unless they are asked for; then nothing is prepared for them.
-    file: /\/@opentelemetry\/sdk-trace\/.*\/TracerMetrics\.mjs$/,
-    lines: [
-      [
-        'import "./Sampler.mjs";',
-        'import { createNoopMeter } from "@opentelemetry/api"; import "./Sampler.mjs";',
-      ],
-      ['constructor(meter) {', 'constructor(meter) { if (meter === createNoopMeter()) return;'],
-      [
-        'startSpan(parentSpanCtx, samplingDecision) {',
-        'startSpan(parentSpanCtx, samplingDecision) { if (this.startedSpans === undefined) return undefined;',
-      ],
-    ],
-  },
-  {
-    file: /\/@opentelemetry\/sdk-trace\/.*\/Tracer\.mjs$/,
-    lines: [
-      [
-        'const links = (options.links ?? []).map(',
-        'const links = options.links === undefined ? [] : options.links.map(',
-      ],
-      // Attributes were made valid once for the sampler; a second time only if it added some, or there are limits.
-      [
-        'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
-        'samplingResult.attributes === undefined && this._spanLimits.attributeValueLengthLimit === Infinity ' +
-          '&& Object.keys(attributes).length <= this._spanLimits.attributeCountLimit ? { attributes } : ' +
-          'cleanAttributes(Object.assign(attributes, samplingResult.attributes), this._spanLimits);',
-      ],
-    ],
-  },
-];
-
-/**
  * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it for nothing else.
  * The file is in memory of the kernel.
  */
@@ -279,7 +209,7 @@ const SELDOM_LINES: ReplacedLines[] = [
   },
 ];
 
-const REPLACED = [...LEANER_LINES, ...THREADLESS_LINES, ...SELDOM_LINES];
+const REPLACED = [...THREADLESS_LINES, ...SELDOM_LINES];
 
 const replacedLines: Plugin = {
   name: 'replaced-lines',
@@ -443,7 +373,6 @@ async function buildInto(out: string): Promise<void> {
     },
     output: { ...files, chunkFileNames: 'doctor-shared-[hash].cjs' },
   });
-  await readApiDirectly(out);
   await cp(join(root, 'src/register.cjs'), join(out, 'register.cjs'));
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
   const modules = [...output, ...grpcJs.output, ...senderProcess.output, ...doctor.output].flatMap((file) =>
