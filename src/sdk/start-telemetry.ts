@@ -21,9 +21,10 @@ import { Clock } from '../trace/clock.ts';
 import { EncodedSpans } from '../trace/encoded-spans.ts';
 import { ExactStarts } from '../trace/exact-starts.ts';
 import { withFastSpans } from '../trace/fast-tracer.ts';
+import type { Outcome, Send } from '../trace/outcome.ts';
 import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
 import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
-import { type Outcome, type Send, SpanQueue } from '../trace/span-queue.ts';
+import { SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
@@ -77,12 +78,12 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
         const exporter = name as ExporterName;
         const send = reporting(createSend(exporter, settings), report);
         if (keepsBytes(exporter, settings)) {
-          const queue = new SpanQueue(() => new EncodedSpans(), send, settings, { onGivenUp });
+          const queue = new SpanQueue(() => new EncodedSpans(), send, settings, onGivenUp);
           queues.set(exporter, queue);
           if (!inWorker()) workers = new WorkersSpans(queue, () => tracesTarget(settings));
           processors.push(inWorker() ? new SpansToMain(queue, tracesTarget(settings)) : queue);
         } else {
-          const queue = new SpanQueue(() => new SpanList(), send, settings, { onGivenUp });
+          const queue = new SpanQueue(() => new SpanList(), send, settings, onGivenUp);
           queues.set(exporter, queue);
           processors.push(queue);
         }

@@ -4,16 +4,23 @@
  */
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
+import { PbfWriter } from 'pbf';
 import { messages } from '../otlp/protobuf.ts';
-import { ProtobufWriter } from './protobuf-writer.ts';
 import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
-import { type SettledResource, SPANS, writeResource, writeScope, writeSpan } from './span-encoding.ts';
+import {
+  type SettledResource,
+  SPANS,
+  writeResource,
+  writeScope,
+  writeSpan,
+  writeText,
+} from './span-encoding.ts';
 
 /** The spans of one scope of one resource. */
 interface Group {
   readonly resource: SettledResource;
   readonly scope: InstrumentationScope;
-  readonly spans: ProtobufWriter;
+  readonly spans: PbfWriter;
   count: number;
 }
 
@@ -33,7 +40,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
   /** In the order of their first span. */
   readonly #groups: Group[] = [];
   #current: Group | undefined;
-  #request: ProtobufWriter | undefined;
+  #request: PbfWriter | undefined;
 
   get resource(): SettledResource | undefined {
     return this.#groups[0]?.resource;
@@ -43,20 +50,20 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
   add(span: ReadableSpan): void {
     const group = this.#groupOf(span.resource, span.instrumentationScope);
     const { spans } = group;
-    const { length } = spans;
+    const { pos } = spans;
     try {
-      writeSpan(spans, span);
+      spans.writeMessage(SPANS, writeSpan, span);
     } catch (error) {
-      spans.truncate(length);
+      spans.pos = pos;
       throw error;
     }
-    this.#added(group, 1, spans.length - length);
+    this.#added(group, 1, spans.pos - pos);
   }
 
   /** @param scope of `part`; the same object for all parts of one scope, since parts are grouped by it. */
   addPart(resource: SettledResource, scope: InstrumentationScope, { bytes, count }: EncodedPart): void {
     const group = this.#groupOf(resource, scope);
-    group.spans.raw(bytes);
+    append(group.spans, bytes);
     this.#added(group, count, bytes.length);
   }
 
@@ -64,60 +71,49 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
   parts(): EncodedPart[] {
     return this.#groups.map(({ scope, spans, count }) => ({
       scope,
-      bytes: Uint8Array.prototype.slice.call(spans.bytes()),
+      bytes: spans.buf.slice(0, spans.pos),
       count,
     }));
   }
 
   /**
-   * The body of an ExportTraceServiceRequest; valid until discard().
-   * 1 resource_spans: 1 resource, 2 scope_spans, 3 schema_url. ScopeSpans: 1 scope, 2 spans, 3 schema_url.
+   * The body of an ExportTraceServiceRequest; valid until discard(). 1 resource_spans
    */
   request(): Uint8Array {
-    const writer = new ProtobufWriter(takeBuffer(this.bytes + ENVELOPE_BYTES));
-    for (const resource of new Set(this.#groups.map((group) => group.resource))) {
-      const resourceSpans = writer.begin(1);
-      writeResource(writer, resource);
-      for (const { resource: own, scope, spans } of this.#groups) {
-        if (own !== resource) continue;
-        const scopeSpans = writer.begin(2);
-        writeScope(writer, scope);
-        writer.raw(spans.bytes());
-        if (scope.schemaUrl) writer.text(3, scope.schemaUrl);
-        writer.end(scopeSpans);
-      }
-      if (resource.schemaUrl) writer.text(3, resource.schemaUrl);
-      writer.end(resourceSpans);
-    }
+    const writer = new PbfWriter(takeBuffer(this.bytes + ENVELOPE_BYTES));
+    for (const resource of new Set(this.#groups.map((group) => group.resource)))
+      writer.writeMessage(
+        1,
+        writeResourceSpans,
+        this.#groups.filter((group) => group.resource === resource),
+      );
     this.#request = writer;
-    return writer.bytes();
+    return written(writer);
   }
 
   close(): void {}
 
   discard(): void {
-    for (const { spans } of this.#groups.splice(0)) giveBack(spans.release());
-    if (this.#request !== undefined) giveBack(this.#request.release());
+    for (const { spans } of this.#groups.splice(0)) giveBack(spans.buf);
+    if (this.#request !== undefined) giveBack(this.#request.buf);
     this.#request = undefined;
   }
 
-  halves(): [EncodedSpans, EncodedSpans] {
-    const halves: [EncodedSpans, EncodedSpans] = [new EncodedSpans(), new EncodedSpans()];
+  split(): [EncodedSpans, EncodedSpans] {
+    const parts: [EncodedSpans, EncodedSpans] = [new EncodedSpans(), new EncodedSpans()];
     let room = this.count >>> 1;
     for (const { resource, scope, spans, count } of this.#groups) {
-      const bytes = spans.bytes();
+      const bytes = written(spans);
       const first = Math.min(count, room);
       room -= first;
       const last = messages(bytes, SPANS)[first - 1];
       const middle = last === undefined ? 0 : last.byteOffset + last.length - bytes.byteOffset;
-      const parts = [
-        { scope, bytes: bytes.subarray(0, middle), count: first },
-        { scope, bytes: bytes.subarray(middle), count: count - first },
-      ];
-      for (const [at, part] of parts.entries())
-        if (part.count > 0) halves[at]?.addPart(resource, scope, part);
+      const before = { scope, bytes: bytes.subarray(0, middle), count: first };
+      const after = { scope, bytes: bytes.subarray(middle), count: count - first };
+      if (before.count > 0) parts[0].addPart(resource, scope, before);
+      if (after.count > 0) parts[1].addPart(resource, scope, after);
     }
-    return halves;
+    return parts;
   }
 
   #added(group: Group, count: number, bytes: number): void {
@@ -131,7 +127,7 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
     if (current !== undefined && current.scope === scope && current.resource === resource) return current;
     let group = this.#groups.find((each) => each.scope === scope && each.resource === resource);
     if (group === undefined) {
-      group = { resource, scope, spans: new ProtobufWriter(takeBuffer(0)), count: 0 };
+      group = { resource, scope, spans: new PbfWriter(takeBuffer(0)), count: 0 };
       this.#groups.push(group);
     }
     this.#current = group;
@@ -139,23 +135,48 @@ export class EncodedSpans implements SpanBatch<EncodedSpans> {
   }
 }
 
+/** A ResourceSpans: 1 resource, 2 scope_spans, 3 schema_url */
+function writeResourceSpans(groups: readonly Group[], writer: PbfWriter): void {
+  const [{ resource }] = groups as [Group];
+  writer.writeMessage(1, writeResource, resource);
+  for (const group of groups) writer.writeMessage(2, writeScopeSpans, group);
+  if (resource.schemaUrl) writeText(writer, 3, resource.schemaUrl);
+}
+
+/** A ScopeSpans: 1 scope, 2 spans, 3 schema_url */
+function writeScopeSpans({ scope, spans }: Group, writer: PbfWriter): void {
+  writer.writeMessage(1, writeScope, scope);
+  append(writer, written(spans));
+  if (scope.schemaUrl) writeText(writer, 3, scope.schemaUrl);
+}
+
+/** The written bytes. They share memory with the writer. */
+const written = ({ buf, pos }: PbfWriter): Uint8Array => buf.subarray(0, pos);
+
+/** Appends encoded fields. */
+function append(writer: PbfWriter, bytes: Uint8Array): void {
+  writer.realloc(bytes.length);
+  writer.buf.set(bytes, writer.pos);
+  writer.pos += bytes.length;
+}
+
 /**
  * Buffers of accepted batches, for reuse. V8 has moved the buffers of a batch to the old generation before they are free.
  * Without reuse, memory would grow by them until the next full garbage collection.
  */
-const spares: Buffer[] = [];
+const spares: Uint8Array[] = [];
 /** One for the request, and for the spans of an app and of Milvus. */
 const MAX_SPARES = 4;
 const FIRST_CAPACITY_BYTES = 4_096;
 
 /** An unused buffer of at least `bytes`. */
-function takeBuffer(bytes: number): Buffer {
+function takeBuffer(bytes: number): Uint8Array {
   const at = spares.findIndex(({ length }) => length >= bytes);
   const [spare] = at === -1 ? [] : spares.splice(at, 1);
-  return spare ?? Buffer.allocUnsafe(Math.max(bytes, FIRST_CAPACITY_BYTES));
+  return spare ?? new Uint8Array(Math.max(bytes, FIRST_CAPACITY_BYTES));
 }
 
-function giveBack(buffer: Buffer): void {
+function giveBack(buffer: Uint8Array): void {
   // The buffer of an unusually large batch is not kept.
   if (buffer.length > 0 && buffer.length <= FULL_BATCH_BYTES && spares.length < MAX_SPARES)
     spares.push(buffer);

@@ -1,7 +1,7 @@
 /** The conventions' metrics of span processors and exporters, for a queue. Loaded while metrics are on. */
 import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api';
 import { ATTR_ERROR_TYPE, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT } from '@opentelemetry/semantic-conventions';
-import { QUEUE_FULL, type QueueCounts, REJECTED } from './span-queue.ts';
+import { QUEUE_FULL, type QueueCounts, REJECTED } from './queue-counts.ts';
 
 /** In development, so not in the package's stable entry. */
 export const QUEUE_METRIC = {

@@ -8,6 +8,9 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace';
  */
 export const FULL_BATCH_BYTES = 512 * 1_024;
 
+/** Limit for a kept span on average. With the default queue, that is 64 MiB. */
+export const SPAN_BYTES = 8 * 1_024;
+
 /** @typeParam Self type of the parts of a split */
 export interface SpanBatch<Self = unknown> {
   /** Spans in it. */
@@ -20,7 +23,7 @@ export interface SpanBatch<Self = unknown> {
   /** Nothing is added after this call. */
   close(): void;
   /** Two batches that have its spans; for one of at least two. */
-  halves(): [Self, Self];
+  split(): [Self, Self];
   /** Its spans are not needed any more. */
   discard(): void;
 }
@@ -54,7 +57,7 @@ export class SpanList implements SpanBatch<SpanList> {
 
   discard(): void {}
 
-  halves(): [SpanList, SpanList] {
+  split(): [SpanList, SpanList] {
     const middle = this.count >>> 1;
     return [new SpanList(this.spans.slice(0, middle)), new SpanList(this.spans.slice(middle))];
   }

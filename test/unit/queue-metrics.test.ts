@@ -10,9 +10,10 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import { TracerProvider } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
+import type { Outcome } from '../../src/trace/outcome.ts';
 import { type ObservedQueue, observeQueues } from '../../src/trace/queue-metrics.ts';
 import { SpanList } from '../../src/trace/span-batch.ts';
-import { type Outcome, SpanQueue } from '../../src/trace/span-queue.ts';
+import { SpanQueue } from '../../src/trace/span-queue.ts';
 
 const LIMITS = { maxQueueSize: 10, maxExportBatchSize: 4, scheduleDelayMs: 60_000 };
 const OTLP = { capacity: 10, exporter: 'otlp_grpc_span_exporter', url: 'http://collector:4317' };

@@ -4,8 +4,9 @@ import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
 import { readSettings } from '../../src/config/settings.ts';
 import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
-import { FULL_BATCH_BYTES, SpanList } from '../../src/trace/span-batch.ts';
-import { type Outcome, type QueueLimits, SPAN_BYTES, SpanQueue } from '../../src/trace/span-queue.ts';
+import type { Outcome } from '../../src/trace/outcome.ts';
+import { FULL_BATCH_BYTES, SPAN_BYTES, SpanList } from '../../src/trace/span-batch.ts';
+import { type QueueLimits, SpanQueue } from '../../src/trace/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER = { kind: 'later', reason: 'connect ECONNREFUSED', isUnreachable: true } as const;
@@ -61,7 +62,7 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
         attempts.push({ spans, answer });
       }),
     { ...LIMITS, ...limits },
-    { onGivenUp: (count, reason) => givenUp.push([count, reason]) },
+    (count, reason) => givenUp.push([count, reason]),
     () => 0.5,
   );
   const end = (spans: readonly ReadableSpan[]) => {
@@ -869,7 +870,7 @@ test('the times between attempts differ by up to a fifth from process to process
       () => new SpanList(),
       send,
       LIMITS,
-      {},
+      undefined,
       () => random,
     );
     for (const span of makeSpans(10)) queue.onEnd(span);
