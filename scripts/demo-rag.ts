@@ -7,7 +7,9 @@ import { joinedSpans, type Stack, startStack, startTraced } from '../tools/demo/
 import {
   medianSteps,
   type RequestSteps,
+  reportedSteps,
   requestSteps,
+  type StepsTable,
   searchIn,
   stepsTable,
 } from '../tools/pictures/request-steps.ts';
@@ -104,8 +106,8 @@ function askedTrees(spans: ReceivedSpan[]): { tree: TraceNode; steps: RequestSte
     });
 }
 
-/** Prints tree and table; gives whether all is joined, and the line that says so. */
-async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: string }> {
+/** Prints tree and table; gives the table, whether all is joined, and the line that says so. */
+async function showTraces(stack: Stack): Promise<{ steps?: StepsTable; allJoined: boolean; result: string }> {
   say('traces', 'waiting for the spans of both sides (the service sends every 5 s)');
   const askCount = questions.length + freshCount;
   const spans = await joinedSpans(stack, spansDeadlineMs, {
@@ -118,18 +120,20 @@ async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: s
   const fresh = asked.slice(questions.length);
   const shown = others.at(-1);
   const waiting = fresh[0] && searchIn(fresh[0].tree);
+  let steps: StepsTable | undefined;
   if (asked.length === askCount && first !== undefined && shown !== undefined) {
     const colour = process.stdout.isTTY && process.stdout.hasColors();
     console.log(`\n${formatTree(shown.tree, { colour, depth: shownDepth })}\n`);
     if (waiting !== undefined)
       console.log(`the search of a fresh question:\n${formatTree(waiting, { colour })}\n`);
-    const stepsOf = (requests: typeof asked) => medianSteps(requests.map(({ steps }) => steps));
+    const stepsOf = (requests: typeof asked) => medianSteps(requests.map((request) => request.steps));
     const columns = [
       { title: 'the first', steps: first.steps },
       { title: `median of ${others.length}`, steps: stepsOf(others) },
       { title: `fresh, of ${fresh.length}`, steps: stepsOf(fresh) },
     ];
     console.log(`${stepsTable(columns)}\n`);
+    steps = reportedSteps('Where the time of a question went', columns);
   }
 
   const allJoined = clientTraces > 0 && joined === clientTraces && asked.length === askCount;
@@ -144,7 +148,7 @@ async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: s
       );
     }
   }
-  return { allJoined, result: `${joined} of ${clientTraces} client traces joined by standalone` };
+  return { steps, allJoined, result: `${joined} of ${clientTraces} client traces joined by standalone` };
 }
 
 function printKept(stack: Stack, serviceUrl: string, reportUrl: string): void {
@@ -181,10 +185,11 @@ await runCommand({
     const app = startTraced({ stack, file: sample, say, teardown, service, variables });
     const [, serviceUrl = ''] = await app.said(/^listening on (\S+)$/);
     await askAll(serviceUrl);
-    const { allJoined, result } = await showTraces(stack);
+    const { steps, allJoined, result } = await showTraces(stack);
     const report = await makeReport({
       command: 'npm run demo:rag',
       service,
+      steps,
       stack,
       file: reportFile,
       isServed: keep,

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
+import { reportedSteps } from '../../tools/pictures/request-steps.ts';
 import { chromiumPath } from '../../tools/processes/chromium.ts';
 import { reportTemplate } from '../../tools/report/report.ts';
 import { reportData } from '../../tools/report/report-data.ts';
@@ -92,7 +93,15 @@ const spans: ReceivedSpan[] = [
   served(skewed, 's', { startMs: skewed.startMs - 50 }),
   call('f', { name: 'connect', durationMs: 0 }),
 ];
-const data = reportData(spans, { command: 'npm run demo', service: app });
+const steps = { request: 1234.56, embed: 1.2, milvus: 1150, server: 1146, gap: 4, assemble: 2, rest: 81.36 };
+const data = reportData(spans, {
+  command: 'npm run demo',
+  service: app,
+  steps: reportedSteps(
+    'Where the time of a question went',
+    ['the first', 'median of 5', 'fresh, of 3'].map((title) => ({ title, steps })),
+  ),
+});
 
 describe('the report', { timeout: 120_000 }, () => {
   let browser: Browser;
@@ -135,6 +144,17 @@ describe('the report', { timeout: 120_000 }, () => {
       texts.map((row) => row[5]),
       ['✓ joined', '✕ 1 call not joined', 'server only', '✓ joined', '✓ joined', '✕ 1 call not joined'],
     );
+    assert.deepEqual(complaints, []);
+  });
+
+  test('where the time of requests went is a table below the list', async (t) => {
+    const { page, complaints } = await open(t);
+    const rows = await page.locator('table tr').allTextContents();
+    assert.deepEqual(rows.slice(0, 2), [
+      'the firstmedian of 5fresh, of 3',
+      `HTTP request${'1234.56 ms 100 %'.repeat(3)}`,
+    ]);
+    assert.ok(rows.includes(`network gap${'4.00 ms 0 %'.repeat(3)}`), rows.join('\n'));
     assert.deepEqual(complaints, []);
   });
 
@@ -237,6 +257,33 @@ describe('the report', { timeout: 120_000 }, () => {
     assert.equal(await page.locator('#details').isVisible(), false);
     assert.deepEqual(complaints, []);
   });
+
+  for (const width of [360, 900, 1280]) {
+    test(`the selected span is seen next to its attributes, ${width} wide`, async (t) => {
+      const { page, complaints } = await open(t, `#${traceId('d')}`, { width });
+      await page.locator('.row').first().focus();
+      await page.keyboard.press('Enter');
+      for (const key of [
+        ...Array.from({ length: 30 }, () => 'ArrowDown'),
+        'ArrowUp',
+        'Home',
+        'End',
+        'ArrowUp',
+      ]) {
+        await page.keyboard.press(key);
+        const covered = await page.evaluate(() => {
+          const row = document.activeElement?.querySelector('.hit')?.getBoundingClientRect();
+          if (row === undefined) return 'no row has the focus';
+          const at = (y: number) => document.elementFromPoint(row.left + 20, y)?.closest('.row') ?? null;
+          return [at(row.top + 2), at(row.bottom - 2)].every((seen) => seen === document.activeElement)
+            ? ''
+            : `${row.top} to ${row.bottom} of ${innerHeight}`;
+        });
+        assert.equal(covered, '', key);
+      }
+      assert.deepEqual(complaints, []);
+    });
+  }
 
   test('the network gap is hatched, and not placed when the clocks differ', async (t) => {
     const { page } = await open(t, `#${traceId('a')}`);

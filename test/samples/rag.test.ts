@@ -1,5 +1,6 @@
 /** The RAG sample on the real Milvus, its parts, and `npm run demo:rag`. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +16,8 @@ import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { lastLine, runDemo } from '../support/run-demo.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 
-const folder = path.join(import.meta.dirname, '..', '..', 'samples', 'rag');
+const root = path.join(import.meta.dirname, '..', '..');
+const folder = path.join(root, 'samples', 'rag');
 const arrivalTimeoutMs = 20_000;
 /** The demo's first run may have Milvus to download. */
 const demoTimeout = { timeout: 300_000 };
@@ -411,6 +413,10 @@ describe('npm run demo:rag', () => {
       }
       assert.match(stdout, /What is the orange lighthouse\? \(fresh\)\n +The orange lighthouse was added/);
       assert.ok(!stdout.includes('\u001b'), 'no colours into a pipe');
+      const links = stdout.match(/^POST \/ask +\d+\.\d\d ms {2}file:\S+\/rag-report\.html#[0-9a-f]{32}$/gm);
+      assert.equal(links?.length, 9, stdout);
+      const [, file = ''] = /^Report: (\S+) /m.exec(stdout) ?? [];
+      assert.match(await readFile(path.join(root, file), 'utf8'), /"Where the time of a question went"/);
       assert.deepEqual(await demo.leftovers(), []);
     },
   );

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { markup } from '../../tools/pictures/svg.ts';
 import { drawTrace } from '../../tools/pictures/trace-picture.ts';
@@ -122,4 +124,14 @@ test('a failed span has a colour and a cross', () => {
   const svg = picture({ ...client, status: { code: 'ERROR', message: 'no' } });
   assert.match(svg, /<rect class="bar app failed"/);
   assert.match(svg, /<path class="cross"/);
+});
+
+test('the picture of the README was made with the present styles and form', () => {
+  const root = path.join(import.meta.dirname, '..', '..');
+  const svg = readFileSync(path.join(root, 'docs', 'trace.svg'), 'utf8');
+  const style = readFileSync(path.join(root, 'tools', 'pictures', 'waterfall.css'), 'utf8');
+  const how = 'node_modules/node/bin/node tools/pictures/trace-picture.ts makes it anew';
+  assert.ok(svg.includes(style), how);
+  for (const part of ['your app', 'Milvus server', 'Milvus C++ core', 'network gap', 'url(#gap)'])
+    assert.ok(svg.includes(part), `${part}: ${how}`);
 });

@@ -75,30 +75,49 @@ export function medianSteps(requests: RequestSteps[]): RequestSteps {
   };
 }
 
-const rows: [step: keyof RequestSteps, label: string][] = [
-  ['request', 'HTTP request'],
-  ['embed', '├─ embedding'],
-  ['milvus', '├─ search, the client’s span'],
-  ['server', '│  ├─ the Milvus server'],
-  ['gap', '│  └─ network gap'],
-  ['assemble', '├─ answer'],
-  ['rest', '└─ the rest: Express, JSON'],
+const rows: [step: keyof RequestSteps, branch: string, label: string][] = [
+  ['request', '', 'HTTP request'],
+  ['embed', '├─ ', 'embedding'],
+  ['milvus', '├─ ', 'search, the client’s span'],
+  ['server', '│  ├─ ', 'the Milvus server'],
+  ['gap', '│  └─ ', 'network gap'],
+  ['assemble', '├─ ', 'answer'],
+  ['rest', '└─ ', 'the rest: Express, JSON'],
 ];
+
+/** The same for the report, where a line's level says what it is a part of. */
+export interface StepsTable {
+  title: string;
+  columns: string[];
+  rows: { label: string; level: number; cells: { ms: number; share: number }[] }[];
+}
+
+export function reportedSteps(title: string, columns: { title: string; steps: RequestSteps }[]): StepsTable {
+  return {
+    title,
+    columns: columns.map((column) => column.title),
+    rows: rows.map(([step, branch, label]) => ({
+      label,
+      level: branch.length / 3,
+      cells: columns.map(({ steps }) => ({ ms: steps[step], share: steps[step] / steps.request })),
+    })),
+  };
+}
 
 /** Ten characters for `12.34 ms`, and what a share of 100 % needs beside it. */
 const columnWidth = 18;
 
 /** A line for each step, a column for each set of requests, with the share of that column's request. */
 export function stepsTable(columns: { title: string; steps: RequestSteps }[]): string {
-  const labelWidth = Math.max(...rows.map(([, label]) => label.length));
+  const labelWidth = Math.max(...rows.map(([, branch, label]) => branch.length + label.length));
   const width = Math.max(columnWidth, ...columns.map(({ title }) => title.length));
   const head = `${' '.repeat(labelWidth)}${columns.map(({ title }) => `  ${title.padStart(width)}`).join('')}`;
-  const lines = rows.map(([step, label]) => {
+  const lines = rows.map(([step, branch, label]) => {
     const cells = columns.map(({ steps }) => {
       const share = `${Math.round((100 * steps[step]) / steps.request)} %`;
       return `  ${`${steps[step].toFixed(2)} ms ${share.padStart(6)}`.padStart(width)}`;
     });
-    return `${label.padEnd(labelWidth)}${cells.join('')}`;
+    return `${(branch + label).padEnd(labelWidth)}${cells.join('')}`;
   });
   return [head, ...lines].join('\n');
 }

@@ -216,7 +216,7 @@ function drawLegend(rows: WaterfallRow[], width: number): { elements: Element[];
 }
 
 /** Round numbers of ms, as many as there is room for. */
-function drawAxis({ totalMs, chartLeft, chartWidth, head }: Layout, bottom: number): Element[] {
+function drawAxis({ totalMs, chartLeft, chartWidth, head, isStacked }: Layout, bottom: number): Element[] {
   const roughMs = totalMs / Math.max(2, Math.floor(chartWidth / 80));
   const magnitude = 10 ** Math.floor(Math.log10(roughMs));
   const stepMs = magnitude * ([1, 2, 5].find((factor) => factor * magnitude >= roughMs) ?? 10);
@@ -228,7 +228,8 @@ function drawAxis({ totalMs, chartLeft, chartWidth, head }: Layout, bottom: numb
     // A label at an edge stays inside.
     const anchor = share < 0.05 ? 'start' : share > 0.93 ? 'end' : 'middle';
     elements.push(
-      element('path', { class: 'grid', d: `M${x} ${head - 6}V${bottom}` }),
+      // A line through the names would make them hard to read.
+      element('path', { class: 'grid', d: `M${x} ${head - 6}V${isStacked ? head : bottom}` }),
       element(
         'text',
         { class: 'quiet', x, y: head - 11, 'text-anchor': anchor },

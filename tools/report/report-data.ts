@@ -1,4 +1,5 @@
 /** What the report holds of the spans: one entry for each trace, with a row for each span. Pure functions. */
+import type { StepsTable } from '../pictures/request-steps.ts';
 import { callsOf, countJoins, shortName, type TraceNode, traceTrees } from '../pictures/trace-tree.ts';
 import type { Side, WaterfallRow } from '../pictures/waterfall.ts';
 import type { ReceivedSpan } from '../servers/received-span.ts';
@@ -52,9 +53,11 @@ export interface ReportData {
   traces: ReportTrace[];
   /** Address of a trace in another viewer, with `{id}` for the trace's id, and the viewer's name. */
   viewer?: { name: string; url: string };
+  /** Where the time of requests went. */
+  steps?: StepsTable;
 }
 
-export type ReportOptions = Pick<ReportData, 'command' | 'service' | 'viewer'>;
+export type ReportOptions = Pick<ReportData, 'command' | 'service' | 'viewer' | 'steps'>;
 
 /** Time below which the ends of spans are not told apart: clocks of one machine are read one after the other. */
 const clockToleranceMs = 0.1;

@@ -1,4 +1,6 @@
 /** The script of the report: a list of traces, and one trace as a waterfall, chosen by the hash of the address. */
+
+import type { StepsTable } from '../../pictures/request-steps.ts';
 import { duration, type Element, element } from '../../pictures/svg.ts';
 import { drawWaterfall, glyph, hasSeveralCalls, sideNames } from '../../pictures/waterfall.ts';
 import type { Join, ReportData, ReportRow, ReportTrace } from '../report-data.ts';
@@ -108,6 +110,7 @@ function showList(notice?: string): void {
       element('input', { type: 'search', id: 'filter', placeholder: 'name, service or trace id' }),
     ),
     element('div', { class: 'traces', role: 'table', 'aria-label': 'Traces', id: 'traces' }),
+    ...(data.steps === undefined ? [] : stepsSection(data.steps)),
   );
   const filter = byId('filter') as HTMLInputElement;
   filter.value = list.filter;
@@ -185,6 +188,40 @@ function listRow(trace: ReportTrace, longestMs: number): Element {
   );
 }
 
+/** Where the time of requests went: a line for each step. */
+function stepsSection({ title, columns, rows }: StepsTable): Element[] {
+  const cells = (row: StepsTable['rows'][number]) =>
+    row.cells.map(({ ms, share }) =>
+      element(
+        'td',
+        { class: 'number' },
+        duration(ms),
+        element('span', { class: 'quiet' }, ` ${Math.round(100 * share)} %`),
+      ),
+    );
+  return [
+    element('h2', { class: 'section' }, title),
+    element(
+      'div',
+      // What is wider than a phone is scrolled, by keyboard too.
+      { class: 'steps-table', tabindex: 0, role: 'region', 'aria-label': title },
+      element(
+        'table',
+        {},
+        element('tr', {}, ...['', ...columns].map((column) => element('th', { scope: 'col' }, column))),
+        ...rows.map((row) =>
+          element(
+            'tr',
+            {},
+            element('th', { scope: 'row', class: `level-${row.level}` }, row.label),
+            ...cells(row),
+          ),
+        ),
+      ),
+    ),
+  ];
+}
+
 // A trace
 
 /** Redraws the waterfall of the trace that is shown; ends with it. */
@@ -257,8 +294,8 @@ function showTrace(trace: ReportTrace): void {
     element(
       'p',
       { class: 'quiet' },
-      'A span: click or Enter shows its attributes, ↑ and ↓ go to the next one, Esc closes. The network gap is the ' +
-        'time of a call outside the server: network, gRPC and SDK.',
+      "Click or Enter shows a span's attributes, ↑ and ↓ go to the next span, Esc closes. " +
+        "Network gap: a call's time outside the server.",
     ),
   );
   drawShown();
@@ -331,7 +368,18 @@ function select(index: number | undefined): void {
   if (wasHidden !== details.hidden) drawShown();
   for (const each of document.querySelectorAll('.row'))
     each.setAttribute('aria-selected', String(each === rowAt(index ?? -1)));
-  if (index !== undefined) rowAt(index)?.scrollIntoView({ block: 'nearest' });
+  if (index !== undefined) reveal(index);
+}
+
+/** On a phone the details cover the lower part of the window. */
+function reveal(index: number): void {
+  const row = rowAt(index);
+  if (row === null) return;
+  row.scrollIntoView({ block: 'nearest' });
+  const { bottom, right } = row.getBoundingClientRect();
+  const details = byId('details').getBoundingClientRect();
+  const isOver = details.left < right;
+  if (isOver && bottom > details.top) scrollBy(0, bottom - details.top + 8);
 }
 
 function closeDetails(): void {
