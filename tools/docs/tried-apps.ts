@@ -21,6 +21,7 @@ const withPreload = (command: string): string =>
   `\`NODE_OPTIONS='--import milvus-otel/register' ${command}\``;
 const FRAMEWORKS = 'apps/frameworks.test.ts';
 const LIBRARIES = 'frameworks/libraries.test.ts';
+const SSR_APPS = 'frameworks/ssr-apps.test.ts';
 const RUNNERS = 'frameworks/test-runners.test.ts';
 const READ_OFF =
   'The runner has its own module loader, so the spans are [read off the gRPC calls](#bundled-apps)';
@@ -78,6 +79,52 @@ export const TRIED_APPS = [
     seen: ['GET', SEARCH],
     notes: 'No routes: OpenTelemetry has no instrumentation of Hono',
     test: LIBRARIES,
+  },
+  {
+    app: 'Nuxt',
+    packages: { nuxt: '4' },
+    started: withPreload('node .output/server/index.mjs'),
+    seen: ['GET', SEARCH],
+    notes: 'No routes. `nuxt build` has no spans',
+    test: SSR_APPS,
+  },
+  {
+    app: 'Nuxt, `nuxt dev`',
+    packages: { nuxt: '4' },
+    started: withPreload('nuxt dev'),
+    seen: ['GET', 'GET', 'GET', SEARCH],
+    notes: 'Its server hands each request on to the server of the app',
+    test: SSR_APPS,
+  },
+  {
+    app: 'SvelteKit',
+    packages: { '@sveltejs/kit': '3', '@sveltejs/adapter-node': '6' },
+    started: `${withPreload('node build/index.js')}, and \`vite dev\``,
+    seen: ['GET', SEARCH],
+    notes: 'No routes. `vite build` has no spans',
+    test: SSR_APPS,
+  },
+  {
+    app: 'Vite, `vite build --ssr`',
+    packages: { vite: '8' },
+    started: withPreload('node dist/server.js'),
+    seen: ['GET', SEARCH],
+    test: SSR_APPS,
+  },
+  {
+    app: 'React Router',
+    packages: { 'react-router': '8', '@react-router/node': '8', '@react-router/serve': '8' },
+    started: withPreload('react-router-serve build/server/index.js'),
+    seen: ['GET /', 'request handler', SEARCH],
+    notes: 'One name for all routes: all are one handler of Express. `react-router build` has no spans',
+    test: SSR_APPS,
+  },
+  {
+    app: 'React Router, `react-router dev`',
+    packages: { 'react-router': '8', '@react-router/dev': '8' },
+    started: withPreload('react-router dev'),
+    seen: ['GET', SEARCH],
+    test: SSR_APPS,
   },
   {
     app: 'MCP server, SDK 1',
