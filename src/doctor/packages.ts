@@ -1,7 +1,8 @@
 /** What is installed in and above an app's folder. */
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { readdirSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SDK } from '../milvus/sdk-version.ts';
+import { isNamed, type PackageJson, packageJsonAbove, packageJsonIn } from '../package-json.ts';
 
 export interface InstalledPackage {
   name: string;
@@ -9,22 +10,22 @@ export interface InstalledPackage {
   folder: string;
 }
 
-/** The package.json that belongs to a file: the nearest at or above it that has a name and a version. */
+const hasVersion = (found: PackageJson): found is { name: string; version: string } =>
+  isNamed(found) && typeof found.version === 'string';
+
+/** The package that a file belongs to: the nearest package.json with a name and a version. */
 export function packageOf(file: string): InstalledPackage | undefined {
-  for (let folder = dirname(file); ; folder = dirname(folder)) {
-    const found = readPackage(folder);
-    if (found !== undefined) return found;
-    if (folder === dirname(folder)) return undefined;
-  }
+  const nearest = packageJsonAbove(file, hasVersion);
+  if (nearest === undefined) return undefined;
+  const { name, version } = nearest.found;
+  return { name, version, folder: nearest.folder };
 }
 
 export function readPackage(folder: string): InstalledPackage | undefined {
-  try {
-    const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    return typeof name === 'string' && typeof version === 'string' ? { name, version, folder } : undefined;
-  } catch {
-    return undefined;
-  }
+  const found = packageJsonIn(folder);
+  return found !== undefined && hasVersion(found)
+    ? { name: found.name, version: found.version, folder }
+    : undefined;
 }
 
 /** Of the SDK's main file. */

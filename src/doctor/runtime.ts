@@ -7,6 +7,7 @@ import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs'
 import { splitNodeOptions } from '../config/node-options.ts';
 import { howToKeepOutside } from '../instrumentations/external-sdk.ts';
 import { installedSdk, SDK, unknownSdk } from '../milvus/sdk-version.ts';
+import { packageJsonIn } from '../package-json.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import type { Finding } from './finding.ts';
 import { isPreload, loadsPreload, resolved } from './loading-files.ts';
@@ -66,13 +67,8 @@ export function entryFile({
   }
 }
 
-function manifestOf(folder: string): { main?: string; scripts?: Record<string, string> } {
-  try {
-    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-  } catch {
-    return {};
-  }
-}
+const manifestOf = (folder: string) =>
+  (packageJsonIn(folder) ?? {}) as { main?: string; scripts?: Record<string, string> };
 
 interface Ways {
   preloads: Preload[];

@@ -1,7 +1,7 @@
 /** Whether the version of the SDK that an app loads is supported. */
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isNamed, packageJsonAbove } from '../package-json.ts';
 
 export const SDK = '@zilliz/milvus2-sdk-node';
 
@@ -19,21 +19,10 @@ export interface InstalledSdk {
 /** The SDK that was resolved to `url`; undefined when its package.json cannot be found. */
 export function installedSdk(url: string): InstalledSdk | undefined {
   if (!url.startsWith('file:')) return undefined;
-  const file = fileURLToPath(url);
-  for (let folder = dirname(file); ; folder = dirname(folder)) {
-    const { name, version } = manifestIn(folder);
-    if (name === SDK)
-      return { folder, version: String(version), isLinked: !folder.endsWith(join('node_modules', SDK)) };
-    if (name !== undefined || folder === dirname(folder)) return undefined;
-  }
-}
-
-function manifestIn(folder: string): { name?: unknown; version?: unknown } {
-  try {
-    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-  } catch {
-    return {};
-  }
+  const nearest = packageJsonAbove(fileURLToPath(url), isNamed);
+  if (nearest?.found.name !== SDK) return undefined;
+  const { folder, found } = nearest;
+  return { folder, version: String(found.version), isLinked: !folder.endsWith(join('node_modules', SDK)) };
 }
 
 /** The line about an unsupported SDK; undefined for a supported one. */

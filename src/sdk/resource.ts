@@ -1,7 +1,4 @@
-/** The resource: its detectors, and the service name. */
-
-import { readFileSync } from 'node:fs';
-import { dirname, join, sep } from 'node:path';
+import { join, sep } from 'node:path';
 import {
   hostDetector,
   osDetector,
@@ -10,6 +7,7 @@ import {
   serviceInstanceIdDetector,
 } from '@opentelemetry/resources';
 import type { Settings } from '../config/settings.ts';
+import { isNamed, packageJsonAbove } from '../package-json.ts';
 import { loadChunk } from './lazy-modules.ts';
 
 type Detectors = ResourceDetector | ResourceDetector[];
@@ -78,18 +76,8 @@ export function resourceDetectors(settings: Settings): ResourceDetector[] {
  * The name in the package.json that belongs to the app's main file: the nearest one at or above it that has a
  * name. Undefined when there is none, or no main file (a REPL, -e).
  */
-export function packageName(mainFile: string | undefined): string | undefined {
-  if (mainFile === undefined) return undefined;
-  for (let directory = dirname(mainFile); ; directory = dirname(directory)) {
-    try {
-      const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
-      if (typeof name === 'string' && name !== '') return name;
-    } catch {
-      // No package.json here, or not one that can be read: the next folder up decides.
-    }
-    if (directory === dirname(directory)) return undefined;
-  }
-}
+export const packageName = (mainFile: string | undefined): string | undefined =>
+  mainFile === undefined ? undefined : packageJsonAbove(mainFile, isNamed)?.found.name;
 
 /**
  * The file whose package.json names the app: not a runner that is installed alongside the app (next, ts-node, pm2's
