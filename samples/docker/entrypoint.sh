@@ -48,7 +48,7 @@ fi
 
 if [ -z "$door" ]; then
   echo "milvus-otel: no package in $looked_in; the app runs untraced." \
-    'Cure: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to where it is' >&2
+    'Fix: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to where it is' >&2
   exec "$@"
 fi
 

@@ -108,7 +108,7 @@ async function insertTexts(texts) {
   return Number(inserted.insert_cnt);
 }
 
-/** Resolves once Milvus has answered the SDK's first call; rejects, naming the cure, when none does in time. */
+/** Resolves once Milvus has answered the SDK's first call; rejects, naming the fix, when none does in time. */
 async function reachMilvus() {
   try {
     const tooLate = sleep(connectTimeoutMs, undefined, { ref: false }).then(() => {

@@ -8,7 +8,7 @@ const mostTitleBytes = 256;
 const mostTextBytes = 8_192;
 
 /**
- * Connects, and creates and loads the collection when Milvus does not have it. Rejects, naming the cure, when no Milvus
+ * Connects, and creates and loads the collection when Milvus does not have it. Rejects, naming the fix, when no Milvus
  * answers in time. `isNew`: the collection was created here and is empty.
  */
 export async function openLibrary(address, collection_name) {
@@ -74,7 +74,7 @@ async function createCollection(milvus, collection_name) {
   );
 }
 
-/** Resolves once Milvus has answered the SDK's first call; rejects, naming the cure, when none does in time. */
+/** Resolves once Milvus has answered the SDK's first call; rejects, naming the fix, when none does in time. */
 async function reachMilvus(milvus, address) {
   try {
     const tooLate = sleep(connectTimeoutMs, undefined, { ref: false }).then(() => {

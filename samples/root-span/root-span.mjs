@@ -75,7 +75,7 @@ async function runOperations(client) {
   console.log(`dropped ${collection_name}`);
 }
 
-/** Resolves once Milvus has answered the SDK's first call; rejects, naming the cure, when none does in time. */
+/** Resolves once Milvus has answered the SDK's first call; rejects, naming the fix, when none does in time. */
 async function reachMilvus(client) {
   try {
     const tooLate = sleep(connectTimeoutMs, undefined, { ref: false }).then(() => {

@@ -1,14 +1,14 @@
-/** Hop 6: the app itself under the preload, for a while, against a collector of our own. */
+/** Stage 6: the app itself under the preload, for a while, against a collector of our own. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { howToKeepOutside } from '../instrumentations/external-sdk.ts';
+import { appFindings, FILE_VARIABLE, type RecordedEvent } from './app-findings.ts';
 import type { Finding } from './finding.ts';
 import { startOwnReceiver } from './otlp-receiver.ts';
 import { isNextApp } from './runtime.ts';
-import { appFindings, FILE_VARIABLE, type Seen } from './seen.ts';
 
 declare const __dirname: string;
 
@@ -37,7 +37,7 @@ export interface AppEnd {
 
 /** Between asking the app to end and killing it. */
 const GRACE_MS = 2_500;
-/** The shell's words for "not found" and "cannot be run". */
+/** Exit codes of a shell for "not found" and "not executable". */
 const NOT_FOUND = 127;
 const FORWARDED = [
   'SIGINT',
@@ -53,7 +53,7 @@ const FORWARDED = [
 export async function watchApp(order: AppOrder): Promise<AppEnd> {
   const receiver = await startOwnReceiver();
   const folder = mkdtempSync(join(tmpdir(), 'milvus-otel-doctor-'));
-  const file = join(folder, 'seen.ndjson');
+  const file = join(folder, 'events.ndjson');
   const removeFolder = () => rmSync(folder, { recursive: true, force: true });
   process.once('exit', removeFolder);
   try {
@@ -94,7 +94,7 @@ export async function watchApp(order: AppOrder): Promise<AppEnd> {
     const end = endFinding({ code, signal, failure, endedByUs, signalled, limitMs: order.limitMs });
     if (failure !== undefined) return { findings: [end], code, signal };
     const facts = {
-      seen: readSeen(file),
+      events: readEvents(file),
       spans: receiver.spans(),
       howToKeepOutside: howToKeepOutside(isNextApp(order.appFolder)),
       ...order,
@@ -111,13 +111,13 @@ export async function watchApp(order: AppOrder): Promise<AppEnd> {
 /** The app's own environment, but for where spans go and what is loaded. */
 function appEnvironment({ env, addPreload }: AppOrder, port: number, file: string): NodeJS.ProcessEnv {
   const load = (name: string) => `--import ${quoted(pathToFileURL(join(__dirname, name)).href)}`;
-  // The witness by --require: it has to be there before anything that the app's own options require.
-  const witness = `--require ${quoted(join(__dirname, 'doctor-call-recorder.cjs'))}`;
+  // --require, so that the recorder loads before anything that the app's own options require.
+  const recorder = `--require ${quoted(join(__dirname, 'doctor-call-recorder.cjs'))}`;
   const own = env.NODE_OPTIONS ?? '';
   const { OTEL_CONFIG_FILE: _, ...rest } = env;
   return {
     ...rest,
-    NODE_OPTIONS: [witness, addPreload ? load('register.cjs') : '', own].filter(Boolean).join(' '),
+    NODE_OPTIONS: [recorder, addPreload ? load('register.cjs') : '', own].filter(Boolean).join(' '),
     [FILE_VARIABLE]: file,
     OTEL_TRACES_EXPORTER: 'otlp',
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `http://127.0.0.1:${port}`,
@@ -134,7 +134,7 @@ function appEnvironment({ env, addPreload }: AppOrder, port: number, file: strin
 /** For NODE_OPTIONS: a blank in a path needs quotes, and a backslash in them another one. */
 const quoted = (word: string): string => `"${word.replace(/["\\]/g, '\\$&')}"`;
 
-function readSeen(file: string): Seen[] {
+function readEvents(file: string): RecordedEvent[] {
   try {
     return readFileSync(file, 'utf8')
       .split('\n')
@@ -158,18 +158,18 @@ interface End {
 function endFinding({ code, signal, failure, endedByUs, signalled, limitMs }: End): Finding {
   const id = 'app.end';
   if (failure !== undefined)
-    return { id, status: 'failure', seen: `the command cannot be run: ${failure}`, cure: '-- node app.js' };
+    return { id, status: 'failure', found: `the command cannot be run: ${failure}`, fix: '-- node app.js' };
   if (endedByUs)
     return {
       id,
       status: 'ok',
-      seen: `the doctor stopped it after ${limitMs / 1_000} s (--for SECONDS sets the time)`,
+      found: `the doctor stopped it after ${limitMs / 1_000} s (--for SECONDS sets the time)`,
     };
-  if (code === 0 || signalled) return { id, status: 'ok', seen: `it exited by ${signal ?? `code ${code}`}` };
+  if (code === 0 || signalled) return { id, status: 'ok', found: `it exited by ${signal ?? `code ${code}`}` };
   return {
     id,
     status: 'warning',
-    seen: `it exited by ${signal ?? `code ${code}`}`,
-    cure: 'see its output',
+    found: `it exited by ${signal ?? `code ${code}`}`,
+    fix: 'see its output',
   };
 }

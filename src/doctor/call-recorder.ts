@@ -1,39 +1,39 @@
 /**
- * Loaded before the preload in an app that the doctor runs: writes down each Milvus call that goes out, whoever makes it
- * and however it was loaded, and when preload and SDK were loaded. One line of JSON (Seen) each, appended to a file, so
- * that nothing is lost however the process ends. It changes nothing, and fails silently: the app is not ours.
+ * Call recorder, loaded before the preload in an app that the doctor runs. It records every outgoing Milvus call, whoever
+ * makes it and however it was loaded, and when preload and SDK were loaded. Each is one line of JSON (RecordedEvent),
+ * appended synchronously so that no exit loses it. It changes nothing and fails silently.
  */
 import { appendFileSync } from 'node:fs';
 import module from 'node:module';
-import { FILE_VARIABLE, type Seen } from './seen.ts';
+import { FILE_VARIABLE, type RecordedEvent } from './app-findings.ts';
 
 const file = process.env[FILE_VARIABLE];
 const LOADED = Symbol.for('milvus-otel.loaded');
 const SDK = '@zilliz/milvus2-sdk-node';
 
-/** What the preload itself needs: src/register.cjs. */
+/** The preload needs it: src/register.cjs. */
 const hasHooks = typeof module.registerHooks === 'function';
 
 const isPreloaded = (): boolean => (globalThis as Record<symbol, unknown>)[LOADED] !== undefined;
 
-function tell(seen: Omit<Seen, 'pid'>): void {
+function record(event: Omit<RecordedEvent, 'pid'>): void {
   try {
-    appendFileSync(file as string, `${JSON.stringify({ pid: process.pid, ...seen })}\n`);
+    appendFileSync(file as string, `${JSON.stringify({ pid: process.pid, ...event })}\n`);
   } catch {
-    // The folder is gone: the doctor has ended.
+    // The folder is gone: the doctor has exited.
   }
 }
 
 function watchLoading(): void {
   if (!hasHooks) return;
-  let sdkTold = false;
+  let isSdkRecorded = false;
   module.registerHooks({
     resolve(specifier, context, next) {
       const resolution = next(specifier, context);
-      // By its name too: a linked one is elsewhere.
-      if (!sdkTold && (specifier === SDK || resolution.url.includes(`/${SDK}/`))) {
-        sdkTold = true;
-        tell({ kind: 'sdk', preloaded: isPreloaded() });
+      // Compare the name too: a linked package is elsewhere.
+      if (!isSdkRecorded && (specifier === SDK || resolution.url.includes(`/${SDK}/`))) {
+        isSdkRecorded = true;
+        record({ kind: 'sdk', preloaded: isPreloaded() });
       }
       return resolution;
     },
@@ -42,7 +42,7 @@ function watchLoading(): void {
 
 const SERVICE = '/milvus.proto.milvus.MilvusService/';
 
-/** Every copy of gRPC, bundled ones too, takes its connections from here. */
+/** Every copy of grpc-js, also a bundled one, connects through node:http2. */
 function watchGrpc(): void {
   const http2 = process.getBuiltinModule('node:http2');
   const connect = http2.connect;
@@ -55,19 +55,19 @@ function watchGrpc(): void {
           const headers = (requestArgs[0] ?? {}) as Record<string, unknown>;
           const path = String(headers[':path'] ?? '');
           if (path.startsWith(SERVICE))
-            tell({
+            record({
               kind: 'call',
               method: path.slice(SERVICE.length),
               traceparent: headers.traceparent === undefined ? null : String(headers.traceparent),
               preloaded: isPreloaded(),
             });
         } catch {
-          // The call goes on, unseen.
+          // The call goes on, unrecorded.
         }
         return Reflect.apply(request, this, requestArgs);
       };
     } catch {
-      // The connection goes on, unwatched.
+      // The connection goes on, unrecorded.
     }
     return session;
   } as typeof connect;
@@ -86,7 +86,7 @@ function watchRest(): void {
     const traceparent = /00-[0-9a-f]{32}-[0-9a-f]{16}-0\d/.exec(
       headers.slice(Math.max(at, 0)).join(' '),
     )?.[0];
-    tell({
+    record({
       kind: 'call',
       method: `REST ${method}`,
       traceparent: traceparent ?? null,
@@ -97,11 +97,11 @@ function watchRest(): void {
 
 if (file !== undefined) {
   try {
-    tell({ kind: 'start', node: process.versions.node, supported: hasHooks, preloaded: isPreloaded() });
+    record({ kind: 'start', node: process.versions.node, supported: hasHooks, preloaded: isPreloaded() });
     watchLoading();
     watchGrpc();
     watchRest();
   } catch {
-    // Then less is known of this run.
+    // The report has fewer findings then.
   }
 }

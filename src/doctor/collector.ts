@@ -1,4 +1,4 @@
-/** Hop 3: from a name to one marked span that the collector accepts. */
+/** Stage 3: from a name to one marked span that the collector accepts. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { type Settings, withoutCredentials } from '../config/settings.ts';
@@ -22,7 +22,7 @@ export async function checkCollector(settings: Settings, version: string): Promi
       {
         id: 'collector.export',
         status: 'skipped',
-        seen: 'OTEL_CONFIG_FILE says where spans go; only the probe shows whether they arrive',
+        found: 'OTEL_CONFIG_FILE says where spans go; only the probe shows whether they arrive',
       },
     ];
   const target = tracesTarget(settings);
@@ -36,8 +36,8 @@ export async function checkCollector(settings: Settings, version: string): Promi
       {
         id: 'collector.tls',
         status: 'failure',
-        seen: `the file ${unreadable} of OTEL_EXPORTER_OTLP_CERTIFICATE, CLIENT_KEY or CLIENT_CERTIFICATE cannot be read`,
-        cure: `ls -l ${unreadable}`,
+        found: `the file ${unreadable} of OTEL_EXPORTER_OTLP_CERTIFICATE, CLIENT_KEY or CLIENT_CERTIFICATE cannot be read`,
+        fix: `ls -l ${unreadable}`,
       },
     ];
   if (!target.url.startsWith('unix:')) {
@@ -71,7 +71,7 @@ interface Place {
   tls: boolean;
 }
 
-export interface Cures {
+export interface Fixes {
   refused: string;
   name: string;
   /** TLS here, none there; and the other way round. */
@@ -83,27 +83,27 @@ export interface Cures {
 
 /** Name, TCP, TLS and HTTP's version. Adds its findings; false when one of them is a failure. */
 export async function checkPlace(
-  hop: 'collector' | 'milvus',
+  stage: 'collector' | 'milvus',
   { host, port, tls }: Place,
   wanted: 'http/2' | 'http/1.1',
   files: Pick<OtlpTarget, 'certificate' | 'clientKey' | 'clientCertificate'>,
   findings: Finding[],
-  cures: Cures,
+  fixes: Fixes,
 ): Promise<boolean> {
-  const add = (step: 'name' | 'tcp' | 'tls' | 'protocol', seen: string, cure?: string) => {
-    const id: CheckId = `${hop}.${step}`;
+  const add = (step: 'name' | 'tcp' | 'tls' | 'protocol', found: string, fix?: string) => {
+    const id: CheckId = `${stage}.${step}`;
     findings.push(
-      cure === undefined ? { id, status: 'ok', seen } : { id, status: 'failure', seen: oneLine(seen), cure },
+      fix === undefined ? { id, status: 'ok', found } : { id, status: 'failure', found: oneLine(found), fix },
     );
-    return cure === undefined;
+    return fix === undefined;
   };
   const resolved = await resolveName(host, STEP_MS);
-  if (failed(resolved)) return add('name', `${host} is not resolved: ${resolved.failure}`, cures.name);
+  if (failed(resolved)) return add('name', `${host} is not resolved: ${resolved.failure}`, fixes.name);
   add('name', `${host} is ${resolved.addresses.join(', ')}`);
 
   const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   const reached = await reachAny(resolved.addresses, port, STEP_MS / Math.min(2, resolved.addresses.length));
-  if (failed(reached)) return add('tcp', `${where} ${whyNotReached(reached, host)}`, cures.refused);
+  if (failed(reached)) return add('tcp', `${where} ${whyNotReached(reached, host)}`, fixes.refused);
   add('tcp', `${where} takes connections`);
 
   const protocol = wanted === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
@@ -113,8 +113,8 @@ export async function checkPlace(
     if (failed(hands)) {
       const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
       return spoken === 'http/2' || spoken === 'http/1.1'
-        ? add('tls', `${where} is a plain port (${spoken}), and https means TLS`, cures.plain)
-        : add('tls', `${where} does not shake hands in TLS: ${hands.failure}`, cures.plain);
+        ? add('tls', `${where} is a plain port (${spoken}), and https means TLS`, fixes.plain)
+        : add('tls', `${where} does not shake hands in TLS: ${hands.failure}`, fixes.plain);
     }
     if (hands.refused !== undefined)
       return add(
@@ -122,24 +122,24 @@ export async function checkPlace(
         `the certificate of ${where} is not accepted: ${certificateProblem(hands.refused)} (${hands.certificate})`,
         hands.refused === 'ERR_TLS_CERT_ALTNAME_INVALID'
           ? `use a host name that the certificate is for`
-          : cures.authority,
+          : fixes.authority,
       );
     add('tls', hands.certificate);
     if (wanted === 'http/2' && hands.alpn === 'http/1.1')
-      return add('protocol', `${where} uses HTTP/1.1 over TLS, not gRPC`, cures.otherProtocol);
+      return add('protocol', `${where} uses HTTP/1.1 over TLS, not gRPC`, fixes.otherProtocol);
     return add('protocol', `${where} uses TLS${hands.alpn ? ` with ${hands.alpn}` : ''}`);
   }
   const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
   if (spoken === wanted) return add('protocol', `${where} uses ${protocol}`);
-  if (spoken === 'tls') return add('tls', `${where} uses TLS, the endpoint does not`, cures.secured);
+  if (spoken === 'tls') return add('tls', `${where} uses TLS, the endpoint does not`, fixes.secured);
   if (spoken === 'nothing')
     return add(
       'protocol',
       `${where} takes connections and answers neither gRPC, HTTP nor TLS`,
-      cures.otherProtocol,
+      fixes.otherProtocol,
     );
   const other = spoken === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
-  return add('protocol', `${where} uses ${other}; the endpoint is set to ${protocol}`, cures.otherProtocol);
+  return add('protocol', `${where} uses ${other}; the endpoint is set to ${protocol}`, fixes.otherProtocol);
 }
 
 const readable = (files: Pick<OtlpTarget, 'certificate' | 'clientKey' | 'clientCertificate'>) => files;
@@ -194,17 +194,17 @@ async function exportMarked(
   const { accepted, status, message } = await exportTo(target, body, timeoutMs);
   const id = 'collector.export';
   if (accepted)
-    return { id, status: 'ok', seen: `${shown} accepted a span "milvus-otel doctor", trace ${traceId}` };
+    return { id, status: 'ok', found: `${shown} accepted a span "milvus-otel doctor", trace ${traceId}` };
   const reason = withoutCredentials(oneLine(message)).slice(0, 200);
   return {
     id,
     status: 'failure',
-    seen: `${shown} did not accept a span: ${reason}`,
-    cure: exportCure(target.protocol === 'grpc', status, message),
+    found: `${shown} did not accept a span: ${reason}`,
+    fix: exportFix(target.protocol === 'grpc', status, message),
   };
 }
 
-function exportCure(grpc: boolean, status: number | undefined, message: string): string {
+function exportFix(grpc: boolean, status: number | undefined, message: string): string {
   const headers = 'OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20TOKEN", as the collector asks for it';
   if (
     grpc

@@ -1,4 +1,4 @@
-/** `milvus-otel doctor`: arguments → hops, in the order in which a span travels → a report and an exit code. */
+/** `milvus-otel doctor`: arguments → stages, in the order in which a span travels → a report and an exit code. */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs, parseEnv } from 'node:util';
@@ -11,7 +11,7 @@ import { oneLine } from '../sdk/diagnostics.ts';
 import { VERSION } from '../version.ts';
 import { type AppEnd, watchApp } from './app.ts';
 import { checkCollector } from './collector.ts';
-import { conclude, EXIT, type Finding, HOPS, type Hop, type Report, worst } from './finding.ts';
+import { conclude, EXIT, type Finding, type Report, STAGES, type Stage, worst } from './finding.ts';
 import { checkJoin } from './join.ts';
 import { checkMilvus, type Probed } from './milvus.ts';
 import { readCommand } from './node-options.ts';
@@ -47,7 +47,7 @@ With a COMMAND, its exit code when that is not 0.
 const WHOLE_MS = 15_000;
 const CHECKS_MS = 12_000;
 const APP_MS = 10_000;
-/** Left for the hops after a signal. */
+/** Left for the stages after a signal. */
 const INTERRUPTED_MS = 1_000;
 const ENDING = [
   ['SIGINT', 130],
@@ -155,7 +155,7 @@ function withFile(env: NodeJS.ProcessEnv, file: string | undefined): NodeJS.Proc
 async function doctor(options: Options): Promise<number> {
   const startedMs = performance.now();
   const watches = options.command.length > 0;
-  const found = new Map<Hop, Finding[]>();
+  const found = new Map<Stage, Finding[]>();
   const progress = (text: string) => {
     if (process.stderr.isTTY && !options.json) process.stderr.write(`milvus-otel doctor: ${text} …\n`);
   };
@@ -184,7 +184,7 @@ async function doctor(options: Options): Promise<number> {
       stdoutTaken: options.json,
       limitMs: options.forMs,
       destination: destinationOf(settings),
-      settingsFailure: findings.find(({ status }) => status === 'failure')?.seen,
+      settingsFailure: findings.find(({ status }) => status === 'failure')?.found,
       onSignal: () => interrupt(),
     });
   } else {
@@ -200,19 +200,19 @@ async function doctor(options: Options): Promise<number> {
   );
   const way = checkWay(options, appEnv, settings, found, startedMs + CHECKS_MS, progress);
   await Promise.race([way, late, interrupted]);
-  for (const hop of HOPS.slice(0, 5)) {
-    if (found.has(hop)) continue;
+  for (const stage of STAGES.slice(0, 5)) {
+    if (found.has(stage)) continue;
     // Each step has a bound of its own, so this is for what nobody thought of.
-    found.set(hop, [
+    found.set(stage, [
       {
-        id: hop === 'collector' ? 'collector.export' : hop === 'milvus' ? 'milvus.probe' : 'join.query',
+        id: stage === 'collector' ? 'collector.export' : stage === 'milvus' ? 'milvus.probe' : 'join.query',
         ...(isLate
           ? {
               status: 'failure',
-              seen: `no answer within ${WHOLE_MS / 1_000} s`,
-              cure: 'once more; it hangs in something that should answer at once',
+              found: `no answer within ${WHOLE_MS / 1_000} s`,
+              fix: 'once more; it hangs in something that should answer at once',
             }
-          : { status: 'skipped', seen: 'interrupted before it was looked at' }),
+          : { status: 'skipped', found: 'interrupted before it was looked at' }),
       },
     ]);
   }
@@ -252,16 +252,16 @@ function secretsOf(env: NodeJS.ProcessEnv, { milvus, jaeger }: Options): string[
 function reportWithout(secrets: readonly string[], report: Report): Report {
   const clean = <T extends string | null | undefined>(text: T): T =>
     (typeof text === 'string' ? withoutSecrets(text, secrets) : text) as T;
-  const { verdict, hops } = report;
+  const { verdict, stages } = report;
   return {
     ...report,
-    verdict: { ...verdict, text: clean(verdict.text), cure: clean(verdict.cure) },
-    hops: hops.map((hop) => ({
-      ...hop,
-      findings: hop.findings.map((finding) => ({
+    verdict: { ...verdict, text: clean(verdict.text), fix: clean(verdict.fix) },
+    stages: stages.map((stage) => ({
+      ...stage,
+      findings: stage.findings.map((finding) => ({
         ...finding,
-        seen: clean(finding.seen),
-        ...(finding.cure === undefined ? {} : { cure: clean(finding.cure) }),
+        found: clean(finding.found),
+        ...(finding.fix === undefined ? {} : { fix: clean(finding.fix) }),
       })),
     })),
   };
@@ -280,12 +280,12 @@ const write = (text: string, toStderr: boolean): Promise<void> =>
     stream.write(text, () => settle());
   });
 
-/** Hops 3 to 5. */
+/** Stages 3 to 5. */
 async function checkWay(
   options: Options,
   env: NodeJS.ProcessEnv,
   settings: Settings,
-  found: Map<Hop, Finding[]>,
+  found: Map<Stage, Finding[]>,
   deadlineMs: number,
   progress: (text: string) => void,
 ): Promise<void> {
@@ -308,7 +308,7 @@ async function checkWay(
   found.set('join', await joined(collector, probed));
 
   async function joined(collected: Finding[], { findings, answer }: Probed): Promise<Finding[]> {
-    const skipped = (seen: string): Finding[] => [{ id: 'join.query', status: 'skipped', seen }];
+    const skipped = (found: string): Finding[] => [{ id: 'join.query', status: 'skipped', found }];
     if (worst(collected) === 'failure') return skipped('no trace to look up while the collector is broken');
     if (answer === undefined || worst(findings) === 'failure')
       return skipped('no trace to look up while Milvus was not reached');
@@ -318,8 +318,8 @@ async function checkWay(
         {
           id: 'join.query',
           status: 'skipped',
-          seen: 'no query API is known to look the trace up in',
-          cure: '--jaeger http://HOST:16686',
+          found: 'no query API is known to look the trace up in',
+          fix: '--jaeger http://HOST:16686',
         },
       ];
     progress(`the trace ${answer.traceId}, which the server sends within some seconds`);

@@ -1,12 +1,12 @@
 /** What the doctor finds: one row per check, findings as plain data, and what follows from all of them. */
 
 /** In the order in which a span travels. `app` is there only when a command was given. */
-export const HOPS = ['runtime', 'settings', 'collector', 'milvus', 'join', 'app'] as const;
-export type Hop = (typeof HOPS)[number];
+export const STAGES = ['runtime', 'settings', 'collector', 'milvus', 'join', 'app'] as const;
+export type Stage = (typeof STAGES)[number];
 
 export type Status = 'ok' | 'warning' | 'failure' | 'skipped';
 
-/** Every check by its id, which begins with its hop; ids are never renamed, docs/doctor.md lists them. */
+/** Every check by its id, which begins with its stage; ids are never renamed, docs/doctor.md lists them. */
 export const CHECKS = {
   'runtime.node': "Node's version",
   'runtime.preload': 'How the preload is loaded: NODE_OPTIONS and its quotes, the command, other preloads',
@@ -56,36 +56,36 @@ export type CheckId = keyof typeof CHECKS;
 export interface Finding {
   id: CheckId;
   status: Status;
-  /** What was seen, on one line. */
-  seen: string;
+  /** The result, on one line. */
+  found: string;
   /** A command or lines to paste; may have several lines. Always there for a failure. */
-  cure?: string;
+  fix?: string;
 }
 
-export interface HopReport {
-  hop: Hop;
+export interface StageReport {
+  stage: Stage;
   /** The worst of its findings; skipped only when all are. */
   status: Status;
   findings: Finding[];
 }
 
 export interface Verdict {
-  /** The first broken hop; null when none is. */
-  hop: Hop | null;
+  /** The first broken stage; null when none is. */
+  stage: Stage | null;
   id: CheckId | null;
   text: string;
-  cure: string | null;
+  fix: string | null;
 }
 
 export interface Report {
   /** Of this shape. Fields may be added under the same number. */
   format: 1;
   version: string;
-  /** No hop is broken, and the probe's trace was seen whole. */
+  /** No stage is broken, and the probe's joined trace was found. */
   sound: boolean;
   exitCode: number;
   verdict: Verdict;
-  hops: HopReport[];
+  stages: StageReport[];
 }
 
 export const EXIT = { sound: 0, broken: 1, usage: 2, unproven: 3 } as const;
@@ -98,27 +98,27 @@ export const worst = (findings: readonly Finding[]): Status =>
     'skipped',
   );
 
-/** Findings of all hops → the report. */
-export function conclude(version: string, found: ReadonlyMap<Hop, Finding[]>): Report {
-  const hops = HOPS.flatMap((hop): HopReport[] => {
-    const findings = found.get(hop);
-    return findings === undefined ? [] : [{ hop, status: worst(findings), findings }];
+/** Findings of all stages → the report. */
+export function conclude(version: string, found: ReadonlyMap<Stage, Finding[]>): Report {
+  const stages = STAGES.flatMap((stage): StageReport[] => {
+    const findings = found.get(stage);
+    return findings === undefined ? [] : [{ stage, status: worst(findings), findings }];
   });
-  const all = hops.flatMap(({ hop, findings }) => findings.map((finding) => ({ hop, finding })));
+  const all = stages.flatMap(({ stage, findings }) => findings.map((finding) => ({ stage, finding })));
   const broken = all.find(({ finding }) => finding.status === 'failure');
   const joined = all.some(({ finding: { id, status } }) => id === 'join.parent' && status === 'ok');
-  const base = { format: 1, version, hops } as const;
+  const base = { format: 1, version, stages } as const;
   if (broken !== undefined) {
-    const { hop, finding } = broken;
-    const verdict = { hop, id: finding.id, text: finding.seen, cure: finding.cure ?? null };
+    const { stage, finding } = broken;
+    const verdict = { stage, id: finding.id, text: finding.found, fix: finding.fix ?? null };
     return { ...base, sound: false, exitCode: EXIT.broken, verdict };
   }
   if (!joined) {
     const open = all.find(({ finding }) => finding.status === 'skipped')?.finding;
-    const text = `nothing is broken as far as was looked, but the join was not seen${open ? `: ${open.seen}` : ''}`;
-    const verdict = { hop: null, id: open?.id ?? null, text, cure: open?.cure ?? null };
+    const text = `nothing is broken as far as was looked, but the join was not seen${open ? `: ${open.found}` : ''}`;
+    const verdict = { stage: null, id: open?.id ?? null, text, fix: open?.fix ?? null };
     return { ...base, sound: false, exitCode: EXIT.unproven, verdict };
   }
   const text = "the trace is joined: the server's span is a child of the client's";
-  return { ...base, sound: true, exitCode: EXIT.sound, verdict: { hop: null, id: null, text, cure: null } };
+  return { ...base, sound: true, exitCode: EXIT.sound, verdict: { stage: null, id: null, text, fix: null } };
 }

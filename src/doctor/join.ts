@@ -1,4 +1,4 @@
-/** Hop 5: the probe's trace, looked up where people look at it: both halves, rightly joined, and their clocks. */
+/** Stage 5: the probe's trace, looked up where people look at it: both halves, rightly joined, and their clocks. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withoutCredentials } from '../config/settings.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
@@ -64,7 +64,7 @@ export async function checkJoin(order: JoinOrder): Promise<Finding[]> {
     await sleep(Math.max(0, Math.min(POLL_MS, deadlineMs - performance.now())));
   }
   if (!answered) return [noQuery(order, `${shown} gives no answer: ${trouble}`)];
-  return [{ id: 'join.query', status: 'ok', seen: `${shown} answers` }, ...joinFindings(spans, order)];
+  return [{ id: 'join.query', status: 'ok', found: `${shown} answers` }, ...joinFindings(spans, order)];
 }
 
 /** Spans; or what is wrong with the answer, for a sentence that begins with the address. */
@@ -85,12 +85,12 @@ function readAnswer(status: number, text: string): FoundSpan[] | string {
   );
 }
 
-const noQuery = ({ guessed }: JoinOrder, seen: string): Finding => ({
+const noQuery = ({ guessed }: JoinOrder, found: string): Finding => ({
   id: 'join.query',
   // A guess of ours that is wrong is no fault of the setup's.
   status: guessed ? 'skipped' : 'failure',
-  seen: guessed ? `${seen}; no --jaeger was given` : seen,
-  cure: '--jaeger http://HOST:16686, the address of the Jaeger UI (or of Tempo: http://HOST:3200)',
+  found: guessed ? `${found}; no --jaeger was given` : found,
+  fix: '--jaeger http://HOST:16686, the address of the Jaeger UI (or of Tempo: http://HOST:3200)',
 });
 
 const isClient = ({ kind, attributes }: FoundSpan): boolean =>
@@ -127,25 +127,25 @@ export function joinFindings(
     findings.push({
       id: 'join.client',
       status: 'failure',
-      seen:
+      found:
         servers.length > 0
           ? `trace ${traceId} has the server's span and not the client's: the two send to different collectors`
           : `no span of trace ${traceId} is in ${shown}: the collector ${collector} passes them to another place`,
-      cure: `the exporter of the collector ${collector} has to lead to ${shown}; or OTEL_EXPORTER_OTLP_ENDPOINT to the collector of ${shown}`,
+      fix: `the exporter of the collector ${collector} has to lead to ${shown}; or OTEL_EXPORTER_OTLP_ENDPOINT to the collector of ${shown}`,
     });
   else
     findings.push({
       id: 'join.client',
       status: 'ok',
-      seen: `the client's span "${clients.at(-1)?.name}" of ${serviceName} is there`,
+      found: `the client's span "${clients.at(-1)?.name}" of ${serviceName} is there`,
     });
   if (servers.length === 0) {
     if (clients.length > 0)
       findings.push({
         id: 'join.server',
         status: 'failure',
-        seen: `trace ${traceId} has the client's span and none of the server's: Milvus does not export, or to another collector`,
-        cure: serverCure(collector, milvusAddress),
+        found: `trace ${traceId} has the client's span and none of the server's: Milvus does not export, or to another collector`,
+        fix: serverFix(collector, milvusAddress),
       });
     return findings;
   }
@@ -153,7 +153,7 @@ export function joinFindings(
   findings.push({
     id: 'join.server',
     status: 'ok',
-    seen: `the server's span (${services}) is in the same trace`,
+    found: `the server's span (${services}) is in the same trace`,
   });
   if (clients.length === 0) return findings;
   const [pair] = pairs(spans);
@@ -161,8 +161,8 @@ export function joinFindings(
     findings.push({
       id: 'join.parent',
       status: 'failure',
-      seen: `the server's span "${servers[0]?.name}" is not a child of the client's: its parent is ${servers[0]?.parentSpanId ?? 'none'}`,
-      cure: 'a proxy between them creates spans or rewrites traceparent: pass the header unchanged',
+      found: `the server's span "${servers[0]?.name}" is not a child of the client's: its parent is ${servers[0]?.parentSpanId ?? 'none'}`,
+      fix: 'a proxy between them creates spans or rewrites traceparent: pass the header unchanged',
     });
     return findings;
   }
@@ -170,7 +170,7 @@ export function joinFindings(
   findings.push({
     id: 'join.parent',
     status: 'ok',
-    seen: `${client.name} (${client.service}) └─ ${server.name} (${server.service})`,
+    found: `${client.name} (${client.service}) └─ ${server.name} (${server.service})`,
   });
   findings.push(clockFinding(pairs(spans)));
   return findings;
@@ -190,21 +190,21 @@ export function clockFinding(of: readonly (readonly [client: FoundSpan, server: 
     return {
       id: 'join.clock',
       status: 'ok',
-      seen: `the server's span lies inside the client's; the clocks differ by ${shownMs(least)} to ${shownMs(most)} ms at most`,
+      found: `the server's span lies inside the client's; the clocks differ by ${shownMs(least)} to ${shownMs(most)} ms at most`,
     };
   const middle = (least + most) / 2;
   return {
     id: 'join.clock',
     status: 'warning',
-    seen: `the server's clock is ${shownMs(Math.abs(middle))} ms ${middle > 0 ? 'ahead of' : 'behind'} the client's (±${shownMs(Math.abs(most - least) / 2)} ms)`,
-    cure: 'a time service (chrony, systemd-timesyncd) on both machines: timedatectl status',
+    found: `the server's clock is ${shownMs(Math.abs(middle))} ms ${middle > 0 ? 'ahead of' : 'behind'} the client's (±${shownMs(Math.abs(most - least) / 2)} ms)`,
+    fix: 'a time service (chrony, systemd-timesyncd) on both machines: timedatectl status',
   };
 }
 
 const shownMs = (ms: number): string => ms.toFixed(1).replace(/^-?0\.0$/, '0');
 
 /** The server's trace block, with the client's own collector in it, and the same by variables. */
-export function serverCure(collector: string, milvusAddress: string): string {
+export function serverFix(collector: string, milvusAddress: string): string {
   if (/\.(zillizcloud|vectordb\.zillizcloud)\.com|\.cloud\.zilliz\.com/.test(milvusAddress))
     return 'a managed Milvus does not send its spans to you; the client spans are all there is';
   return `this block in milvus.yaml (or user.yaml next to it), then restart Milvus, with the collector running first

@@ -1,4 +1,4 @@
-/** Hop 4: from a name to a traced call that Milvus answers. The call is made by a probe, a process under the preload. */
+/** Stage 4: from a name to a traced call that Milvus answers. The call is made by a probe, a process under the preload. */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { withoutCredentials } from '../config/settings.ts';
@@ -38,8 +38,8 @@ export async function checkMilvus(
         {
           id: 'milvus.name',
           status: 'failure',
-          seen: `${withoutCredentials(oneLine(address))} is no address`,
-          cure: '--milvus HOST:19530, or --milvus https://HOST:443',
+          found: `${withoutCredentials(oneLine(address))} is no address`,
+          fix: '--milvus HOST:19530, or --milvus https://HOST:443',
         },
       ],
     };
@@ -47,8 +47,8 @@ export async function checkMilvus(
     findings.push({
       id: 'milvus.name',
       status: 'warning',
-      seen: `the address ${place.shown} names no port, and gRPC takes 443 then`,
-      cure: `${place.shown}:${MILVUS_PORT}`,
+      found: `the address ${place.shown} names no port, and gRPC takes 443 then`,
+      fix: `${place.shown}:${MILVUS_PORT}`,
     });
   const bare = address.replace(/^[a-z]+:\/\//i, '');
   const sound = await checkPlace(
@@ -98,8 +98,8 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
       {
         id: 'milvus.probe',
         status: 'failure',
-        seen: `the traced call to ${shown} did not finish: ${oneLine(answer.failure)}`,
-        cure: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
+        found: `the traced call to ${shown} did not finish: ${oneLine(answer.failure)}`,
+        fix: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
       },
     ];
   const by =
@@ -112,33 +112,33 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
         {
           id: 'milvus.access',
           status: 'failure',
-          seen: `${shown} rejects the call: ${reason}`,
-          cure: 'MILVUS_TOKEN=USER:PASSWORD (or an API key), or MILVUS_USERNAME and MILVUS_PASSWORD, for this command',
+          found: `${shown} rejects the call: ${reason}`,
+          fix: 'MILVUS_TOKEN=USER:PASSWORD (or an API key), or MILVUS_USERNAME and MILVUS_PASSWORD, for this command',
         },
       ];
     return [
       {
         id: 'milvus.probe',
         status: 'failure',
-        seen: `${failure.step} at ${shown} failed: ${reason}`,
-        cure: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
+        found: `${failure.step} at ${shown} failed: ${reason}`,
+        fix: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
       },
     ];
   }
   const findings: Finding[] = [
-    { id: 'milvus.access', status: 'ok', seen: 'it accepts the calls' },
+    { id: 'milvus.access', status: 'ok', found: 'it accepts the calls' },
     {
       id: 'milvus.probe',
       status: 'ok',
-      seen: `GetVersion was answered (${by}), trace ${answer.traceId}`,
+      found: `GetVersion was answered (${by}), trace ${answer.traceId}`,
     },
   ];
   if (answer.complaints.length > 0)
     findings.push({
       id: 'milvus.probe',
       status: 'warning',
-      seen: `the preload reported in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
-      cure: 'the collector above, by which the probe sends too',
+      found: `the preload reported in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
+      fix: 'the collector above, by which the probe sends too',
     });
   findings.push(versionFinding(answer.version));
   return findings;
@@ -152,12 +152,12 @@ function versionFinding(version: string | null): Finding {
     ? {
         id: 'milvus.version',
         status: 'warning',
-        seen: `Milvus ${version} is older than 2.3, and such versions are not known to export spans over OTLP`,
-        cure: 'Milvus 2.3 or newer; with an older one there are only client spans',
+        found: `Milvus ${version} is older than 2.3, and such versions are not known to export spans over OTLP`,
+        fix: 'Milvus 2.3 or newer; with an older one there are only client spans',
       }
     : {
         id: 'milvus.version',
         status: 'ok',
-        seen: `Milvus ${version || 'of a version that it does not tell'}`,
+        found: `Milvus ${version || 'of a version that it does not tell'}`,
       };
 }

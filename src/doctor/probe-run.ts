@@ -30,7 +30,7 @@ export interface ProbeAnswer {
 /** Before the answer on the probe's stdout, on which an SDK may print too. */
 export const ANSWER = 'milvus-otel-probe ';
 
-/** Settings that would keep the probe's own trace from being made; the hop before has said what they do to the app. */
+/** Settings that would keep the probe's own trace from being made; the stage before has said what they do to the app. */
 const REMOVED = [
   'NODE_OPTIONS',
   'OTEL_SDK_DISABLED',

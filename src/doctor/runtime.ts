@@ -1,4 +1,4 @@
-/** Hop 1: this Node, how the preload gets into the app, and what is installed there. */
+/** Stage 1: this Node, how the preload gets into the app, and what is installed there. */
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve, sep } from 'node:path';
@@ -38,7 +38,7 @@ export function checkRuntime(order: RuntimeOrder): Finding[] {
   const entry = entryFile(order);
   const ways = waysIn(order, entry);
   return [
-    { id: 'runtime.node', status: 'ok', seen: `Node ${process.versions.node}` },
+    { id: 'runtime.node', status: 'ok', found: `Node ${process.versions.node}` },
     ...preloadFindings(order, ways),
     ...packageFindings(order, ways),
     ...sdkFindings(order.appFolder),
@@ -118,8 +118,8 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
     return problems.map(({ where: place, value, problem }) => ({
       id,
       status: 'failure',
-      seen: `${place} is ${shownOptions(value)}: ${oneLine(problem)}`,
-      cure: place.includes('script')
+      found: `${place} is ${shownOptions(value)}: ${oneLine(problem)}`,
+      fix: place.includes('script')
         ? `"NODE_OPTIONS='--import milvus-otel/register' node app.js" in package.json`
         : `export NODE_OPTIONS="--import milvus-otel/register"   # in a file for docker --env-file: without the quotes`,
     }));
@@ -129,8 +129,8 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
       {
         id,
         status: 'failure',
-        seen: `${wrong.flag} ${oneLine(wrong.specifier)} is not what the package exports`,
-        cure: LINE,
+        found: `${wrong.flag} ${oneLine(wrong.specifier)} is not what the package exports`,
+        fix: LINE,
       },
     ];
   if (where === undefined) {
@@ -139,8 +139,9 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
         {
           id,
           status: 'warning',
-          seen: "the app's own source loads milvus-otel/register first: the Milvus SDK is traced, some ES modules are not",
-          cure: LINE,
+          found:
+            "the app's own source loads milvus-otel/register first: the Milvus SDK is traced, some ES modules are not",
+          fix: LINE,
         },
       ];
     if (inSource === 'later')
@@ -148,19 +149,20 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
         {
           id,
           status: 'failure',
-          seen: "the app's own source loads milvus-otel/register: ES modules that it imports are loaded first",
-          cure: LINE,
+          found:
+            "the app's own source loads milvus-otel/register: ES modules that it imports are loaded first",
+          fix: LINE,
         },
       ];
     return [
       {
         id,
         status: 'warning',
-        seen:
+        found:
           order.command === undefined
             ? 'neither NODE_OPTIONS nor a script of package.json loads the preload'
             : 'neither the command nor NODE_OPTIONS loads the preload; it was added for this run',
-        cure: `${LINE}\nor, where you cannot touch the command: NODE_OPTIONS="--import milvus-otel/register"`,
+        fix: `${LINE}\nor, where you cannot touch the command: NODE_OPTIONS="--import milvus-otel/register"`,
       },
     ];
   }
@@ -172,8 +174,8 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
       {
         id,
         status: 'warning',
-        seen: `${where} loads it, but after ${tracer.flag} ${oneLine(tracer.specifier)}, which has its own OpenTelemetry`,
-        cure: 'leave that one out, or use new MilvusInstrumentation() from milvus-otel/instrumentation in it',
+        found: `${where} loads it, but after ${tracer.flag} ${oneLine(tracer.specifier)}, which has its own OpenTelemetry`,
+        fix: 'leave that one out, or use new MilvusInstrumentation() from milvus-otel/instrumentation in it',
       },
     ];
   if (before.length > 0)
@@ -181,11 +183,11 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
       {
         id,
         status: 'warning',
-        seen: `${where} loads it, but after ${before.map(({ flag, specifier }) => `${flag} ${oneLine(specifier)}`).join(', ')}; what these load is not traced`,
-        cure: '--import milvus-otel/register first (and -r comes before --import, so -r milvus-otel/register where another has -r)',
+        found: `${where} loads it, but after ${before.map(({ flag, specifier }) => `${flag} ${oneLine(specifier)}`).join(', ')}; what these load is not traced`,
+        fix: '--import milvus-otel/register first (and -r comes before --import, so -r milvus-otel/register where another has -r)',
       },
     ];
-  return [{ id, status: 'ok', seen: `${where} loads it, before anything else` }];
+  return [{ id, status: 'ok', found: `${where} loads it, before anything else` }];
 }
 
 /** Options may hold paths and more; only what loads something is of interest. */
@@ -212,14 +214,14 @@ function packageFindings(
       {
         id,
         status: 'failure',
-        seen: `milvus-otel cannot be resolved from ${appFolder}`,
-        cure: `npm install milvus-otel   # in that folder; or by its path: node --import ${own} app.js`,
+        found: `milvus-otel cannot be resolved from ${appFolder}`,
+        fix: `npm install milvus-otel   # in that folder; or by its path: node --import ${own} app.js`,
       },
     ];
   }
   const installed = packageOf(found);
   if (realpathSync(found) === realpathSync(ownPreload))
-    return [{ id, status: 'ok', seen: `milvus-otel ${version} in ${installed?.folder ?? found}` }];
+    return [{ id, status: 'ok', found: `milvus-otel ${version} in ${installed?.folder ?? found}` }];
   const isPackage = installed?.name === 'milvus-otel' && existsBeside(found, 'preload.cjs');
   if (!isPackage) return [shadowed(id, installed?.folder ?? found, 'is not this package')];
   const same = installed.version === version;
@@ -227,8 +229,8 @@ function packageFindings(
     {
       id,
       status: same ? 'ok' : 'warning',
-      seen: `the app has milvus-otel ${installed.version} in ${installed.folder}${same ? '' : `, this doctor is of ${version}`}`,
-      ...(same ? {} : { cure: `cd ${appFolder} && npx milvus-otel doctor${where ? '' : ' …'}` }),
+      found: `the app has milvus-otel ${installed.version} in ${installed.folder}${same ? '' : `, this doctor is of ${version}`}`,
+      ...(same ? {} : { fix: `cd ${appFolder} && npx milvus-otel doctor${where ? '' : ' …'}` }),
     },
   ];
 }
@@ -243,24 +245,24 @@ function packageByPath(specifier: string, appFolder: string): Finding {
     return {
       id,
       status: 'ok',
-      seen: `milvus-otel ${version ?? ''} is loaded by its path, ${oneLine(specifier)}`,
+      found: `milvus-otel ${version ?? ''} is loaded by its path, ${oneLine(specifier)}`,
     };
   return {
     id,
     status: 'failure',
-    seen:
+    found:
       file === undefined
         ? `${oneLine(specifier)} does not exist`
         : `${oneLine(specifier)} loads milvus-otel/register, which cannot be resolved from there`,
-    cure: 'install milvus-otel where that path leads, or correct the path',
+    fix: 'install milvus-otel where that path leads, or correct the path',
   };
 }
 
 const shadowed = (id: 'runtime.package', folder: string, why: string): Finding => ({
   id,
   status: 'failure',
-  seen: `milvus-otel is shadowed: ${folder} comes first, and ${why}`,
-  cure: `rm -r ${folder} && npm install milvus-otel`,
+  found: `milvus-otel is shadowed: ${folder} comes first, and ${why}`,
+  fix: `rm -r ${folder} && npm install milvus-otel`,
 });
 
 /** The folder called milvus-otel that Node looks into first. */
@@ -283,15 +285,15 @@ function sdkFindings(appFolder: string): Finding[] {
     const found = packageOf(file);
     const unknown = unknownSdk(installedSdk(pathToFileURL(realpathSync(file)).href));
     if (unknown !== undefined)
-      return [{ id, status: 'warning', seen: unknown.replace(/\.$/, ''), cure: `npm install ${SDK}@3` }];
-    return [{ id, status: 'ok', seen: `${SDK} ${found?.version}` }];
+      return [{ id, status: 'warning', found: unknown.replace(/\.$/, ''), fix: `npm install ${SDK}@3` }];
+    return [{ id, status: 'ok', found: `${SDK} ${found?.version}` }];
   } catch {
     return [
       {
         id,
         status: 'warning',
-        seen: `${SDK} is not installed in ${appFolder}; Milvus is called without it`,
-        cure: "--app DIR, the app's folder",
+        found: `${SDK} is not installed in ${appFolder}; Milvus is called without it`,
+        fix: "--app DIR, the app's folder",
       },
     ];
   }
@@ -318,15 +320,15 @@ function apiFindings({ appFolder, ownPreload }: RuntimeOrder): Finding[] {
       {
         id,
         status: 'ok',
-        seen: `${API} ${apps.version} of the app works with ${own.version} of the preload`,
+        found: `${API} ${apps.version} of the app works with ${own.version} of the preload`,
       },
     ];
   return [
     {
       id,
       status: 'warning',
-      seen: `${API} ${apps.version} in ${apps.folder} cannot use ${own.version} of the preload: spans that the app makes itself are lost, and Milvus' are not under them`,
-      cure: `npm install ${API}@${own.version}`,
+      found: `${API} ${apps.version} in ${apps.folder} cannot use ${own.version} of the preload: spans that the app makes itself are lost, and Milvus' are not under them`,
+      fix: `npm install ${API}@${own.version}`,
     },
   ];
 }
@@ -344,13 +346,13 @@ function copiesFinding(appFolder: string): Finding {
     return {
       id,
       status: 'warning',
-      seen: `several copies: ${listed}`,
-      cure: 'npm dedupe milvus-otel; the one that --import resolves is the one that counts',
+      found: `several copies: ${listed}`,
+      fix: 'npm dedupe milvus-otel; the one that --import resolves is the one that counts',
     };
   return {
     id,
     status: 'ok',
-    seen:
+    found:
       several.length === 0
         ? 'one copy of each package'
         : `several copies, which the preload can live with: ${listed}`,
@@ -365,14 +367,14 @@ function esmFinding(ownPreload: string): Finding {
     return {
       id,
       status: 'ok',
-      seen: `ES modules are patched ${inThread ? 'in the same thread' : "by a loader's thread"}; no flag is needed`,
+      found: `ES modules are patched ${inThread ? 'in the same thread' : "by a loader's thread"}; no flag is needed`,
     };
   } catch (error) {
     return {
       id,
       status: 'failure',
-      seen: `import-in-the-middle is not found: ${oneLine((error as Error).message)}`,
-      cure: 'npm install milvus-otel   # once more: a part of it is missing',
+      found: `import-in-the-middle is not found: ${oneLine((error as Error).message)}`,
+      fix: 'npm install milvus-otel   # once more: a part of it is missing',
     };
   }
 }
@@ -394,13 +396,13 @@ function bundleFindings(appFolder: string, entry: string | undefined): Finding[]
       .flatMap(filesIn)
       .find(hasSdkInside);
   if (bundle === undefined)
-    return isOfApp ? [{ id, status: 'ok', seen: `${entry} has not the SDK inside` }] : [];
+    return isOfApp ? [{ id, status: 'ok', found: `${entry} has not the SDK inside` }] : [];
   return [
     {
       id,
       status: 'warning',
-      seen: `${bundle} is a bundle with the SDK inside: its spans are read off its gRPC calls, one for each`,
-      cure: howToKeepOutside(isNextApp(appFolder)),
+      found: `${bundle} is a bundle with the SDK inside: its spans are read off its gRPC calls, one for each`,
+      fix: howToKeepOutside(isNextApp(appFolder)),
     },
   ];
 }

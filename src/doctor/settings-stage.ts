@@ -1,4 +1,4 @@
-/** Hop 2: the variables as they are understood, and what in them cancels out. Pure but for a look at OTEL_CONFIG_FILE. */
+/** Stage 2: the variables as they are understood, and what in them cancels out. Pure but for a look at OTEL_CONFIG_FILE. */
 import { accessSync, constants } from 'node:fs';
 import { readSettings, SETTINGS, type Settings, withoutCredentials } from '../config/settings.ts';
 import { selectInstrumentations } from '../instrumentations/selection.ts';
@@ -11,21 +11,21 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function checkSettings(env: Environment): { settings: Settings; findings: Finding[] } {
   const settings = readSettings(env);
   const findings: Finding[] = [
-    { id: 'settings.values', status: 'ok', seen: `${shownValues(env, settings)}` },
+    { id: 'settings.values', status: 'ok', found: `${shownValues(env, settings)}` },
     ...settings.problems.map(
       (problem): Finding => ({
         id: 'settings.unusable',
         status: 'warning',
-        seen: describeProblem(problem).replace(/\.$/, ''),
-        cure: `${problem.variable}= one of: ${problem.expected}`,
+        found: describeProblem(problem).replace(/\.$/, ''),
+        fix: `${problem.variable}= one of: ${problem.expected}`,
       }),
     ),
     ...settings.misspellings.map(
       (misspelling): Finding => ({
         id: 'settings.misspelt',
         status: 'warning',
-        seen: describeMisspelling(misspelling),
-        cure: `rename it to ${misspelling.meant}`,
+        found: describeMisspelling(misspelling),
+        fix: `rename it to ${misspelling.meant}`,
       }),
     ),
   ];
@@ -55,8 +55,8 @@ const shownValue = (name: string, raw: string): string =>
 
 function switchesOff(settings: Settings): Finding[] {
   const findings: Finding[] = [];
-  const failure = (id: Finding['id'], seen: string, cure: string, status: Finding['status'] = 'failure') =>
-    findings.push({ id, status, seen, cure });
+  const failure = (id: Finding['id'], found: string, fix: string, status: Finding['status'] = 'failure') =>
+    findings.push({ id, status, found, fix });
 
   if (settings.sdkDisabled)
     failure('settings.disabled', 'OTEL_SDK_DISABLED=true switches everything off', 'unset OTEL_SDK_DISABLED');
@@ -129,8 +129,8 @@ function switchesOff(settings: Settings): Finding[] {
 
 function endpointTrouble(settings: Settings, env: Environment): Finding[] {
   const findings: Finding[] = [];
-  const warn = (seen: string, cure: string) =>
-    findings.push({ id: 'settings.endpoint', status: 'warning', seen, cure });
+  const warn = (found: string, fix: string) =>
+    findings.push({ id: 'settings.endpoint', status: 'warning', found, fix });
   const protocol = tracesProtocol(settings);
   const given = settings.tracesEndpoint ?? settings.endpoint;
   if (given === undefined || settings.configFile !== undefined || given.startsWith('unix:')) return findings;
@@ -190,8 +190,8 @@ function proxies(env: Environment, settings: Settings): Finding[] {
     {
       id: 'settings.proxy',
       status: 'warning',
-      seen: `${found}=${withoutCredentials(oneLine(env[found] ?? ''))}: gRPC ${reached} goes through it`,
-      cure: `no_proxy=${[exempt, host].filter(Boolean).join(',')}${exempt || host ? ',' : ''}HOST_OF_MILVUS, for hosts that are reached directly`,
+      found: `${found}=${withoutCredentials(oneLine(env[found] ?? ''))}: gRPC ${reached} goes through it`,
+      fix: `no_proxy=${[exempt, host].filter(Boolean).join(',')}${exempt || host ? ',' : ''}HOST_OF_MILVUS, for hosts that are reached directly`,
     },
   ];
 }

@@ -133,7 +133,7 @@ test('ports that are taken are worked around, and it says so', { timeout }, asyn
   assert.match(demo.output.stdout, /takes OTLP on localhost:(?!4317)\d+ \(gRPC\)/);
 });
 
-test('an unreachable MILVUS_ADDRESS is named with the cure', { timeout }, async (t) => {
+test('an unreachable MILVUS_ADDRESS is named with the fix', { timeout }, async (t) => {
   const port = await freePort();
   const demo = runDemo(t, 'demo', [], { MILVUS_ADDRESS: `127.0.0.1:${port}` });
   assert.equal(await demo.ended, 1);

@@ -255,7 +255,7 @@ describe('certificates.sh', () => {
     assert.doesNotMatch(stdout, /making/);
   });
 
-  test('what it cannot take is named with the cure, before anything is made', async () => {
+  test('what it cannot take is named with the fix, before anything is made', async () => {
     const none = path.join(scratch, 'none');
     for (const [args, env, expected] of [
       ['', { DAYS: 'many' }, /DAYS=many is no number of days/],

@@ -37,15 +37,15 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const traced = findingOf(run.report, 'app.traced');
     assert.equal(traced?.status, 'ok', shown);
     assert.match(
-      traced.seen,
+      traced.found,
       /^6 of 6 Milvus calls have a span: Connect, DescribeCollection ×2, Insert, Search, Query;/,
     );
     assert.match(
-      traced.seen,
+      traced.found,
       /5 spans would have gone to http:\/\/127\.0\.0\.1:\d+ \(grpc\), of these 5 of Milvus: connect default, hasCollection quick_setup, insert quick_setup, search quick_setup, query quick_setup$/,
     );
     assert.equal(findingOf(run.report, 'app.untraced'), undefined);
-    assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /by code 0/);
+    assert.match(findingOf(run.report, 'app.end')?.found ?? '', /by code 0/);
     assert.deepEqual(
       around.receiver.spans().filter((span) => span.service === service && span.name.startsWith('search')),
       [],
@@ -55,13 +55,13 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   test('that loads the preload itself, rightly, is run as it is', async () => {
     const { report } = await watch([node, '--import', 'milvus-otel/register', searches]);
     assert.equal(findingOf(report, 'runtime.preload')?.status, 'ok');
-    assert.match(findingOf(report, 'app.traced')?.seen ?? '', /^6 of 6 /);
+    assert.match(findingOf(report, 'app.traced')?.found ?? '', /^6 of 6 /);
   });
 
   test('has the variables that stand before it, and with a wrong NODE_OPTIONS there that is named', async () => {
     const right = await watch(['env', 'NODE_OPTIONS=--import milvus-otel/register', node, searches]);
-    assert.match(findingOf(right.report, 'runtime.preload')?.seen ?? '', /^NODE_OPTIONS loads it/);
-    assert.match(findingOf(right.report, 'app.traced')?.seen ?? '', /^6 of 6 /);
+    assert.match(findingOf(right.report, 'runtime.preload')?.found ?? '', /^NODE_OPTIONS loads it/);
+    assert.match(findingOf(right.report, 'app.traced')?.found ?? '', /^6 of 6 /);
 
     const wrong = await watch([`NODE_OPTIONS=--import 'milvus-otel/register'`, node, searches]);
     assert.equal(wrong.report.verdict.id, 'runtime.preload', JSON.stringify(wrong.report, null, 1));
@@ -87,7 +87,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.equal(code, 42);
     assert.equal(report.exitCode, 42);
     assert.equal(findingOf(report, 'app.traced')?.status, 'warning');
-    assert.match(findingOf(report, 'app.traced')?.seen ?? '', /made no Milvus call/);
+    assert.match(findingOf(report, 'app.traced')?.found ?? '', /made no Milvus call/);
   });
 
   test('gets the signals of the doctor, and ends as it likes', async () => {
@@ -117,7 +117,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   for (const how of ['goes', 'stays']) {
     test(`that never ends, and ${how} at SIGTERM, is ended after the time it was given`, async () => {
       const run = await watch([node, fixture('serves.mjs'), how], {}, ['--for', '4']);
-      assert.match(findingOf(run.report, 'app.end')?.seen ?? '', /the doctor stopped it after 4 s/);
+      assert.match(findingOf(run.report, 'app.end')?.found ?? '', /the doctor stopped it after 4 s/);
       // Not the app's code, since the end was not its own.
       assert.equal(run.code, run.report.exitCode);
       assert.notEqual(run.code, 143);
@@ -135,11 +135,14 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
       searches,
     ]);
     assert.equal(findingOf(run.report, 'runtime.preload')?.status, 'warning');
-    assert.match(findingOf(run.report, 'runtime.preload')?.seen ?? '', /but after --import .*sdk-first\.mjs/);
+    assert.match(
+      findingOf(run.report, 'runtime.preload')?.found ?? '',
+      /but after --import .*sdk-first\.mjs/,
+    );
     assert.equal(run.report.verdict.id, 'app.preload', JSON.stringify(run.report, null, 1));
     assert.match(run.report.verdict.text, /the SDK was loaded before the preload/);
     assert.match(
-      findingOf(run.report, 'app.untraced')?.seen ?? '',
+      findingOf(run.report, 'app.untraced')?.found ?? '',
       /^6 of 6 Milvus calls went out without a span .*: the SDK was loaded before the preload$/,
     );
     assert.equal(run.code, 1);
@@ -149,8 +152,8 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const run = await watch([node, fixture('late-register.mjs')]);
     assert.equal(run.report.verdict.id, 'runtime.preload', JSON.stringify(run.report, null, 1));
     assert.match(run.report.verdict.text, /the app's own source loads milvus-otel\/register/);
-    assert.match(findingOf(run.report, 'app.preload')?.seen ?? '', /the SDK was loaded before the preload/);
-    assert.match(findingOf(run.report, 'app.untraced')?.seen ?? '', /^2 of 2 /);
+    assert.match(findingOf(run.report, 'app.preload')?.found ?? '', /the SDK was loaded before the preload/);
+    assert.match(findingOf(run.report, 'app.untraced')?.found ?? '', /^2 of 2 /);
   });
 
   test('with the SDK inside a bundle: that is named', async () => {
@@ -164,14 +167,14 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const run = await watch([node, '--import', 'milvus-otel/register', bundle]);
     const found = findingOf(run.report, 'runtime.bundle');
     assert.equal(found?.status, 'warning', JSON.stringify(run.report, null, 1));
-    assert.match(found.seen, /bundle\.cjs is a bundle with the SDK inside/);
+    assert.match(found.found, /bundle\.cjs is a bundle with the SDK inside/);
     assert.match(
-      findingOf(run.report, 'app.bundle')?.cure ?? '',
+      findingOf(run.report, 'app.bundle')?.fix ?? '',
       /^keep .* external \(esbuild --external:NAME/,
     );
     // Its calls have spans nevertheless.
     assert.match(
-      findingOf(run.report, 'app.traced')?.seen ?? '',
+      findingOf(run.report, 'app.traced')?.found ?? '',
       /^1 of 1 Milvus calls have a span: ShowCollections/,
     );
     assert.equal(findingOf(run.report, 'app.untraced'), undefined);
@@ -180,26 +183,26 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   test('whose sampler keeps nothing: its calls are named as not sampled', async () => {
     const { report } = await watch([node, searches], { OTEL_TRACES_SAMPLER: 'always_off' });
     assert.equal(report.verdict.id, 'settings.sampler');
-    assert.match(findingOf(report, 'app.untraced')?.seen ?? '', /^6 of 6 Milvus calls were not sampled/);
+    assert.match(findingOf(report, 'app.untraced')?.found ?? '', /^6 of 6 Milvus calls were not sampled/);
   });
 
   test('without the Milvus instrumentation: its calls are named, and the list that is the reason', async () => {
     const { report } = await watch([node, searches], { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'express' });
     assert.equal(report.verdict.id, 'settings.instrumentations');
     assert.match(
-      findingOf(report, 'app.untraced')?.seen ?? '',
+      findingOf(report, 'app.untraced')?.found ?? '',
       /went out without a span .*OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out/,
     );
   });
 
   test('that is no Node: that is named', async () => {
     const { report } = await watch(['/bin/sh', '-c', 'exit 0']);
-    assert.match(findingOf(report, 'app.preload')?.seen ?? '', /it is no Node/);
+    assert.match(findingOf(report, 'app.preload')?.found ?? '', /it is no Node/);
   });
 
   test('that cannot be run: that is named', async () => {
     const { report, code } = await watch(['no-such-program']);
-    assert.match(findingOf(report, 'app.end')?.seen ?? '', /the command cannot be run/);
+    assert.match(findingOf(report, 'app.end')?.found ?? '', /the command cannot be run/);
     assert.equal(code, 127);
   });
 

@@ -1,4 +1,4 @@
-/** Each way in which a collector can be the broken hop, with a real server that is broken so. */
+/** Each way in which a collector can be the broken stage, with a real server that is broken so. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -40,7 +40,7 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
     });
     assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
-    const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.seen ?? '')?.[1];
+    const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.found ?? '')?.[1];
     const [span] = around.receiver.spans().filter((one) => one.traceId === traceId);
     assert.deepEqual(
       [span?.name, span?.service, span?.kind],
@@ -54,7 +54,7 @@ describe('a collector', { concurrency: 2 }, () => {
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}`,
         OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
       });
-      const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.seen ?? '')?.[1];
+      const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'collector.export')?.found ?? '')?.[1];
       const [span] = around.receiver.spans().filter((one) => one.traceId === traceId);
       assert.equal(span?.name, 'milvus-otel doctor', JSON.stringify(report, null, 1));
     });
@@ -99,7 +99,7 @@ describe('a collector', { concurrency: 2 }, () => {
   test('that speaks HTTP, asked in gRPC', async () => {
     const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}` });
     assertBroken(run, 'collector.protocol', /uses HTTP\/1\.1; the endpoint is set to gRPC/);
-    assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
+    assert.match(run.report.verdict.fix ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
   });
 
   test('that speaks gRPC, asked in HTTP', async () => {
@@ -108,7 +108,7 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
     });
     assertBroken(run, 'collector.protocol', /uses gRPC \(HTTP\/2\); the endpoint is set to HTTP\/1\.1/);
-    assert.match(run.report.verdict.cure ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=grpc/);
+    assert.match(run.report.verdict.fix ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=grpc/);
   });
 
   test('that is a plain port, asked in TLS', async () => {
@@ -117,7 +117,7 @@ describe('a collector', { concurrency: 2 }, () => {
     });
     assertBroken(run, 'collector.tls', /is a plain port \(http\/2\), and https means TLS/);
     assert.equal(
-      run.report.verdict.cure,
+      run.report.verdict.fix,
       `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:${around.receiver.grpcPort}`,
     );
   });
@@ -169,7 +169,7 @@ describe('a collector', { concurrency: 2 }, () => {
 
   // 1 { 1: 1 rejected span, 2: its reason }
   const partial = partialSuccess(1, 'quota!');
-  const refusals: [what: string, answer: Answer, seen: RegExp, cure: RegExp][] = [
+  const refusals: [what: string, answer: Answer, text: RegExp, fix: RegExp][] = [
     [
       'that asks for a token',
       (respond) => respond({ code: status.UNAUTHENTICATED, details: 'no token' }),
@@ -196,17 +196,17 @@ describe('a collector', { concurrency: 2 }, () => {
     ],
     ['that never answers an export', () => {}, /did not accept a span/, /does not answer/],
   ];
-  for (const [what, answer, seen, cure] of refusals) {
+  for (const [what, answer, text, fix] of refusals) {
     test(what, async (t) => {
       const collector = await startGrpcCollector(answer);
       t.after(collector.stop);
       const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}` });
-      assertBroken(run, 'collector.export', seen);
-      assert.match(run.report.verdict.cure ?? '', cure);
+      assertBroken(run, 'collector.export', text);
+      assert.match(run.report.verdict.fix ?? '', fix);
     });
   }
 
-  for (const [code, cure] of [
+  for (const [code, fix] of [
     [401, /OTEL_EXPORTER_OTLP_HEADERS=/],
     [404, /\/v1\/traces/],
     [413, /limits of the collector/],
@@ -223,7 +223,7 @@ describe('a collector', { concurrency: 2 }, () => {
         OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
       });
       assertBroken(run, 'collector.export', new RegExp(`HTTP status ${code}`));
-      assert.match(run.report.verdict.cure ?? '', cure);
+      assert.match(run.report.verdict.fix ?? '', fix);
     });
   }
 
@@ -243,7 +243,7 @@ describe('a collector', { concurrency: 2 }, () => {
     });
     assertBroken(run, 'collector.export', /did not accept/);
     assert.equal(got, secret);
-    assert.equal(findingOf(run.report, 'settings.misspelt')?.cure, 'rename it to OTEL_EXPORTER_OTLP_HEADERS');
+    assert.equal(findingOf(run.report, 'settings.misspelt')?.fix, 'rename it to OTEL_EXPORTER_OTLP_HEADERS');
     assert.ok(!`${run.stdout}${run.stderr}`.includes(secret), run.stdout);
   });
 });

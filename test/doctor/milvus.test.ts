@@ -1,4 +1,4 @@
-/** Each way in which Milvus can be the broken hop. */
+/** Each way in which Milvus can be the broken stage. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { freePort } from '../../tools/processes/free-ports.ts';
@@ -64,13 +64,13 @@ describe('a Milvus', { concurrency: 2 }, () => {
   test('that is plain, asked in TLS', async () => {
     const run = await doctor(`https://${guarded.address}`);
     assertBroken(run, 'milvus.tls', /is a plain port \(http\/2\), and https means TLS/);
-    assert.equal(run.report.verdict.cure, `the address without https: ${guarded.address}`);
+    assert.equal(run.report.verdict.fix, `the address without https: ${guarded.address}`);
   });
 
   test('with authentication, asked without', async () => {
     const run = await doctor(guarded.address);
     assertBroken(run, 'milvus.access', /rejects the call: missing authorization in header/);
-    assert.match(run.report.verdict.cure ?? '', /MILVUS_TOKEN=/);
+    assert.match(run.report.verdict.fix ?? '', /MILVUS_TOKEN=/);
   });
 
   test('with authentication, asked with a wrong password, which nothing shows', async () => {
@@ -93,10 +93,10 @@ describe('a Milvus', { concurrency: 2 }, () => {
     const shown = JSON.stringify(report, null, 1);
     assert.equal(findingOf(report, 'milvus.access')?.status, 'ok', shown);
     assert.match(
-      findingOf(report, 'milvus.probe')?.seen ?? '',
+      findingOf(report, 'milvus.probe')?.found ?? '',
       /GetVersion was answered \(by the SDK 3\.0\.6\)/,
     );
-    const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'milvus.probe')?.seen ?? '')?.[1];
+    const traceId = /trace ([0-9a-f]{32})/.exec(findingOf(report, 'milvus.probe')?.found ?? '')?.[1];
     const spans = await receiver.waitForSpans(
       (all) =>
         all.some(
@@ -113,6 +113,6 @@ describe('a Milvus', { concurrency: 2 }, () => {
     assert.equal(served?.service, 'standalone');
     // Nobody answers where the query API is guessed to be, so that the join is not proven.
     assert.equal(findingOf(report, 'join.query')?.status, 'skipped', shown);
-    assert.deepEqual([code, report.exitCode, report.sound, report.verdict.hop], [3, 3, false, null], shown);
+    assert.deepEqual([code, report.exitCode, report.sound, report.verdict.stage], [3, 3, false, null], shown);
   });
 });

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, type TestContext } from 'node:test';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
-import type { CheckId, Finding, Hop, Report } from '../../src/doctor/finding.ts';
+import type { CheckId, Finding, Report, Stage } from '../../src/doctor/finding.ts';
 import { runFixture } from '../../tools/processes/run-fixture.ts';
 import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { ensureDist } from '../support/dist.ts';
@@ -81,24 +81,24 @@ export async function startSilent(t: TestContext): Promise<{ address: string; se
   return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
 }
 
-export function findingOf({ hops }: Report, id: CheckId): Finding | undefined {
-  return hops.flatMap(({ findings }) => findings).find((finding) => finding.id === id);
+export function findingOf({ stages }: Report, id: CheckId): Finding | undefined {
+  return stages.flatMap(({ findings }) => findings).find((finding) => finding.id === id);
 }
 
-/** The verdict names this check, no hop before it has a failure, and the exit code says that something is broken. */
-export function assertBroken({ report, code }: DoctorRun, id: CheckId, seen: RegExp): void {
+/** The verdict names this check, no stage before it has a failure, and the exit code says that something is broken. */
+export function assertBroken({ report, code }: DoctorRun, id: CheckId, text: RegExp): void {
   const shown = JSON.stringify(report, null, 1);
   assert.equal(report.verdict.id, id, shown);
-  const hop = id.slice(0, id.indexOf('.')) as Hop;
-  assert.equal(report.verdict.hop, hop, shown);
-  assert.match(report.verdict.text, seen);
-  assert.ok(report.verdict.cure, `no cure: ${shown}`);
+  const stage = id.slice(0, id.indexOf('.')) as Stage;
+  assert.equal(report.verdict.stage, stage, shown);
+  assert.match(report.verdict.text, text);
+  assert.ok(report.verdict.fix, `no fix: ${shown}`);
   assert.equal(report.sound, false);
   assert.equal(report.exitCode, 1);
   assert.equal(code, 1);
-  for (const before of report.hops.slice(
+  for (const before of report.stages.slice(
     0,
-    report.hops.findIndex((one) => one.hop === hop),
+    report.stages.findIndex((one) => one.stage === stage),
   ))
     assert.notEqual(before.status, 'failure', shown);
 }

@@ -1,4 +1,4 @@
-/** The first two hops on folders as apps have them: how the preload gets in, what is installed, what variables say. */
+/** The first two stages on folders as apps have them: how the preload gets in, what is installed, what variables say. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -40,12 +40,12 @@ describe('the runtime', { concurrency: 2 }, () => {
       'app.mjs': '',
     });
     const { report } = await doctor(cwd);
-    assert.equal(report.hops[0]?.status, 'ok', JSON.stringify(report.hops[0], null, 1));
+    assert.equal(report.stages[0]?.status, 'ok', JSON.stringify(report.stages[0], null, 1));
     assert.match(
-      findingOf(report, 'runtime.preload')?.seen ?? '',
+      findingOf(report, 'runtime.preload')?.found ?? '',
       /the script "start" of package\.json loads it/,
     );
-    assert.match(findingOf(report, 'runtime.bundle')?.seen ?? '', /app\.mjs has not the SDK inside/);
+    assert.match(findingOf(report, 'runtime.bundle')?.found ?? '', /app\.mjs has not the SDK inside/);
   });
 
   test('of an app whose NODE_OPTIONS bring the preload into the doctor too is sound, and it traces nothing', async () => {
@@ -55,7 +55,7 @@ describe('the runtime', { concurrency: 2 }, () => {
       env: { NODE_OPTIONS: '--import milvus-otel/register', OTEL_SERVICE_NAME: service },
     });
     assert.match(
-      findingOf(report, 'runtime.preload')?.seen ?? '',
+      findingOf(report, 'runtime.preload')?.found ?? '',
       /NODE_OPTIONS loads it, before anything else/,
     );
     assert.equal(stderr, '');
@@ -71,7 +71,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     );
   });
 
-  const files: Record<string, [options: string, seen: RegExp]> = {
+  const files: Record<string, [options: string, text: RegExp]> = {
     'kept quotes of an env file': [
       `"--import milvus-otel/register"`,
       /takes "--import milvus-otel\/register" for one option/,
@@ -81,22 +81,22 @@ describe('the runtime', { concurrency: 2 }, () => {
     'a quote that is not closed': ['--import "milvus-otel/register', /opened and not closed/],
     'an option without its value': ['--import', /nothing follows --import/],
   };
-  for (const [what, [value, seen]] of Object.entries(files)) {
-    test(`with ${what} in NODE_OPTIONS is the broken hop`, async () => {
+  for (const [what, [value, text]] of Object.entries(files)) {
+    test(`with ${what} in NODE_OPTIONS is the broken stage`, async () => {
       const cwd = await app({ 'docker.env': `NODE_OPTIONS=${value}\n` });
       const run = await doctor(cwd, { args: ['--env', 'docker.env'] });
-      assertBroken(run, 'runtime.preload', seen);
-      assert.match(run.report.verdict.cure ?? '', /NODE_OPTIONS="--import milvus-otel\/register"/);
+      assertBroken(run, 'runtime.preload', text);
+      assert.match(run.report.verdict.fix ?? '', /NODE_OPTIONS="--import milvus-otel\/register"/);
     });
   }
 
-  test('with a script that has lost its quotes is the broken hop', async () => {
+  test('with a script that has lost its quotes is the broken stage', async () => {
     const start = 'NODE_OPTIONS=--import milvus-otel/register node app.js';
     const cwd = await app({ 'package.json': JSON.stringify({ name: 'app', scripts: { start } }) });
     assertBroken(await doctor(cwd), 'runtime.preload', /the script "start" .*: nothing follows --import/);
   });
 
-  test('with a name that the package does not export is the broken hop', async () => {
+  test('with a name that the package does not export is the broken stage', async () => {
     const cwd = await app({ 'app.env': 'NODE_OPTIONS=--import milvus-otel\n' });
     assertBroken(
       await doctor(cwd, { args: ['--env', 'app.env'] }),
@@ -120,13 +120,13 @@ describe('the runtime', { concurrency: 2 }, () => {
       await mkdir(join(cwd, 'layer/node_modules'));
       await symlink(root, join(cwd, 'layer/node_modules/milvus-otel'));
       const { report } = await doctor(cwd, { env: { NODE_OPTIONS: nodeOptions(cwd) } });
-      assert.equal(report.hops[0]?.status, 'ok', JSON.stringify(report.hops[0], null, 1));
-      assert.match(findingOf(report, 'runtime.preload')?.seen ?? '', /NODE_OPTIONS loads it/);
-      assert.match(findingOf(report, 'runtime.package')?.seen ?? '', /milvus-otel \d.* by its path/);
+      assert.equal(report.stages[0]?.status, 'ok', JSON.stringify(report.stages[0], null, 1));
+      assert.match(findingOf(report, 'runtime.preload')?.found ?? '', /NODE_OPTIONS loads it/);
+      assert.match(findingOf(report, 'runtime.package')?.found ?? '', /milvus-otel \d.* by its path/);
     });
   }
 
-  test('with a path that leads nowhere is the broken hop', async () => {
+  test('with a path that leads nowhere is the broken stage', async () => {
     const cwd = await app({ 'app.env': 'NODE_OPTIONS=--require /nowhere/milvus-otel/dist/register.cjs\n' });
     assertBroken(
       await doctor(cwd, { args: ['--env', 'app.env'] }),
@@ -143,7 +143,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     });
     const found = findingOf((await doctor(cwd)).report, 'runtime.preload');
     assert.equal(found?.status, 'warning');
-    assert.match(found.seen, /the app's own source loads milvus-otel\/register first/);
+    assert.match(found.found, /the app's own source loads milvus-otel\/register first/);
   });
 
   test('with another tracer before ours is warned of', async () => {
@@ -153,15 +153,15 @@ describe('the runtime', { concurrency: 2 }, () => {
     const { report } = await doctor(cwd, { args: ['--env', 'app.env'] });
     const found = findingOf(report, 'runtime.preload');
     assert.equal(found?.status, 'warning');
-    assert.match(found.seen, /after --require dd-trace\/init, which has its own OpenTelemetry/);
+    assert.match(found.found, /after --require dd-trace\/init, which has its own OpenTelemetry/);
   });
 
-  test('where it is not installed is the broken hop', async () => {
+  test('where it is not installed is the broken stage', async () => {
     const cwd = await app({}, ['@zilliz/milvus2-sdk-node']);
     assertBroken(await doctor(cwd), 'runtime.package', /milvus-otel cannot be resolved from/);
   });
 
-  test('where another package of its name comes first is the broken hop', async () => {
+  test('where another package of its name comes first is the broken stage', async () => {
     const shadow = {
       'node_modules/milvus-otel/package.json':
         '{ "name": "milvus-otel", "version": "9.0.0", "main": "index.js" }',
@@ -194,7 +194,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     const { report } = await doctor(cwd);
     const found = findingOf(report, 'runtime.package');
     assert.equal(found?.status, 'warning', JSON.stringify(report, null, 1));
-    assert.match(found.seen, /the app has milvus-otel 0\.0\.1 in /);
+    assert.match(found.found, /the app has milvus-otel 0\.0\.1 in /);
   });
 
   test('with an API that is newer than the one of the preload is warned of, and copies are named', async () => {
@@ -212,9 +212,9 @@ describe('the runtime', { concurrency: 2 }, () => {
     const { report } = await doctor(cwd);
     const found = findingOf(report, 'runtime.api');
     assert.equal(found?.status, 'warning', JSON.stringify(report, null, 1));
-    assert.match(found.seen, /@opentelemetry\/api 1\.99\.0 .* cannot use/);
+    assert.match(found.found, /@opentelemetry\/api 1\.99\.0 .* cannot use/);
     assert.match(
-      findingOf(report, 'runtime.copies')?.seen ?? '',
+      findingOf(report, 'runtime.copies')?.found ?? '',
       /@opentelemetry\/api .*1\.4\.0 and 1\.99\.0/,
     );
   });
@@ -228,8 +228,8 @@ describe('the runtime', { concurrency: 2 }, () => {
     const { report } = await doctor(cwd);
     const found = findingOf(report, 'runtime.bundle');
     assert.equal(found?.status, 'warning', JSON.stringify(report, null, 1));
-    assert.match(found.seen, /bundle\.js is a bundle with the SDK inside/);
-    assert.match(found.cure ?? '', /esbuild --external:NAME/);
+    assert.match(found.found, /bundle\.js is a bundle with the SDK inside/);
+    assert.match(found.fix ?? '', /esbuild --external:NAME/);
   });
 
   test('of Next.js is looked through in what Next has built, and the fix is Next’s own', async () => {
@@ -242,13 +242,13 @@ describe('the runtime', { concurrency: 2 }, () => {
     });
     const { report } = await doctor(cwd);
     const found = findingOf(report, 'runtime.bundle');
-    assert.match(found?.seen ?? '', /12\.js is a bundle with the SDK inside/);
-    assert.match(found?.cure ?? '', /^serverExternalPackages: /);
+    assert.match(found?.found ?? '', /12\.js is a bundle with the SDK inside/);
+    assert.match(found?.fix ?? '', /^serverExternalPackages: /);
   });
 });
 
 describe('the settings', { concurrency: 2 }, () => {
-  const cases: [env: Record<string, string>, id: Parameters<typeof assertBroken>[1], seen: RegExp][] = [
+  const cases: [env: Record<string, string>, id: Parameters<typeof assertBroken>[1], text: RegExp][] = [
     [{ OTEL_SDK_DISABLED: 'true' }, 'settings.disabled', /switches everything off/],
     [{ OTEL_TRACES_EXPORTER: 'none' }, 'settings.exporter', /no span leaves the app/],
     [{ OTEL_TRACES_SAMPLER: 'always_off' }, 'settings.sampler', /always_off keeps no trace/],
@@ -262,19 +262,19 @@ describe('the settings', { concurrency: 2 }, () => {
     [{ OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'milvus' }, 'settings.instrumentations', /names milvus/],
     [{ OTEL_CONFIG_FILE: '/no/such/otel.yaml' }, 'settings.file', /cannot be read/],
   ];
-  for (const [env, id, seen] of cases) {
+  for (const [env, id, text] of cases) {
     test(`with ${Object.entries(env)
       .map((pair) => pair.join('='))
-      .join(' ')} are the broken hop`, async () => {
-      assertBroken(await doctor(root, { env }), id, seen);
+      .join(' ')} are the broken stage`, async () => {
+      assertBroken(await doctor(root, { env }), id, text);
     });
   }
 
   const warnings: [
     env: Record<string, string>,
     id: Parameters<typeof findingOf>[1],
-    seen: RegExp,
-    cure: RegExp,
+    text: RegExp,
+    fix: RegExp,
   ][] = [
     [
       { OTEL_SERVICE_NAMES: 'x' },
@@ -307,18 +307,18 @@ describe('the settings', { concurrency: 2 }, () => {
       /no_proxy=127\.0\.0\.1/,
     ],
   ];
-  for (const [env, id, seen, cure] of warnings) {
+  for (const [env, id, text, fix] of warnings) {
     test(`with ${Object.keys(env).join(' and ')} as set here are warned of`, async () => {
       const { report } = await doctor(root, { env });
       const found = findingOf(report, id);
-      assert.equal(found?.status, 'warning', JSON.stringify(report.hops[1], null, 1));
-      assert.match(found.seen, seen);
-      assert.match(found.cure ?? '', cure);
+      assert.equal(found?.status, 'warning', JSON.stringify(report.stages[1], null, 1));
+      assert.match(found.found, text);
+      assert.match(found.fix ?? '', fix);
     });
   }
 
   test('with an endpoint that does not go with its protocol are warned of, whatever listens there', async () => {
-    const endpoints: [env: Record<string, string>, seen: RegExp][] = [
+    const endpoints: [env: Record<string, string>, text: RegExp][] = [
       [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' }, /4318 is the usual port for HTTP/],
       [
         {
@@ -339,14 +339,14 @@ describe('the settings', { concurrency: 2 }, () => {
         /does not end with \/v1\/traces/,
       ],
     ];
-    for (const [env, seen] of endpoints) {
+    for (const [env, text] of endpoints) {
       const { report } = await doctor(root, { env });
       assert.match(
-        report.hops[1]?.findings
+        report.stages[1]?.findings
           .filter(({ id }) => id === 'settings.endpoint')
-          .map((finding) => finding.seen)
+          .map((finding) => finding.found)
           .join('\n') ?? '',
-        seen,
+        text,
       );
     }
   });

@@ -52,7 +52,7 @@ test('an older Go that may not fetch a newer one is named with the variable that
   await assert.rejects(ensureJaeger({ cacheDir, env }), /go1\.22\.0 with GOTOOLCHAIN=local/);
 });
 
-test('an unreachable module proxy is named with GOPROXY, its value without the password, and the cure', async () => {
+test('an unreachable module proxy is named with GOPROXY, its value without the password, and the fix', async () => {
   const port = await freePort();
   const GOPROXY = `https://somebody:secret@127.0.0.1:${port}`;
   // A module cache of its own: the machine's may hold Jaeger already.

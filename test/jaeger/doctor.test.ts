@@ -51,7 +51,7 @@ for (const [protocol, port] of [
   ['grpc', 'otlpGrpcPort'],
   ['http/protobuf', 'otlpHttpPort'],
 ] as const) {
-  test(`a healthy setup is sound, and the join was seen: ${protocol}`, async () => {
+  test(`a healthy setup is sound, and the join was found: ${protocol}`, async () => {
     const run = await runDoctor(
       setup(milvus, {
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger[port]}`,
@@ -62,7 +62,7 @@ for (const [protocol, port] of [
     assert.equal(run.code, 0, shown);
     assert.equal(run.report.sound, true, shown);
     assert.deepEqual(
-      run.report.hops.map(({ hop, status }) => [hop, status]),
+      run.report.stages.map(({ stage, status }) => [stage, status]),
       [
         // The preload is in no command here, which is a warning and no more.
         ['runtime', 'warning'],
@@ -74,11 +74,11 @@ for (const [protocol, port] of [
       shown,
     );
     assert.match(
-      findingOf(run.report, 'join.parent')?.seen ?? '',
+      findingOf(run.report, 'join.parent')?.found ?? '',
       /^(connect|getVersion) .*\(doctored\) └─ milvus\.proto\.milvus\.MilvusService\/(Connect|GetVersion) \(standalone\)$/,
     );
-    assert.match(findingOf(run.report, 'join.clock')?.seen ?? '', /lies inside/);
-    assert.match(findingOf(run.report, 'milvus.version')?.seen ?? '', /Milvus v2\.3\.5/);
+    assert.match(findingOf(run.report, 'join.clock')?.found ?? '', /lies inside/);
+    assert.match(findingOf(run.report, 'milvus.version')?.found ?? '', /Milvus v2\.3\.5/);
     assert.ok(run.tookMs < withinMs, `took ${run.tookMs} ms`);
   });
 }
@@ -120,7 +120,7 @@ test('plain gRPC joins as well where the SDK is not installed', async () => {
     const { args, env } = setup(milvus);
     const run = await runDoctor({ args: [...args, '--app', app], env });
     assert.equal(findingOf(run.report, 'runtime.sdk')?.status, 'warning');
-    assert.match(findingOf(run.report, 'milvus.probe')?.seen ?? '', /plain gRPC/);
+    assert.match(findingOf(run.report, 'milvus.probe')?.found ?? '', /plain gRPC/);
     assert.equal(findingOf(run.report, 'join.parent')?.status, 'ok', JSON.stringify(run.report, null, 1));
     // Nothing is installed there, so the preload is not found either.
     assertBroken(run, 'runtime.package', /cannot be resolved/);
@@ -133,11 +133,11 @@ test("a Milvus with tracing off: only the client's half is there, with the block
   const run = await runDoctor(setup(untraced));
   assertBroken(run, 'join.server', /none of the server's: Milvus does not export, or to another collector/);
   assert.equal(findingOf(run.report, 'join.client')?.status, 'ok');
-  const cure = run.report.verdict.cure ?? '';
-  assert.ok(cure.includes(`    endpoint: 127.0.0.1:${jaeger.otlpGrpcPort} `), cure);
+  const fix = run.report.verdict.fix ?? '';
+  assert.ok(fix.includes(`    endpoint: 127.0.0.1:${jaeger.otlpGrpcPort} `), fix);
   assert.ok(
-    cure.includes(`TRACE_OTLP_ENDPOINT=127.0.0.1:${jaeger.otlpGrpcPort} TRACE_OTLP_SECURE=false`),
-    cure,
+    fix.includes(`TRACE_OTLP_ENDPOINT=127.0.0.1:${jaeger.otlpGrpcPort} TRACE_OTLP_SECURE=false`),
+    fix,
   );
   assert.ok(run.tookMs < withinMs, `took ${run.tookMs} ms`);
 });

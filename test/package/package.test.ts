@@ -209,7 +209,7 @@ describe('an app that has installed it', () => {
     const report = JSON.parse(stdout);
     assert.equal(code, 3, stdout);
     assert.deepEqual(
-      report.hops.map(({ hop, status }: { hop: string; status: string }) => [hop, status]),
+      report.stages.map(({ stage, status }: { stage: string; status: string }) => [stage, status]),
       [
         ['runtime', 'warning'],
         ['settings', 'ok'],

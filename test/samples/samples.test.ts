@@ -308,7 +308,7 @@ describe('express', () => {
   });
 
   for (const PORT of ['abc', '70000', '-1']) {
-    test(`PORT=${PORT} is named with the cure`, async () => {
+    test(`PORT=${PORT} is named with the fix`, async () => {
       const { stderr, code } = await runFixture({
         file: 'samples/express/server.js',
         env: { MILVUS_ADDRESS: stack.milvusAddress, PORT },
@@ -327,7 +327,7 @@ describe('without Milvus', () => {
     'samples/express/server.js',
     'samples/rag/server.js',
   ]) {
-    test(`${path.basename(file)} names the address and the cure in one line and ends with 1`, async () => {
+    test(`${path.basename(file)} names the address and the fix in one line and ends with 1`, async () => {
       const { stderr, code } = await runFixture({ file, env: { MILVUS_ADDRESS: closedAddress } });
       assert.equal(code, 1);
       assert.match(

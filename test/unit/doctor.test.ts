@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { splitNodeOptions } from '../../src/config/node-options.ts';
+import { appFindings, type RecordedEvent } from '../../src/doctor/app-findings.ts';
 import { answerIn } from '../../src/doctor/collector.ts';
-import { CHECKS, conclude, EXIT, type Finding, HOPS, type Hop } from '../../src/doctor/finding.ts';
-import { joinFindings, serverCure } from '../../src/doctor/join.ts';
+import { CHECKS, conclude, EXIT, type Finding, STAGES, type Stage } from '../../src/doctor/finding.ts';
+import { joinFindings, serverFix } from '../../src/doctor/join.ts';
 import { markedRequest } from '../../src/doctor/marked-span.ts';
 import { probeFindings } from '../../src/doctor/milvus.ts';
 import { milvusPlace } from '../../src/doctor/milvus-place.ts';
@@ -14,7 +15,6 @@ import { preloadsIn, quotingProblem, readCommand, shellNodeOptions } from '../..
 import { exportedSpans } from '../../src/doctor/otlp-receiver.ts';
 import { reportText, verdictLine } from '../../src/doctor/output.ts';
 import { type FoundSpan, spansOf } from '../../src/doctor/query-answer.ts';
-import { appFindings, type Seen } from '../../src/doctor/seen.ts';
 import { checkSettings } from '../../src/doctor/settings-stage.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -175,40 +175,40 @@ describe('the join', () => {
       Object.values(findings).map(({ status }) => status),
       ['ok', 'ok', 'ok', 'ok'],
     );
-    assert.match(findings['join.clock']?.seen ?? '', /differ by -4\.0 to 2\.0 ms at most/);
+    assert.match(findings['join.clock']?.found ?? '', /differ by -4\.0 to 2\.0 ms at most/);
   });
 
   // getVersion default · somebody: else └─ standalone: MilvusService/GetVersion
   test('is not there when the server hangs under something else', () => {
     const findings = found([client, { ...server, parentSpanId: 'cccccccccccccccc' }]);
     assert.equal(findings['join.parent']?.status, 'failure');
-    assert.match(findings['join.parent']?.seen ?? '', /its parent is cccccccccccccccc/);
+    assert.match(findings['join.parent']?.found ?? '', /its parent is cccccccccccccccc/);
     assert.equal(findings['join.clock'], undefined);
   });
 
   test('names the half that is missing', () => {
     assert.equal(found([client])['join.server']?.status, 'failure');
-    assert.match(found([server])['join.client']?.seen ?? '', /send to different collectors/);
-    assert.match(found([])['join.client']?.seen ?? '', /passes them to another place/);
+    assert.match(found([server])['join.client']?.found ?? '', /send to different collectors/);
+    assert.match(found([])['join.client']?.found ?? '', /passes them to another place/);
     assert.ok(!JSON.stringify(found([])).includes('planted-pw'));
   });
 
   test('measures the skew of the clocks from client and server', () => {
-    for (const [shiftMs, seen] of [
+    for (const [shiftMs, text] of [
       [250, /the server's clock is 249\.0 ms ahead of the client's \(±3\.0 ms\)/],
       [-90, /the server's clock is 91\.0 ms behind the client's \(±3\.0 ms\)/],
     ] as const) {
       const shifted = { ...server, startMs: server.startMs + shiftMs, endMs: server.endMs + shiftMs };
       const clock = found([client, shifted])['join.clock'];
       assert.equal(clock?.status, 'warning');
-      assert.match(clock.seen, seen);
-      assert.match(clock.cure ?? '', /timedatectl/);
+      assert.match(clock.found, text);
+      assert.match(clock.fix ?? '', /timedatectl/);
     }
   });
 
-  test('has a cure of its own for a managed Milvus', () => {
-    assert.match(serverCure('c:4317', 'https://in01.aws-us-west-2.vectordb.zillizcloud.com'), /managed/);
-    assert.match(serverCure('c:4317', 'db:19530'), /endpoint: c:4317 {3}# host:port without a scheme/);
+  test('has another fix for a managed Milvus', () => {
+    assert.match(serverFix('c:4317', 'https://in01.aws-us-west-2.vectordb.zillizcloud.com'), /managed/);
+    assert.match(serverFix('c:4317', 'db:19530'), /endpoint: c:4317 {3}# host:port without a scheme/);
   });
 });
 
@@ -296,26 +296,26 @@ test('an older Milvus is warned of, and a failed call is told with its reason', 
   );
   const failure = { step: 'Connect', code: 4, message: 'Deadline exceeded' };
   const [failed] = probeFindings({ ...answer, failure }, 'db:19530');
-  assert.equal(failed?.seen, 'Connect at db:19530 failed: Deadline exceeded');
+  assert.equal(failed?.found, 'Connect at db:19530 failed: Deadline exceeded');
 });
 
-describe('what was seen of an app', () => {
-  const call = (traceparent: string | null, preloaded = true): Seen => ({
+describe('findings about an app', () => {
+  const call = (traceparent: string | null, preloaded = true): RecordedEvent => ({
     pid: 1,
     kind: 'call',
     method: 'Search',
     traceparent,
     preloaded,
   });
-  const start: Seen = { pid: 1, kind: 'start', node: '24.1.0', preloaded: false };
+  const start: RecordedEvent = { pid: 1, kind: 'start', node: '24.1.0', preloaded: false };
   const about = {
     spans: [],
     destination: 'http://c:4317 (grpc)',
     settingsFailure: undefined,
     howToKeepOutside: 'outside',
   };
-  const statuses = (seen: Seen[]) =>
-    appFindings({ ...about, seen }).map(({ id, status, seen: text }) => `${id} ${status}: ${text}`);
+  const statuses = (events: RecordedEvent[]) =>
+    appFindings({ ...about, events }).map(({ id, status, found: text }) => `${id} ${status}: ${text}`);
 
   test('tells a child process that the preload does not reach', () => {
     assert.match(
@@ -329,7 +329,7 @@ describe('what was seen of an app', () => {
     const findings = statuses([start, own]).join('\n');
     assert.match(findings, /app\.bundle warning: the SDK was not loaded as a package/);
     assert.doesNotMatch(findings, /app\.untraced/);
-    const loaded: Seen = { pid: 1, kind: 'sdk', preloaded: true };
+    const loaded: RecordedEvent = { pid: 1, kind: 'sdk', preloaded: true };
     assert.match(statuses([start, loaded, own]).join('\n'), /app\.untraced failure: 1 of 1/);
   });
 
@@ -352,24 +352,24 @@ describe('what was seen of an app', () => {
 });
 
 describe('the verdict', () => {
-  const ok = (id: Finding['id']): Finding => ({ id, status: 'ok', seen: 'fine' });
+  const ok = (id: Finding['id']): Finding => ({ id, status: 'ok', found: 'fine' });
   const broken = (id: Finding['id']): Finding => ({
     id,
     status: 'failure',
-    seen: 'it is down',
-    cure: 'start it\nor not',
+    found: 'it is down',
+    fix: 'start it\nor not',
   });
 
-  test('is the first broken hop in the order of the way, whatever was found first', () => {
+  test('is the first broken stage in the order of the stages, whatever was found first', () => {
     const report = conclude(
       '1.0.0',
-      new Map<Hop, Finding[]>([
+      new Map<Stage, Finding[]>([
         ['join', [broken('join.server')]],
         ['collector', [ok('collector.name'), broken('collector.tcp')]],
       ]),
     );
     assert.deepEqual(
-      [report.verdict.hop, report.verdict.id, report.exitCode],
+      [report.verdict.stage, report.verdict.id, report.exitCode],
       ['collector', 'collector.tcp', EXIT.broken],
     );
     assert.equal(
@@ -383,51 +383,51 @@ describe('the verdict', () => {
   });
 
   test('is sound only when the join was seen', () => {
-    const seen = conclude('1.0.0', new Map<Hop, Finding[]>([['join', [ok('join.parent')]]]));
-    assert.deepEqual([seen.sound, seen.exitCode], [true, EXIT.sound]);
-    const unseen = conclude('1.0.0', new Map<Hop, Finding[]>([['milvus', [ok('milvus.probe')]]]));
-    assert.deepEqual([unseen.sound, unseen.exitCode], [false, EXIT.unproven]);
+    const joined = conclude('1.0.0', new Map<Stage, Finding[]>([['join', [ok('join.parent')]]]));
+    assert.deepEqual([joined.sound, joined.exitCode], [true, EXIT.sound]);
+    const unjoined = conclude('1.0.0', new Map<Stage, Finding[]>([['milvus', [ok('milvus.probe')]]]));
+    assert.deepEqual([unjoined.sound, unjoined.exitCode], [false, EXIT.unproven]);
   });
 
   test('has no colours but where they are wanted', () => {
-    const report = conclude('1.0.0', new Map<Hop, Finding[]>([['milvus', [broken('milvus.tcp')]]]));
+    const report = conclude('1.0.0', new Map<Stage, Finding[]>([['milvus', [broken('milvus.tcp')]]]));
     assert.ok(!reportText(report, false).includes('\x1b'));
     assert.ok(reportText(report, true).includes('\x1b[31m'));
   });
 });
 
 describe('a proxy', () => {
-  const seen = (env: Record<string, string>) =>
+  const proxyFindings = (env: Record<string, string>) =>
     checkSettings({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector.test:4317', ...env })
       .findings.filter(({ id }) => id === 'settings.proxy')
-      .map((finding) => finding.seen);
+      .map((finding) => finding.found);
 
   test('is reported where grpc-js reads the variable: in small letters only', () => {
     for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy'])
-      assert.match(seen({ [name]: 'http://proxy:3128' })[0] ?? '', new RegExp(`^${name}=`));
+      assert.match(proxyFindings({ [name]: 'http://proxy:3128' })[0] ?? '', new RegExp(`^${name}=`));
     for (const name of ['GRPC_PROXY', 'HTTPS_PROXY', 'HTTP_PROXY'])
-      assert.deepEqual(seen({ [name]: 'http://proxy:3128' }), []);
+      assert.deepEqual(proxyFindings({ [name]: 'http://proxy:3128' }), []);
   });
 
   test('is not reported for a collector that no_proxy or no_grpc_proxy names, and is for one that NO_PROXY does', () => {
     const https_proxy = 'http://proxy:3128';
     for (const name of ['no_proxy', 'no_grpc_proxy'])
-      assert.deepEqual(seen({ https_proxy, [name]: 'localhost,collector.test' }), []);
-    assert.equal(seen({ https_proxy, NO_PROXY: 'collector.test' }).length, 1);
+      assert.deepEqual(proxyFindings({ https_proxy, [name]: 'localhost,collector.test' }), []);
+    assert.equal(proxyFindings({ https_proxy, NO_PROXY: 'collector.test' }).length, 1);
   });
 
   test('concerns Milvus alone when spans go over HTTP', () => {
     const env = { https_proxy: 'http://proxy:3128', OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' };
-    assert.match(seen(env)[0] ?? '', /gRPC to Milvus goes through it/);
+    assert.match(proxyFindings(env)[0] ?? '', /gRPC to Milvus goes through it/);
   });
 });
 
 describe('docs/doctor.md', () => {
-  test('lists every check with what it is about, every hop and every exit code', async () => {
+  test('lists every check with what it is about, every stage and every exit code', async () => {
     const page = await readFile(new URL('../../docs/doctor.md', import.meta.url), 'utf8');
     const rows = [...page.matchAll(/^\| `(\w+\.\w+)` \| (.*) \|$/gm)].map(([, id, about]) => [id, about]);
     assert.deepEqual(rows, Object.entries(CHECKS));
-    for (const hop of HOPS) assert.ok(Object.keys(CHECKS).some((id) => id.startsWith(`${hop}.`)));
+    for (const stage of STAGES) assert.ok(Object.keys(CHECKS).some((id) => id.startsWith(`${stage}.`)));
     const codes = [...page.matchAll(/^\| (\d) \| /gm)].map(([, code]) => Number(code));
     assert.deepEqual(codes, Object.values(EXIT).sort());
   });

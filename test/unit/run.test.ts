@@ -104,7 +104,7 @@ test('an unknown task is named, with those that exist', async () => {
   assert.doesNotMatch(stderr, /other/);
 });
 
-test('when npm ci fails, its exit code is kept and the cure is said', async () => {
+test('when npm ci fails, its exit code is kept and the fix is said', async () => {
   const folder = newProject('');
   writeFileSync(path.join(folder, 'package-lock.json'), '{"lockfileVersion": 3, "packages": {}}');
   rmSync(path.join(folder, 'brought'), { recursive: true });

@@ -44,7 +44,7 @@ test('milvus can be disabled by its name, and nothing is said', () => {
   assert.deepEqual(warnings, []);
 });
 
-test('a list of enabled ones that leaves milvus out gets a line with the cure', () => {
+test('a list of enabled ones that leaves milvus out gets a line with the fix', () => {
   const { milvus, warnings } = select(['http']);
   assert.ok(!milvus);
   assert.equal(warnings.length, 1);

@@ -51,13 +51,13 @@ export interface StackOptions {
   collection?: string;
 }
 
-/** Fails when the given Milvus does not answer or when one of our own cannot be started, with the cure in the message. */
+/** Fails when the given Milvus does not answer or when one of our own cannot be started, with the fix in the message. */
 export async function startStack({ say, teardown, viewer, ...options }: StackOptions): Promise<Stack> {
   const milvusAddress = options.milvusAddress && withPort(options.milvusAddress);
   // Before anything is started: what the user has to put right comes at once.
   if (milvusAddress !== undefined) {
-    const cure = 'set MILVUS_ADDRESS to where one is, or unset MILVUS_ADDRESS to let the demo start one';
-    await checkMilvus(milvusAddress, `MILVUS_ADDRESS "${milvusAddress}"`, cure, options.collection);
+    const fix = 'set MILVUS_ADDRESS to where one is, or unset MILVUS_ADDRESS to let the demo start one';
+    await checkMilvus(milvusAddress, `MILVUS_ADDRESS "${milvusAddress}"`, fix, options.collection);
   }
 
   const receiver = await startReceiver({
@@ -148,19 +148,19 @@ async function connects(host: string, port: number): Promise<string | undefined>
 
 /**
  * Fails unless a Milvus answers there in which the sample's collection is free to be created and dropped. The message
- * begins with `named` and offers `cure`, which begins in lower case.
+ * begins with `named` and offers `fix`, which begins in lower case.
  */
 export async function checkMilvus(
   address: string,
   named: string,
-  cure: string,
+  fix: string,
   collection = sampleCollection,
 ): Promise<void> {
   const { host, port } = hostAndPort(address);
   if (host === '') throw new Error(`${named}: needs host:port, such as localhost:${defaultMilvusPort}.`);
   const failure = await connects(host, port);
   if (failure !== undefined) {
-    throw new Error(`${named}: no Milvus is reachable there (${failure}). Start it, ${cure}.`);
+    throw new Error(`${named}: no Milvus is reachable there (${failure}). Start it, ${fix}.`);
   }
 
   const client = new MilvusClient({ address, timeout: reachDeadlineMs, maxRetries: 0 });
@@ -174,14 +174,14 @@ export async function checkMilvus(
   } catch (error) {
     const { message } = error as Error;
     throw new Error(
-      `${named}: what listens there does not answer as Milvus does (${message}). Start one, ${cure}.`,
+      `${named}: what listens there does not answer as Milvus does (${message}). Start one, ${fix}.`,
     );
   } finally {
     await client.closeConnection();
   }
   if (isTaken) {
     throw new Error(
-      `${named}: it has a collection ${collection}, which the sample would drop. Drop or rename it yourself, ${cure}.`,
+      `${named}: it has a collection ${collection}, which the sample would drop. Drop or rename it yourself, ${fix}.`,
     );
   }
 }

@@ -49,7 +49,7 @@ export interface GoBuildOptions {
 
 /**
  * Path of the program, built from its Go modules when the cache does not have it, with a line of progress every 15 s. Several
- * processes may ask at once: one builds, the others wait. Rejects with the cure in the message when Go is missing or too
+ * processes may ask at once: one builds, the others wait. Rejects with the fix in the message when Go is missing or too
  * old, when a module cannot be downloaded, and with the end of Go's output when the build fails.
  */
 export async function ensureGoProgram(wanted: GoProgram, options: GoBuildOptions = {}): Promise<string> {

@@ -310,8 +310,8 @@ with ThreadPoolExecutor(os.cpu_count()) as pool:
 shutil.copy(os.path.join(source, 'config.yaml.template'), target)
 `;
 
-/** Runs python3 to its end. Fails with `cure` and what Python wrote to stderr; a missing python3 has a cure of its own. */
-async function python(args: string[], cure: string): Promise<void> {
+/** Runs python3. Fails with `fix` and Python's stderr, or with how to install a missing python3. */
+async function python(args: string[], fix: string): Promise<void> {
   const child = spawnGuarded('python3', args, { stdout: 'ignore', stderr: 'pipe' });
   let stderr = '';
   child.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -321,7 +321,7 @@ async function python(args: string[], cure: string): Promise<void> {
   if (code === 0) return;
   // 127: the shell has not found the command.
   if (code === 127) throw new Error(`python3 is missing: install Python 3 with pip, ${withoutPython}`);
-  throw new Error(`${cure}\n${stderr.trimEnd()}`);
+  throw new Error(`${fix}\n${stderr.trimEnd()}`);
 }
 
 /** Its name carries our process id, so that a later start knows which folders nobody uses any more. */

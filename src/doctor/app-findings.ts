@@ -1,12 +1,12 @@
-/** What the witness writes down of a run, and what it comes to. Pure. */
+/** Events of one run of the app, as the call recorder writes them → findings. Pure. */
 import { NODES } from '../version.ts';
 import type { Finding } from './finding.ts';
 import type { ExportedSpan } from './otlp-receiver.ts';
 
-/** Names the file to which the witness appends. */
-export const FILE_VARIABLE = 'MILVUS_OTEL_DOCTOR_WITNESS';
+/** The variable with the path of the file to which the call recorder appends. */
+export const FILE_VARIABLE = 'MILVUS_OTEL_DOCTOR_EVENTS';
 
-export interface Seen {
+export interface RecordedEvent {
   pid: number;
   kind: 'start' | 'sdk' | 'call';
   /** Whether the preload was loaded by then. */
@@ -19,13 +19,13 @@ export interface Seen {
 }
 
 export interface RunFacts {
-  seen: readonly Seen[];
+  events: readonly RecordedEvent[];
   spans: readonly ExportedSpan[];
   /** Where the spans would have gone. */
   destination: string;
-  /** milvus is off by a list, nothing is sampled, and so on: what the settings' hop has found. */
+  /** The first failure of the settings stage, such as a list without milvus or a sampler that keeps nothing. */
   settingsFailure: string | undefined;
-  /** What keeps the SDK outside a bundle in this app. */
+  /** The bundler option that keeps the SDK outside the bundle in this app. */
   howToKeepOutside: string;
 }
 
@@ -39,52 +39,53 @@ const counted = (names: readonly string[]): string => {
 };
 
 export function appFindings({
-  seen,
+  events,
   spans,
   destination,
   settingsFailure,
   howToKeepOutside,
 }: RunFacts): Finding[] {
   const findings: Finding[] = [];
-  const starts = seen.filter(({ kind }) => kind === 'start');
-  const sdks = seen.filter(({ kind }) => kind === 'sdk');
+  const starts = events.filter(({ kind }) => kind === 'start');
+  const sdks = events.filter(({ kind }) => kind === 'sdk');
   // REST needs no SDK.
   const isBundled =
     sdks.length === 0 &&
-    seen.some(({ kind, method = 'REST' }) => kind === 'call' && !method.startsWith('REST'));
-  const isUnspanned = ({ method = '', traceparent, preloaded }: Seen) =>
+    events.some(({ kind, method = 'REST' }) => kind === 'call' && !method.startsWith('REST'));
+  const isUnspanned = ({ method = '', traceparent, preloaded }: RecordedEvent) =>
     isBundled && preloaded && traceparent === null && INTERNAL.includes(method);
-  const calls = seen.filter((one) => one.kind === 'call' && !isUnspanned(one));
+  const calls = events.filter((one) => one.kind === 'call' && !isUnspanned(one));
   const early = sdks.find(({ preloaded }) => !preloaded);
-  const everPreloaded = seen.some(({ preloaded }) => preloaded) || spans.length > 0;
+  const everPreloaded = events.some(({ preloaded }) => preloaded) || spans.length > 0;
   const oldNode = starts.find(({ supported }) => supported === false);
 
   if (starts.length === 0)
     findings.push({
       id: 'app.preload',
       status: 'failure',
-      seen: 'nothing was loaded into the app: it is no Node, or its environment does not reach the Node that it starts',
-      cure: 'the command that runs Node itself: -- node app.js',
+      found:
+        'nothing was loaded into the app: it is no Node, or its environment does not reach the Node that it starts',
+      fix: 'the command that runs Node itself: -- node app.js',
     });
   else if (oldNode !== undefined)
     findings.push({
       id: 'app.preload',
       status: 'failure',
-      seen: `the app runs on Node ${oldNode.node}, which is too old`,
-      cure: `Node ${NODES}`,
+      found: `the app runs on Node ${oldNode.node}, which is too old`,
+      fix: `Node ${NODES}`,
     });
   else if (early !== undefined)
     findings.push({
       id: 'app.preload',
       status: 'failure',
-      seen: 'the SDK was loaded before the preload, so its clients are not patched',
-      cure: 'node --import milvus-otel/register app.js, before any other --import; take import "milvus-otel/register" out of the source',
+      found: 'the SDK was loaded before the preload, so its clients are not patched',
+      fix: 'node --import milvus-otel/register app.js, before any other --import; take import "milvus-otel/register" out of the source',
     });
   else if (everPreloaded)
     findings.push({
       id: 'app.preload',
       status: 'ok',
-      seen: `the preload was loaded${sdks.length > 0 ? ', before the SDK' : ''}`,
+      found: `the preload was loaded${sdks.length > 0 ? ', before the SDK' : ''}`,
     });
 
   const exported = new Set(spans.map(({ traceId, spanId }) => `${traceId} ${spanId}`));
@@ -105,70 +106,72 @@ export function appFindings({
     findings.push({
       id: 'app.traced',
       status: starts.length === 0 ? 'skipped' : 'warning',
-      seen: 'the app made no Milvus call while it was watched',
-      cure: 'let it do some work: a longer --for SECONDS, or a request to it from another terminal',
+      found: 'the app made no Milvus call while it was watched',
+      fix: 'let it do some work: a longer --for SECONDS, or a request to it from another terminal',
     });
   else if (traced.length > 0)
     findings.push({
       id: 'app.traced',
       status: 'ok',
-      seen: `${traced.length} of ${calls.length} Milvus calls have a span: ${counted(traced)}; ${spans.length} spans would have gone to ${destination}, of these ${operations.length} of Milvus: ${counted(operations.map(({ name }) => name))}`.slice(
-        0,
-        600,
-      ),
+      found:
+        `${traced.length} of ${calls.length} Milvus calls have a span: ${counted(traced)}; ${spans.length} spans would have gone to ${destination}, of these ${operations.length} of Milvus: ${counted(operations.map(({ name }) => name))}`.slice(
+          0,
+          600,
+        ),
     });
   if (isBundled && everPreloaded)
     findings.push({
       id: 'app.bundle',
       status: 'warning',
-      seen: 'the SDK was not loaded as a package: it is inside a bundle, and its spans are read off its gRPC calls, one for each',
-      cure: howToKeepOutside,
+      found:
+        'the SDK was not loaded as a package: it is inside a bundle, and its spans are read off its gRPC calls, one for each',
+      fix: howToKeepOutside,
     });
   if (untraced.length > 0) {
-    const { why, cure } = whyUntraced();
+    const { why, fix } = whyUntraced();
     findings.push({
       id: 'app.untraced',
       status: 'failure',
-      seen: `${untraced.length} of ${calls.length} Milvus calls went out without a span (${counted(untraced)}): ${why}`,
-      cure,
+      found: `${untraced.length} of ${calls.length} Milvus calls went out without a span (${counted(untraced)}): ${why}`,
+      fix,
     });
   }
   if (unsampled.length > 0)
     findings.push({
       id: 'app.untraced',
       status: 'failure',
-      seen: `${unsampled.length} of ${calls.length} Milvus calls were not sampled (${counted(unsampled)}): the sampler, or a caller's traceparent, said no`,
-      cure: 'unset OTEL_TRACES_SAMPLER; or OTEL_TRACES_SAMPLER=always_on, whatever callers say',
+      found: `${unsampled.length} of ${calls.length} Milvus calls were not sampled (${counted(unsampled)}): the sampler, or a caller's traceparent, said no`,
+      fix: 'unset OTEL_TRACES_SAMPLER; or OTEL_TRACES_SAMPLER=always_on, whatever callers say',
     });
   if (lost.length > 0)
     findings.push({
       id: 'app.lost',
       status: 'failure',
-      seen: `the spans of ${lost.length} of ${calls.length} Milvus calls were not exported (${counted(lost)}): the app ended too suddenly, or a span never ended`,
-      cure: 'more time between SIGTERM and SIGKILL; OTEL_BSP_SCHEDULE_DELAY=1000 makes less of a loss',
+      found: `the spans of ${lost.length} of ${calls.length} Milvus calls were not exported (${counted(lost)}): the app ended too suddenly, or a span never ended`,
+      fix: 'more time between SIGTERM and SIGKILL; OTEL_BSP_SCHEDULE_DELAY=1000 makes less of a loss',
     });
   return findings;
 
-  function whyUntraced(): { why: string; cure: string } {
+  function whyUntraced(): { why: string; fix: string } {
     if (early !== undefined)
       return {
         why: 'the SDK was loaded before the preload',
-        cure: 'node --import milvus-otel/register app.js, ours first',
+        fix: 'node --import milvus-otel/register app.js, ours first',
       };
     if (!calls.some(({ preloaded }) => preloaded))
       return {
         why: 'the preload was not loaded in that process',
-        cure: 'NODE_OPTIONS="--import milvus-otel/register", which child processes inherit',
+        fix: 'NODE_OPTIONS="--import milvus-otel/register", which child processes inherit',
       };
-    if (settingsFailure !== undefined) return { why: settingsFailure, cure: 'see the settings above' };
+    if (settingsFailure !== undefined) return { why: settingsFailure, fix: 'see the settings above' };
     if (sdks.length === 0)
       return {
         why: 'the SDK was loaded out of sight, as in a bundle',
-        cure: howToKeepOutside,
+        fix: howToKeepOutside,
       };
     return {
       why: 'the SDK did not pass the patched methods',
-      cure: 'OTEL_LOG_LEVEL=debug node --import milvus-otel/register app.js 2>&1 | grep "Applying instrumentation patch"',
+      fix: 'OTEL_LOG_LEVEL=debug node --import milvus-otel/register app.js 2>&1 | grep "Applying instrumentation patch"',
     };
   }
 }
