@@ -1,42 +1,25 @@
 /** Settings → a started NodeSDK, with two ways to send pending spans: one returns a promise, one blocks. */
-import { logs, metrics, trace } from '@opentelemetry/api';
+import { logs, metrics, type TracerProvider, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
-import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Protocol, Settings } from '../config/settings.ts';
-import {
-  connectionHint,
-  createSend,
-  type ExporterName,
-  keepsBytes,
-  requestBodies,
-  shortReason,
-  zipkinUrl,
-} from '../otlp/exporter.ts';
-import { shownEndpoint, tracesProtocol, tracesTarget } from '../otlp/target.ts';
-import type { sendNow } from '../shutdown/synchronous-flush.ts';
+import { zipkinUrl } from '../otlp/exporter.ts';
+import { tracesProtocol, tracesTarget } from '../otlp/target.ts';
 import { withinMs } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
-import { EncodedSpans } from '../trace/encoded-spans.ts';
-import { ExactStarts } from '../trace/exact-starts.ts';
 import { withFastSpans } from '../trace/fast-tracer.ts';
-import type { Outcome, Send } from '../trace/outcome.ts';
 import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
-import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
-import { SpanQueue } from '../trace/span-queue.ts';
-import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
+import { SpanPipeline } from './span-pipeline.ts';
 import { tracingOptions } from './tracing-options.ts';
 
 /** Share of the exit's time limit; the other part is for a new connection, when the present one no longer answers. */
 const FLUSH_SHARE = 0.7;
-
-type Queue = SpanQueue<EncodedSpans> | SpanQueue<SpanList>;
 
 export interface Telemetry {
   /** Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed. */
@@ -55,113 +38,97 @@ export interface Telemetry {
 }
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
-  const queues = new Map<ExporterName, Queue>();
   const clock = new Clock();
-  const processors: SpanProcessor[] = [new ExactStarts(clock)];
-  let workers: WorkersSpans | undefined;
-  let ending = false;
-  let flushed = false;
-  if (!isOff(settings.tracesExporter)) {
-    for (const name of new Set(settings.tracesExporter)) {
-      if (name === 'console') {
-        processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }));
-      } else {
-        const report = (outcome: Outcome) => {
-          // At exit, close() logs one line about all batches.
-          if (!ending || (outcome.kind === 'accepted' && refusalIn(outcome) === undefined))
-            announce(outcome, target(name, settings), diagnostics);
-        };
-        const onGivenUp = (count: number, reason: string) =>
-          diagnostics.warn(
-            `${count} ${count === 1 ? 'span was' : 'spans were'} dropped: ${target(name, settings)} answered each attempt with: ${reason}.`,
-          );
-        const exporter = name as ExporterName;
-        const send = reporting(createSend(exporter, settings), report);
-        if (keepsBytes(exporter, settings)) {
-          const queue = new SpanQueue(() => new EncodedSpans(), send, settings, onGivenUp);
-          queues.set(exporter, queue);
-          if (!inWorker()) workers = new WorkersSpans(queue, () => tracesTarget(settings));
-          processors.push(inWorker() ? new SpansToMain(queue, tracesTarget(settings)) : queue);
-        } else {
-          const queue = new SpanQueue(() => new SpanList(), send, settings, onGivenUp);
-          queues.set(exporter, queue);
-          processors.push(queue);
-        }
-      }
-    }
+  const spans = new SpanPipeline(settings, diagnostics, clock);
+  const reports = new ExportReports(settings, diagnostics);
+  const sdk = keepingMessages(() => createSdk(settings, serviceName, diagnostics, spans, reports));
+  sdk.start();
+  if (!isOff(settings.metricsExporter)) observe(spans, settings);
+  return new StartedTelemetry(
+    settings,
+    spans,
+    reports,
+    withFastSpans(trace.getTracerProvider(), SCOPE, clock),
+  );
+}
+
+function createSdk(
+  settings: Settings,
+  serviceName: string,
+  diagnostics: Diagnostics,
+  spans: SpanPipeline,
+  reports: ExportReports,
+): NodeSDK {
+  const logsOn = !isOff(settings.logsExporter);
+  const sdk = new NodeSDK({
+    spanProcessors: spans.processors,
+    metricReaders: metricReaders(settings, diagnostics, reports),
+    ...(logsOn ? { logRecordProcessors: logProcessors(settings, reports) } : {}),
+    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
+    resourceDetectors: resourceDetectors(settings),
+    ...tracingOptions(settings),
+  });
+  if (!logsOn) withoutLogs(sdk);
+  return sdk;
+}
+
+/** The SDK's providers have it, the API's types do not. */
+interface Flushable {
+  forceFlush?(): Promise<void>;
+}
+
+class StartedTelemetry implements Telemetry {
+  readonly #spans: SpanPipeline;
+  readonly #reports: ExportReports;
+  readonly #tracerProvider: TracerProvider;
+  readonly #otherProviders: Flushable[];
+  #isFlushed = false;
+
+  constructor(
+    settings: Settings,
+    spans: SpanPipeline,
+    reports: ExportReports,
+    tracerProvider: TracerProvider,
+  ) {
+    this.#spans = spans;
+    this.#reports = reports;
+    this.#tracerProvider = tracerProvider;
+    const providers: object[] = [];
+    if (!isOff(settings.metricsExporter)) providers.push(metrics.getMeterProvider());
+    if (!isOff(settings.logsExporter)) providers.push(logs.getLoggerProvider());
+    this.#otherProviders = providers;
   }
 
-  const exportReports = new ExportReports(settings, diagnostics);
-  const metricsOn = !isOff(settings.metricsExporter);
-  const logsOn = !isOff(settings.logsExporter);
-  const sdk = keepingMessages(
-    () =>
-      new NodeSDK({
-        spanProcessors: processors,
-        metricReaders: metricReaders(settings, diagnostics, exportReports),
-        ...(logsOn ? { logRecordProcessors: logProcessors(settings, exportReports) } : {}),
-        resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
-        resourceDetectors: resourceDetectors(settings),
-        ...tracingOptions(settings),
-      }),
-  );
-  if (!logsOn) withoutLogs(sdk);
-  sdk.start();
-  if (metricsOn) observe(queues, settings);
-  const fastProvider = withFastSpans(trace.getTracerProvider(), SCOPE, clock);
+  hasRest(): boolean {
+    return this.#spans.hasPendingSpans || (!this.#isFlushed && this.#otherProviders.length > 0);
+  }
 
-  const send = async (limitMs: number) => {
-    workers?.drain();
-    const others = [
-      ...(metricsOn ? [metrics.getMeterProvider()] : []),
-      ...(logsOn ? [logs.getLoggerProvider()] : []),
-    ];
-    const settled = await Promise.all(
-      [...processors, ...(others as Partial<SpanProcessor>[])].map((provider) =>
-        withinMs(limitMs, provider.forceFlush?.()),
+  async send(limitMs: number): Promise<boolean> {
+    this.#spans.drainWorkers();
+    const flushed = await Promise.all(
+      [...this.#spans.processors, ...this.#otherProviders].map((one) =>
+        withinMs(limitMs, one.forceFlush?.()),
       ),
     );
-    return settled.every(Boolean);
-  };
+    return flushed.every(Boolean);
+  }
 
-  return {
-    hasRest() {
-      workers?.drain();
-      return [...queues.values()].some(({ unsent }) => unsent > 0) || (!flushed && (metricsOn || logsOn));
-    },
-    send,
-    async flush(limitMs) {
-      ending = true;
-      // A connection that was never used cannot be dead, so the first one gets the whole time.
-      const wasUsed = [...queues.values()].some(({ hasDelivered }) => hasDelivered);
-      const isOver = await send(wasUsed ? limitMs * FLUSH_SHARE : limitMs);
-      flushed = true;
-      return isOver;
-    },
-    close(timeoutMs) {
-      exportReports.reportUnfinished();
-      workers?.drain();
-      for (const [name, queue] of queues) {
-        let left = queue.unsent;
-        try {
-          // No process sends Zipkin's format: spans that could not be awaited are lost.
-          if (name === 'otlp' && left > 0 && timeoutMs > 0) left = sendLeftovers(queue, settings, timeoutMs);
-        } catch (error) {
-          queue.lastError = shortReason((error as Error)?.message ?? '');
-        }
-        const lost = queue.lost + left;
-        if (lost > 0) {
-          const spans = lost === 1 ? 'span was' : 'spans were';
-          const reason =
-            queue.lastError ?? `no answer within ${settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
-          diagnostics.warn(
-            `${lost} ${spans} lost on the way to ${target(name, settings)}: ${reason}.${connectionHint(reason)}`,
-          );
-        }
-      }
-    },
-    adopt: (instrumentation) => adopt(instrumentation, fastProvider),
-  };
+  async flush(limitMs: number): Promise<boolean> {
+    this.#spans.exitBegins();
+    // A connection that was never used cannot be dead, so the first one gets the whole time.
+    const isFinished = await this.send(this.#spans.hasDelivered ? limitMs * FLUSH_SHARE : limitMs);
+    this.#isFlushed = true;
+    return isFinished;
+  }
+
+  close(timeoutMs: number): void {
+    this.#reports.reportUnfinished();
+    this.#spans.close(timeoutMs);
+  }
+
+  adopt(instrumentation: Instrumentation): void {
+    adopt(instrumentation, this.#tracerProvider);
+  }
 }
 
 /** The providers are the global ones, also those of another SDK. */
@@ -170,7 +137,7 @@ export function adopt(instrumentation: Instrumentation, tracerProvider = trace.g
   instrumentation.setMeterProvider(metrics.getMeterProvider());
 }
 
-function observe(queues: ReadonlyMap<ExporterName, Queue>, settings: Settings): void {
+function observe({ queues }: SpanPipeline, settings: Settings): void {
   const { observeQueues } = loadChunk<{ observeQueues: typeof ObserveQueues }>('queue-metrics');
   const capacity = settings.maxQueueSize;
   observeQueues(
@@ -194,60 +161,6 @@ const OTLP_EXPORTER: Record<Protocol, string> = {
   'http/protobuf': 'otlp_http_span_exporter',
   'http/json': 'otlp_http_json_span_exporter',
 };
-
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
-
-/** Sends a queue's pending spans by the sending process. Returns the number of spans that did not arrive. */
-function sendLeftovers(queue: Queue, settings: Settings, timeoutMs: number): number {
-  const batches = queue.takeUnsent();
-  const failures = loadChunk<{ sendNow: typeof sendNow }>('synchronous-flush').sendNow(
-    tracesTarget(settings),
-    requestBodies(batches),
-    timeoutMs,
-    settings.flushTimeoutMs,
-  );
-  return sum(
-    batches.map(({ count }, index) => {
-      const failure = failures[index];
-      if (failure === null) return 0;
-      queue.lastError = failure === undefined ? queue.lastError : shortReason(failure.reason);
-      return Math.min(failure?.count ?? count, count);
-    }),
-  );
-}
-
-const reporting =
-  (send: Send<SpanBatch>, report: (outcome: Outcome) => void): Send<SpanBatch> =>
-  async (batch) => {
-    const outcome = await send(batch);
-    report(outcome);
-    return outcome;
-  };
-
-/** While the app runs: logs once that the collector is unreachable and, at OTEL_LOG_LEVEL=info, that it has accepted spans. */
-function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
-  const refusal = refusalIn(outcome);
-  if (refusal !== undefined) {
-    diagnostics.warn(`spans are refused by ${target}: ${refusal}.`);
-  } else if (outcome.kind === 'accepted') {
-    if (outcome.warning !== undefined)
-      diagnostics.warn(`spans are accepted by ${target} with a warning: ${outcome.warning}.`);
-    diagnostics.info(`the first spans were accepted by ${target}.`);
-  } else if (outcome.kind === 'later') {
-    diagnostics.warn(
-      `spans cannot be sent to ${target} now; they are kept and tried again: ${outcome.reason}.${connectionHint(outcome.reason)}`,
-    );
-  }
-}
-
-/** Why some or all spans of a batch were rejected for good. */
-function refusalIn(outcome: Outcome): string | undefined {
-  if (outcome.kind === 'accepted') return outcome.rejected?.reason;
-  return outcome.kind === 'refused' ? outcome.reason : undefined;
-}
-
-const target = (name: string, settings: Settings): string =>
-  name === 'zipkin' ? zipkinUrl(settings) : shownEndpoint(settings);
 
 /** NodeSDK has no option for "no logs", and would take an unset OTEL_LOGS_EXPORTER for otlp. */
 function withoutLogs(sdk: NodeSDK): void {
