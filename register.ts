@@ -51,9 +51,9 @@ export function register(): void {
   const diagnostics = createDiagnostics(settings.logLevel, write);
   // When it is loaded twice (by NODE_OPTIONS and the command line, for instance), the first one is used. The second one
   // checks that before it loads anything: src/register.cjs.
-  const door = join(__dirname, 'register.cjs');
+  const entryPoint = join(__dirname, 'register.cjs');
   (globalThis as Record<symbol, unknown>)[LOADED] = (other: string) => {
-    if (other !== door) diagnostics.warn(describeSecondCopy(door, other));
+    if (other !== entryPoint) diagnostics.warn(describeSecondCopy(entryPoint, other));
   };
   try {
     for (const problem of settings.problems) diagnostics.warn(describeProblem(problem));

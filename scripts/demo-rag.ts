@@ -183,7 +183,7 @@ await runCommand({
     if (milvusAddress !== undefined) teardown.add(() => dropCollection(stack.milvusAddress));
     const variables = { RAG_COLLECTION: collection, PORT: '0' };
     const app = startTraced({ stack, file: sample, say, teardown, service, variables });
-    const [, serviceUrl = ''] = await app.said(/^listening on (\S+)$/);
+    const [, serviceUrl = ''] = await app.waitForLine(/^listening on (\S+)$/);
     await askAll(serviceUrl);
     const { steps, allJoined, result } = await showTraces(stack);
     const report = await makeReport({

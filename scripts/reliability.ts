@@ -1,4 +1,4 @@
-/** `npm run reliability`: what is left of twenty spans at every ending and with every fault. See docs/reliability.md. */
+/** `npm run reliability`: how many of twenty spans arrive at every exit and with every fault. See docs/reliability.md. */
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -11,7 +11,7 @@ import { telemetryEnvironment } from '../bench/variants.ts';
 import { ensureBuilt } from '../tools/build/build-package.ts';
 import { fillPart } from '../tools/docs/generate.ts';
 import { type FixtureResult, startFixture } from '../tools/processes/run-fixture.ts';
-import { ENDINGS, type Ending, endBySignal } from '../tools/reliability/exits.ts';
+import { EXITS, type Exit, exitBySignal } from '../tools/reliability/exits.ts';
 import {
   environmentOf,
   FAULTS,
@@ -22,7 +22,7 @@ import {
 import { figuresOf, LONG, problemsOf, type Soak, soak } from '../tools/reliability/soak.ts';
 import { type Receiver, startReceiver } from '../tools/servers/receiver.ts';
 
-const HELP = `usage: npm run reliability -- [--only endings|faults] [--soak [--seconds <n>]] [--write]
+const HELP = `usage: npm run reliability -- [--only exits|faults] [--soak [--seconds <n>]] [--write]
 
 Runs programs that make twenty searches, with every kind of exit and every fault of a collector: without a preload, with
 milvus-otel/register, and with the stock @opentelemetry/auto-instrumentations-node/register. Prints how many spans arrived and
@@ -77,15 +77,15 @@ let runCount = 0;
 async function run(
   variant: Variant,
   { receiver, milvusAddress }: Surroundings,
-  ending: Ending,
+  exit: Exit,
   lastWords: RegExp | undefined,
   env: Record<string, string> = {},
 ): Promise<Outcome> {
   const service = `${variant}-${++runCount}`;
   const preload = PRELOADS[variant];
   const fixture = startFixture({
-    file: ending.file,
-    args: ending.args,
+    file: exit.file,
+    args: exit.args,
     cwd: root,
     timeoutMs: startDeadlineMs + deadlineMs,
     env: {
@@ -99,7 +99,7 @@ async function run(
   // Without these words something else is wrong, of which the error tells.
   if (lastWords !== undefined) await fixture.waitForStdout(lastWords);
   const beganMs = performance.now();
-  await endBySignal(fixture, ending);
+  await exitBySignal(fixture, exit);
   const hangsAfterMs = lastWords === undefined ? childrenDeadlineMs : deadlineMs;
   const result = await Promise.race([fixture.ended, sleep(hangsAfterMs, undefined, { ref: false })]);
   const endMs = performance.now() - beganMs;
@@ -128,25 +128,25 @@ function isSame(own: Outcome, other: Outcome): boolean {
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 
-async function endingRow(ending: Ending, surroundings: Surroundings): Promise<string[]> {
-  const isTimed = ending.file.endsWith('endings.mjs');
-  const lastWords = isTimed ? (ending.readyAt ?? (ending.signal ? /ready/ : /found/)) : undefined;
+async function exitRow(exit: Exit, surroundings: Surroundings): Promise<string[]> {
+  const isTimed = exit.file.endsWith('exits.mjs');
+  const lastWords = isTimed ? (exit.readyAt ?? (exit.signal ? /ready/ : /found/)) : undefined;
   const [none, ours, stock] = await Promise.all(
-    (['none', 'ours', 'stock'] as const).map((variant) => run(variant, surroundings, ending, lastWords)),
+    (['none', 'ours', 'stock'] as const).map((variant) => run(variant, surroundings, exit, lastWords)),
   );
   // A row whose control is wrong says nothing about the preloads.
   if (none?.result === undefined)
     throw new Error(
-      `${ending.what}: the program does not end without a preload either; run this on a machine that is less busy`,
+      `${exit.what}: the program does not exit without a preload either; use a machine that is less busy`,
     );
-  const made = 20 + (ending.moreSearches ?? 0);
+  const made = 20 + (exit.moreSearches ?? 0);
   const cells = (outcome: Outcome) => [
     `${outcome.spans} of ${made}`,
     isSame(none, outcome) ? 'yes' : `no: ${differences(none, outcome)}`,
     isTimed && outcome.result !== undefined ? seconds(outcome.endMs) : '',
   ];
   return [
-    ending.what,
+    exit.what,
     shownEnd(none),
     isTimed ? seconds(none.endMs) : '',
     ...cells(ours as Outcome),
@@ -167,12 +167,12 @@ async function faultRow(
   surroundings: Surroundings,
   keys: Awaited<ReturnType<typeof makeKeys>>,
 ): Promise<string[]> {
-  const ending: Ending = { what: fault.what, file: 'test/fixtures/endings.mjs', args: ['drain'] };
+  const exit: Exit = { what: fault.what, file: 'test/fixtures/exits.mjs', args: ['drain'] };
   const place = await fault.start(protocol, surroundings.receiver, keys);
   try {
     const env = environmentOf(protocol, place);
     const [ours, stock] = await Promise.all(
-      (['ours', 'stock'] as const).map((variant) => run(variant, surroundings, ending, /ready/, env)),
+      (['ours', 'stock'] as const).map((variant) => run(variant, surroundings, exit, /ready/, env)),
     );
     const cells = (outcome: Outcome) => {
       const { result } = outcome;
@@ -210,7 +210,7 @@ const markdownTable = (heads: string[], rows: string[][]) =>
     .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
     .join('\n');
 
-const ENDING_HEADS = [
+const EXIT_HEADS = [
   'exit',
   'without a preload',
   'takes',
@@ -255,10 +255,10 @@ async function tables(only: string | undefined, load: number): Promise<Record<st
     const surroundings = { receiver, milvusAddress: milvus.address };
     const parts: Record<string, string> = {};
     if (only !== 'faults') {
-      const rows = await inTurn(ENDINGS, 'endings', (ending) => endingRow(ending, surroundings));
-      parts.endings = `${markdownTable(ENDING_HEADS, rows)}\n\n${conditions(load)}`;
+      const rows = await inTurn(EXITS, 'exits', (exit) => exitRow(exit, surroundings));
+      parts.exits = `${markdownTable(EXIT_HEADS, rows)}\n\n${conditions(load)}`;
     }
-    if (only !== 'endings') {
+    if (only !== 'exits') {
       const cases = FAULTS.flatMap((fault) =>
         (['grpc', 'http/protobuf'] as const).map((protocol) => ({ fault, protocol })),
       );
@@ -335,8 +335,8 @@ async function main(args: string[]): Promise<number> {
     console.error(`reliability: ${problem}`);
     return 2;
   };
-  if (values.only !== undefined && !['endings', 'faults'].includes(values.only))
-    return wrong(`--only ${values.only} is not known: take endings or faults`);
+  if (values.only !== undefined && !['exits', 'faults'].includes(values.only))
+    return wrong(`--only ${values.only} is not known: take exits or faults`);
   const soakSeconds = Number(values.seconds ?? LONG.seconds);
   if (!Number.isInteger(soakSeconds) || soakSeconds < 10)
     return wrong(`--seconds ${values.seconds} cannot be used: take a whole number, 10 or more`);

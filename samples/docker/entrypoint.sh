@@ -8,16 +8,16 @@
 #                            directory, /app, /opt/milvus-otel and the global folder are looked through
 # The preload goes into NODE_OPTIONS, which reaches Node however the command starts it.
 
-# Gives the preload of the first folder that has one: in `door`, else fails.
-find_door() {
+# Gives the preload of the first folder that has one: in `preload`, else fails.
+find_preload() {
   for folder; do
     # Node takes a path that does not begin with / or . for the name of a package.
     case $folder in
       /*) ;;
       *) folder=$PWD/$folder ;;
     esac
-    door=${folder%/}/node_modules/milvus-otel/dist/register.cjs
-    [ -f "$door" ] && return 0
+    preload=${folder%/}/node_modules/milvus-otel/dist/register.cjs
+    [ -f "$preload" ] && return 0
   done
   return 1
 }
@@ -40,24 +40,24 @@ esac
 # The app's own install comes first: it is the version that the app was tested with.
 if [ -n "${OTEL_NODE_PRELOAD_DIR-}" ]; then
   looked_in="OTEL_NODE_PRELOAD_DIR=$OTEL_NODE_PRELOAD_DIR"
-  find_door "$OTEL_NODE_PRELOAD_DIR" || door=
+  find_preload "$OTEL_NODE_PRELOAD_DIR" || preload=
 else
   looked_in="$PWD, /app, /opt/milvus-otel, /usr/local/lib"
-  find_door "$PWD" /app /opt/milvus-otel /usr/local/lib || door=
+  find_preload "$PWD" /app /opt/milvus-otel /usr/local/lib || preload=
 fi
 
-if [ -z "$door" ]; then
+if [ -z "$preload" ]; then
   echo "milvus-otel: no package in $looked_in; the app runs untraced." \
     'Fix: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to where it is' >&2
   exec "$@"
 fi
 
 # Node splits NODE_OPTIONS at spaces, but not inside double quotes, where a backslash escapes.
-case $door in
-  *[\\\"]*) door=$(printf '%s\n' "$door" | sed 's/[\\"]/\\&/g') ;;
+case $preload in
+  *[\\\"]*) preload=$(printf '%s\n' "$preload" | sed 's/[\\"]/\\&/g') ;;
 esac
 # --require, not --import: a Node that is too old for --import in NODE_OPTIONS would not start at all.
-export NODE_OPTIONS="${NODE_OPTIONS:+$NODE_OPTIONS }--require \"$door\""
+export NODE_OPTIONS="${NODE_OPTIONS:+$NODE_OPTIONS }--require \"$preload\""
 
 # exec: the app takes over this process, so signals reach it and its exit code is the container's.
 exec "$@"

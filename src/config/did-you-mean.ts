@@ -3,21 +3,21 @@
  * characters, at most three, where a character too many, too few, another one, or two swapped is one slip. Of several
  * the nearest, and of equally near ones the first.
  */
-export function meantName(name: string, known: Iterable<string>): string | undefined {
+export function nearestName(name: string, known: Iterable<string>): string | undefined {
   let most = Math.min(3, Math.max(1, Math.floor(name.length / 6)));
   // Names of one or two letters are near everything that is short.
   if (name.length < 3) return undefined;
-  let meant: string | undefined;
+  let nearest: string | undefined;
   for (const candidate of known) {
     if (Math.abs(candidate.length - name.length) > most) continue;
     const slips = slipsBetween(name, candidate);
     if (slips > most) continue;
-    meant = candidate;
+    nearest = candidate;
     // From here on only a nearer one counts.
     most = slips - 1;
     if (most < 0) break;
   }
-  return meant;
+  return nearest;
 }
 
 /** Edit distance in which two neighbours that are swapped count once (optimal string alignment). */

@@ -6,7 +6,7 @@
  * set, every standard variable means what the specification says.
  */
 
-import { meantName } from './did-you-mean.ts';
+import { nearestName } from './did-you-mean.ts';
 import { decodeHeaders, decodePairs, type KeyValuePairs } from './key-value-pairs.ts';
 import { isReadByOthers, RENAMED } from './known-variables.ts';
 
@@ -514,7 +514,7 @@ function problemOf(definition: Row<unknown>, raw: string, value: unknown, parts:
   const shown = unusableParts !== undefined ? parts.join(', ') : secret ? '(not shown)' : raw;
   const used = Array.isArray(value) ? value.join(',') : 'the rest';
   const meant = (parts.length > 0 ? parts : [raw])
-    .map((part) => meantName(part.toLowerCase(), known))
+    .map((part) => nearestName(part.toLowerCase(), known))
     .filter((name) => name !== undefined);
   return {
     variable,
@@ -549,7 +549,7 @@ function findMisspellings(env: Readonly<Record<string, string | undefined>>): Mi
     if (renamed !== undefined && (env[renamed] ?? '').trim() === '')
       misspellings.push({ variable, meant: renamed, isRenamed: true });
     if (NAMES.has(variable) || renamed !== undefined || isReadByOthers(variable)) continue;
-    const meant = meantName(variable, NAMES);
+    const meant = nearestName(variable, NAMES);
     if (meant !== undefined) misspellings.push({ variable, meant });
   }
   return misspellings;

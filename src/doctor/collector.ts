@@ -12,7 +12,7 @@ import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp/target.ts'
 import { oneLine } from '../sdk/diagnostics.ts';
 import type { CheckId, Finding } from './finding.ts';
 import { markedRequest } from './marked-span.ts';
-import { type Failure, failed, reachAny, resolveName, shakeHands, spokenAt } from './network.ts';
+import { detectProtocol, type Failure, failed, reachAny, resolveName, shakeHands } from './network.ts';
 
 export const STEP_MS = 2_000;
 
@@ -111,9 +111,9 @@ export async function checkPlace(
     const alpn = wanted === 'http/2' ? ['h2'] : ['http/1.1'];
     const hands = await shakeHands(reached.address, port, host, readable(files), alpn, STEP_MS);
     if (failed(hands)) {
-      const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
-      return spoken === 'http/2' || spoken === 'http/1.1'
-        ? add('tls', `${where} is a plain port (${spoken}), and https means TLS`, fixes.plain)
+      const detected = await detectProtocol(reached.address, port, host, wanted, STEP_MS);
+      return detected === 'http/2' || detected === 'http/1.1'
+        ? add('tls', `${where} is a plain port (${detected}), and https means TLS`, fixes.plain)
         : add('tls', `${where} does not shake hands in TLS: ${hands.failure}`, fixes.plain);
     }
     if (hands.refused !== undefined)
@@ -129,16 +129,16 @@ export async function checkPlace(
       return add('protocol', `${where} uses HTTP/1.1 over TLS, not gRPC`, fixes.otherProtocol);
     return add('protocol', `${where} uses TLS${hands.alpn ? ` with ${hands.alpn}` : ''}`);
   }
-  const spoken = await spokenAt(reached.address, port, host, wanted, STEP_MS);
-  if (spoken === wanted) return add('protocol', `${where} uses ${protocol}`);
-  if (spoken === 'tls') return add('tls', `${where} uses TLS, the endpoint does not`, fixes.secured);
-  if (spoken === 'nothing')
+  const detected = await detectProtocol(reached.address, port, host, wanted, STEP_MS);
+  if (detected === wanted) return add('protocol', `${where} uses ${protocol}`);
+  if (detected === 'tls') return add('tls', `${where} uses TLS, the endpoint does not`, fixes.secured);
+  if (detected === 'nothing')
     return add(
       'protocol',
       `${where} takes connections and answers neither gRPC, HTTP nor TLS`,
       fixes.otherProtocol,
     );
-  const other = spoken === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
+  const other = detected === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
   return add('protocol', `${where} uses ${other}; the endpoint is set to ${protocol}`, fixes.otherProtocol);
 }
 

@@ -49,7 +49,7 @@ const CHECKS_MS = 12_000;
 const APP_MS = 10_000;
 /** Left for the stages after a signal. */
 const INTERRUPTED_MS = 1_000;
-const ENDING = [
+const EXIT_SIGNALS = [
   ['SIGINT', 130],
   ['SIGTERM', 143],
   ['SIGHUP', 129],
@@ -189,7 +189,7 @@ async function doctor(options: Options): Promise<number> {
     });
   } else {
     // An end through the exit event, which takes the probe along.
-    for (const [signal, code] of ENDING) process.on(signal, () => process.exit(code));
+    for (const [signal, code] of EXIT_SIGNALS) process.on(signal, () => process.exit(code));
   }
   let isLate = false;
   const late = new Promise<void>((settle) =>

@@ -39,7 +39,7 @@ export async function checkJoin(order: JoinOrder): Promise<Finding[]> {
 
   let spans: FoundSpan[] = [];
   let answered = false;
-  let trouble = 'no answer';
+  let lastError = 'no answer';
   for (;;) {
     const leftMs = deadlineMs - performance.now();
     if (leftMs <= 0) break;
@@ -56,14 +56,14 @@ export async function checkJoin(order: JoinOrder): Promise<Finding[]> {
       spans = found;
     } catch (error) {
       const { cause, message } = error as Error & { cause?: { code?: string; message?: string } };
-      trouble = oneLine(cause?.code ?? cause?.message ?? message);
+      lastError = oneLine(cause?.code ?? cause?.message ?? message);
       // Nothing listens: that does not change within seconds.
       if (cause?.code === 'ECONNREFUSED') break;
     }
     if (isJoined(spans)) break;
     await sleep(Math.max(0, Math.min(POLL_MS, deadlineMs - performance.now())));
   }
-  if (!answered) return [noQuery(order, `${shown} gives no answer: ${trouble}`)];
+  if (!answered) return [noQuery(order, `${shown} gives no answer: ${lastError}`)];
   return [{ id: 'join.query', status: 'ok', found: `${shown} answers` }, ...joinFindings(spans, order)];
 }
 

@@ -1,4 +1,4 @@
-/** The first steps of any connection, one at a time, each bounded: name, TCP, TLS, and which HTTP is spoken. */
+/** The first steps of any connection, one at a time, each bounded: name, TCP, TLS, HTTP version. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -131,7 +131,7 @@ export function shakeHands(
 const describeCertificate = ({ subject, subjectaltname, valid_to }: PeerCertificate): string =>
   `certificate for ${subjectaltname?.replaceAll('DNS:', '').replaceAll('IP Address:', '') || subject?.CN || 'no name'}, valid to ${valid_to}`;
 
-export type Spoken = 'http/2' | 'http/1.1' | 'tls' | 'nothing';
+export type DetectedProtocol = 'http/2' | 'http/1.1' | 'tls' | 'nothing';
 
 /** HTTP/2's preface and empty settings, which gRPC begins with. */
 const PREFACE = Buffer.concat([
@@ -139,11 +139,11 @@ const PREFACE = Buffer.concat([
   Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
 ]);
 
-/** What the first bytes of an answer say. */
-export function recognise(bytes: Buffer): Spoken | undefined {
+/** The protocol of an answer, by its first bytes; undefined while they are too few. */
+export function recognise(bytes: Buffer): DetectedProtocol | undefined {
   if (bytes.length === 0) return undefined;
   if (bytes.toString('latin1', 0, 5) === 'HTTP/')
-    // Servers that expect TLS say so in HTTP when they are spoken to in it.
+    // Servers that expect TLS answer plain HTTP with an HTTP error that names https.
     return /https/i.test(bytes.toString('latin1', 8)) ? 'tls' : 'http/1.1';
   // A TLS alert.
   if (bytes[0] === 0x15 && bytes[1] === 3) return 'tls';
@@ -152,30 +152,30 @@ export function recognise(bytes: Buffer): Spoken | undefined {
   return bytes.length >= 9 ? 'nothing' : undefined;
 }
 
-/** Sends the first bytes of HTTP/2 or HTTP/1.1 and says what the answer is. `nothing`: closed or silent. */
-async function ask(address: string, port: number, bytes: Buffer, limitMs: number): Promise<Spoken> {
+/** Sends the first bytes of HTTP/2 or HTTP/1.1 and returns the protocol of the answer. `nothing`: closed or silent. */
+async function ask(address: string, port: number, bytes: Buffer, limitMs: number): Promise<DetectedProtocol> {
   const socket = connectTcp({ host: address, port });
   let got = Buffer.alloc(0);
-  const result = await withSocket<{ spoken: Spoken }>(socket, limitMs, (settle) => {
+  const result = await withSocket<{ protocol: DetectedProtocol }>(socket, limitMs, (settle) => {
     socket.once('connect', () => socket.write(bytes));
     socket.on('data', (data) => {
       got = Buffer.concat([got, data]);
-      const spoken = recognise(got);
-      if (spoken !== undefined) settle({ spoken });
+      const protocol = recognise(got);
+      if (protocol !== undefined) settle({ protocol });
     });
-    socket.once('close', () => settle({ spoken: 'nothing' }));
+    socket.once('close', () => settle({ protocol: 'nothing' }));
   });
-  return failed(result) ? 'nothing' : result.spoken;
+  return failed(result) ? 'nothing' : result.protocol;
 }
 
-/** What is spoken on a port without TLS: tried as `wanted` first, then as the other one, then TLS. */
-export async function spokenAt(
+/** The protocol of a port: `wanted`, the other HTTP version, or TLS. All three are tried at once. */
+export async function detectProtocol(
   address: string,
   port: number,
   host: string,
   wanted: 'http/2' | 'http/1.1',
   limitMs: number,
-): Promise<Spoken> {
+): Promise<DetectedProtocol> {
   const first: Record<'http/2' | 'http/1.1', Buffer> = {
     'http/2': PREFACE,
     'http/1.1': Buffer.from(`GET / HTTP/1.1\r\nHost: ${host}:${port}\r\nConnection: close\r\n\r\n`),
@@ -188,5 +188,5 @@ export async function spokenAt(
   ]);
   if (asWanted === wanted) return wanted;
   if (!failed(tls) || asWanted === 'tls' || asOther === 'tls') return 'tls';
-  return [asWanted, asOther].find((spoken) => spoken === other) ?? 'nothing';
+  return [asWanted, asOther].find((protocol) => protocol === other) ?? 'nothing';
 }

@@ -1,4 +1,4 @@
-import { meantName } from '../config/did-you-mean.ts';
+import { nearestName } from '../config/did-you-mean.ts';
 import type { Settings } from '../config/settings.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import { CATALOG, type CatalogEntry, MILVUS } from './catalog.ts';
@@ -41,7 +41,7 @@ export function selectInstrumentations(
 
 /** One line for unknown names, with similar names or all names. */
 function describeUnknown(variable: string, unknown: readonly string[], known: readonly string[]): string {
-  const meant = unknown.map((name) => meantName(name, known)).filter((name) => name !== undefined);
+  const meant = unknown.map((name) => nearestName(name, known)).filter((name) => name !== undefined);
   const hint =
     meant.length === unknown.length
       ? ` Did you mean ${meant.join(', ')}?`

@@ -38,18 +38,18 @@ export function hiddenValuesOf(request: unknown, isPart = false): HiddenValues |
 const isHybrid = (data: unknown): boolean => Array.isArray(data) && Boolean(fields(data[0]).anns_field);
 
 /** Replaces hidden values in a text. */
-const MARK = '<filter>';
+const REPLACEMENT = '<filter>';
 
-/** The same during the replacement: a later value to hide may be a part of the word above. */
-const HOLE = String.fromCodePoint(0xf0000);
+/** Stands for REPLACEMENT during the replacement: a later value may be a part of that word. */
+const PLACEHOLDER = String.fromCodePoint(0xf0000);
 
 /** Shorter words occur in every text. */
-const SHORTEST = 4;
+const MIN_LENGTH = 4;
 
 const WORD = /[\p{L}\p{M}\p{N}_]{4,}/gu;
 
 /** Server messages contain no longer words, and a search for their parts would be slow. */
-const LONGEST_WORD = 100;
+const MAX_WORD_LENGTH = 100;
 
 /**
  * `text` without any part of `hidden`. At a whole expression the text ends, since the following text is about it. Elsewhere, literals
@@ -61,23 +61,23 @@ export function withoutHidden(
   names: readonly string[],
 ): string {
   const expressions = hidden.flatMap(({ expressions }) => expressions);
-  const given = hidden.flatMap(({ values }) => values).flatMap((value) => leaves(value));
+  const given = hidden.flatMap(({ values }) => values).flatMap((value) => textsIn(value));
   const literals = new Set<string>();
   for (const value of given) literals.add(value);
   for (const expression of expressions) for (const literal of literalsIn(expression)) literals.add(literal);
   const forms = new Set<string>(expressions.flatMap(written));
   for (const literal of literals) for (const form of written(literal)) forms.add(form);
 
-  let rest = upToExpression(text, expressions);
-  const found = [...forms].filter((form) => form.length >= SHORTEST && rest.includes(form));
+  let shown = upToExpression(text, expressions);
+  const found = [...forms].filter((form) => form.length >= MIN_LENGTH && shown.includes(form));
   for (const form of found.sort((one, other) => other.length - one.length))
-    if (!names.includes(form)) rest = rest.replaceAll(form, HOLE);
+    if (!names.includes(form)) shown = shown.replaceAll(form, PLACEHOLDER);
   const haystack = [...forms].join('\0');
   const hiddenWords = new Set(haystack.match(WORD) ?? []);
-  rest = rest.replace(WORD, (word) =>
-    !names.includes(word) && (haystack.includes(word) || containsOne(word, hiddenWords)) ? HOLE : word,
+  shown = shown.replace(WORD, (word) =>
+    !names.includes(word) && (haystack.includes(word) || containsOne(word, hiddenWords)) ? PLACEHOLDER : word,
   );
-  return rest.replaceAll(HOLE, MARK);
+  return shown.replaceAll(PLACEHOLDER, REPLACEMENT);
 }
 
 function upToExpression(text: string, expressions: readonly string[]): string {
@@ -85,36 +85,38 @@ function upToExpression(text: string, expressions: readonly string[]): string {
     written(expression).map((form) => indexOfWhole(text, form)),
   );
   const found = starts.filter((start) => start >= 0);
-  return found.length === 0 ? text : `${text.slice(0, Math.min(...found))}${HOLE}`;
+  return found.length === 0 ? text : `${text.slice(0, Math.min(...found))}${PLACEHOLDER}`;
 }
 
 /** Not inside a word: an expression may be a single letter. */
 function indexOfWhole(text: string, part: string): number {
   for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + 1)) {
     const around = [text[at - 1] ?? ' ', text[at + part.length] ?? ' '];
-    if (part.length >= SHORTEST || around.every((character) => !/[\p{L}\p{N}_]/u.test(character))) return at;
+    if (part.length >= MIN_LENGTH || around.every((character) => !/[\p{L}\p{N}_]/u.test(character)))
+      return at;
   }
   return -1;
 }
 
 function containsOne(word: string, hiddenWords: ReadonlySet<string>): boolean {
-  if (word.length > LONGEST_WORD) return true;
-  for (let start = 0; start + SHORTEST <= word.length; start++) {
-    for (let end = start + SHORTEST; end <= word.length; end++)
+  if (word.length > MAX_WORD_LENGTH) return true;
+  for (let start = 0; start + MIN_LENGTH <= word.length; start++) {
+    for (let end = start + MIN_LENGTH; end <= word.length; end++)
       if (hiddenWords.has(word.slice(start, end))) return true;
   }
   return false;
 }
 
 /** Texts and numbers in `value`, at any depth that a template has. Bytes have no text. */
-function leaves(value: unknown, depth = 0): string[] {
+function textsIn(value: unknown, depth = 0): string[] {
   if (typeof value === 'string') return [value];
   if (typeof value === 'number' || typeof value === 'bigint') return [String(value)];
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || depth > DEEPEST) return [];
-  return Object.values(value).flatMap((inner) => leaves(inner, depth + 1));
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || depth > MAX_DEPTH)
+    return [];
+  return Object.values(value).flatMap((inner) => textsIn(inner, depth + 1));
 }
 
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 
 /** Between the parts of an expression that can be quoted alone. */
 const BETWEEN = /[\s,()[\]{}=<>!&|+*%"']+/;

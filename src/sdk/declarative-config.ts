@@ -5,7 +5,7 @@
 
 import { accessSync, constants } from 'node:fs';
 import { logs, metrics, type ProxyTracerProvider, trace } from '@opentelemetry/api';
-import { withinMs } from '../shutdown/with-timeout.ts';
+import { settlesWithin } from '../shutdown/with-timeout.ts';
 import { keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { adopt, type Telemetry } from './start-telemetry.ts';
@@ -28,12 +28,12 @@ export function startFromFile(configFile: string): Telemetry {
   let flushed = false;
   const send = async (limitMs: number) => {
     const settled = await Promise.all(
-      providers.map((provider) => withinMs(limitMs, provider.forceFlush?.())),
+      providers.map((provider) => settlesWithin(limitMs, provider.forceFlush?.())),
     );
     return settled.every(Boolean);
   };
   return {
-    hasRest: () => !flushed,
+    hasPendingSpans: () => !flushed,
     send,
     async flush(limitMs) {
       const isOver = await send(limitMs);

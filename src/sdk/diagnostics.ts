@@ -35,17 +35,17 @@ export function createDiagnostics(
   level: Settings['logLevel'],
   write: (line: string) => void = writeToStderr,
 ): Diagnostics {
-  const said = new Set<string>();
+  const logged = new Set<string>();
   const chosen = level === undefined ? DiagLogLevel.WARN : LEVELS[level];
   return {
     warn(text) {
-      if (chosen < DiagLogLevel.WARN || said.has(text)) return;
-      said.add(text);
+      if (chosen < DiagLogLevel.WARN || logged.has(text)) return;
+      logged.add(text);
       write(`${PREFIX}${text}\n`);
     },
     info(text) {
-      if (chosen < DiagLogLevel.INFO || said.has(text)) return;
-      said.add(text);
+      if (chosen < DiagLogLevel.INFO || logged.has(text)) return;
+      logged.add(text);
       write(`${PREFIX}${text}\n`);
     },
   };
@@ -66,10 +66,10 @@ export function showOpenTelemetryMessages(
   const line =
     (name: string): DiagLogger['error'] =>
     (message, ...details) => {
-      const rest = details
+      const detailText = details
         .map((detail) => (typeof detail === 'string' ? detail : safeJson(detail)))
         .join(' ');
-      write(`${PREFIX}[${name}] ${message}${rest === '' ? '' : ` ${rest}`}\n`);
+      write(`${PREFIX}[${name}] ${message}${detailText === '' ? '' : ` ${detailText}`}\n`);
     };
   const logger: DiagLogger = {
     error: line('error'),

@@ -6,7 +6,7 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import type { Protocol, Settings } from '../config/settings.ts';
 import { zipkinUrl } from '../otlp/exporter.ts';
 import { tracesProtocol, tracesTarget } from '../otlp/target.ts';
-import { withinMs } from '../shutdown/with-timeout.ts';
+import { settlesWithin } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
 import { withFastSpans } from '../trace/fast-tracer.ts';
 import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
@@ -23,7 +23,7 @@ const FLUSH_SHARE = 0.7;
 
 export interface Telemetry {
   /** Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed. */
-  hasRest(): boolean;
+  hasPendingSpans(): boolean;
   /**
    * One attempt to send ended spans, for at most `limitMs`, while the app continues. Resolves to whether it has finished by
    * then. Never rejects.
@@ -99,7 +99,7 @@ class StartedTelemetry implements Telemetry {
     this.#otherProviders = providers;
   }
 
-  hasRest(): boolean {
+  hasPendingSpans(): boolean {
     return this.#spans.hasPendingSpans || (!this.#isFlushed && this.#otherProviders.length > 0);
   }
 
@@ -107,7 +107,7 @@ class StartedTelemetry implements Telemetry {
     this.#spans.drainWorkers();
     const flushed = await Promise.all(
       [...this.#spans.processors, ...this.#otherProviders].map((one) =>
-        withinMs(limitMs, one.forceFlush?.()),
+        settlesWithin(limitMs, one.forceFlush?.()),
       ),
     );
     return flushed.every(Boolean);

@@ -7,9 +7,9 @@
  */
 import type { Telemetry } from '../sdk/start-telemetry.ts';
 
-/** Signals that request an exit, and end a process that does not handle them. nodemon sends SIGUSR2. */
+/** Signals that request an exit. Without a handler, they end the process. nodemon sends SIGUSR2. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const;
-type EndingSignal = (typeof SIGNALS)[number];
+type ExitSignal = (typeof SIGNALS)[number];
 
 /** A monotonic clock, without loading `performance`. */
 const nowMs = (): number => process.uptime() * 1_000;
@@ -18,7 +18,7 @@ export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void 
   let deadline = Number.POSITIVE_INFINITY;
   let closed = false;
   const awaitFlush = async () => {
-    if (!telemetry.hasRest()) return true;
+    if (!telemetry.hasPendingSpans()) return true;
     deadline = nowMs() + flushTimeoutMs;
     return telemetry.flush(flushTimeoutMs);
   };
@@ -82,7 +82,7 @@ function afterExitHandlers(close: () => void): void {
  */
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): void {
   process.on('beforeExit', () => {
-    if (!telemetry.hasRest()) return;
+    if (!telemetry.hasPendingSpans()) return;
     openStandardStreams();
     const idle = process.getActiveResourcesInfo();
     setImmediate(async () => {
@@ -138,7 +138,7 @@ function startedSince(before: readonly string[], now: readonly string[]): boolea
   });
 }
 
-function flushOnSignal(signal: EndingSignal, flush: () => Promise<void>): void {
+function flushOnSignal(signal: ExitSignal, flush: () => Promise<void>): void {
   let flushing = false;
   let leaving = false;
   const leave = () => {

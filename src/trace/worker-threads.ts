@@ -18,9 +18,9 @@ import type { SpanQueue } from './span-queue.ts';
 const CHANNEL = `milvus-otel ${VERSION}`;
 
 type Message =
-  /** A worker looks for the main thread. */
+  /** A worker requests an answer of the main thread. */
   | { kind: 'who' }
-  /** The main thread takes spans for this target. */
+  /** The main thread exports spans to this target. */
   | { kind: 'here'; target: string }
   /** Resource and scope of a thread's spans; posted before the first of them. */
   | { kind: 'resource'; thread: number; attributes: Resource['attributes']; schemaUrl: string | undefined }
@@ -29,8 +29,8 @@ type Message =
   | { kind: 'posted' | 'taken'; thread: number };
 
 const WINDOW = 1_024;
-/** Windows in flight: the memory of a busy main thread must not grow without limit. */
-const MAX_WINDOWS = 8;
+/** Bounds the memory of a busy main thread. */
+const MAX_WINDOWS_IN_FLIGHT = 8;
 
 interface Channel {
   onmessage: ((event: { data: unknown }) => void) | null;
@@ -124,7 +124,7 @@ export class SpansToMain implements SpanProcessor {
   #state: 'alone' | 'answered' | 'settling' | 'relaying' = 'alone';
   /** Spans in the current window. */
   #posted = 0;
-  #windowsOnTheWay = 0;
+  #windowsInFlight = 0;
 
   constructor(queue: SpanQueue<EncodedSpans>, target: OtlpTarget) {
     const { BroadcastChannel, threadId } = threads();
@@ -133,7 +133,7 @@ export class SpansToMain implements SpanProcessor {
     this.#channel = new BroadcastChannel(CHANNEL);
     this.#channel.onmessage = ({ data }) => {
       const message = data as Message;
-      if (message.kind === 'taken' && message.thread === this.#thread) this.#windowsOnTheWay--;
+      if (message.kind === 'taken' && message.thread === this.#thread) this.#windowsInFlight--;
       if (this.#state !== 'alone' || message.kind !== 'here' || message.target !== targetKey(target)) return;
       this.#state = 'answered';
       this.#begin();
@@ -145,7 +145,7 @@ export class SpansToMain implements SpanProcessor {
   onStart(): void {}
 
   onEnd(span: ReadableSpan): void {
-    if (this.#state === 'relaying' && this.#windowsOnTheWay < MAX_WINDOWS) {
+    if (this.#state === 'relaying' && this.#windowsInFlight < MAX_WINDOWS_IN_FLIGHT) {
       if ((span.spanContext().traceFlags & 1) === 0) return;
       const batch = new EncodedSpans();
       try {
@@ -191,7 +191,7 @@ export class SpansToMain implements SpanProcessor {
     this.#posted += batch.count;
     if (this.#posted < WINDOW) return;
     this.#posted = 0;
-    this.#windowsOnTheWay++;
+    this.#windowsInFlight++;
     this.#channel.postMessage({ kind: 'posted', thread: this.#thread });
   }
 }

@@ -13,7 +13,7 @@ import { placeProgram } from '../support/traced-app.ts';
 
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
-const door = pathToFileURL(path.join(root, 'dist/register.cjs')).href;
+const entryPoint = pathToFileURL(path.join(root, 'dist/register.cjs')).href;
 const ways = 'test/fixtures/apps/ways';
 
 const ranOnce = { stdout: 'found 5\n', stderr: '', code: 0, signal: null };
@@ -106,7 +106,7 @@ describe('by another start', { concurrency: 2 }, () => {
 
   test('a REPL is traced', async () => {
     const service = 'ways-repl';
-    const child = spawn(process.execPath, ['--import', door, '-i'], {
+    const child = spawn(process.execPath, ['--import', entryPoint, '-i'], {
       cwd: root,
       env: {
         PATH: process.env.PATH,

@@ -88,7 +88,7 @@ test('with --keep it leaves the viewer running and serves the report until Ctrl-
   timeout,
 }, async (t) => {
   const demo = runDemo(t, 'demo', ['--keep', '--report', path.join(await temporaryFolder(t), 'report.html')]);
-  await demo.said('Ctrl-C ends it all.');
+  await demo.waitForLine('Ctrl-C ends it all.');
   const { stdout } = demo.output;
   assert.match(stdout, /^(\d+) of \1 client traces joined by standalone$/m);
 
@@ -110,7 +110,7 @@ test('with --keep it leaves the viewer running and serves the report until Ctrl-
 
 test('Ctrl-C while Milvus starts leaves no process behind', { timeout }, async (t) => {
   const demo = runDemo(t, 'demo');
-  await demo.said('Starting Milvus');
+  await demo.waitForLine('Starting Milvus');
   // Into the middle of the start: the server's process is there, its ports may not be.
   await sleep(1_000);
   demo.pressCtrlC();
@@ -126,7 +126,7 @@ test('ports that are taken are worked around, and it says so', { timeout }, asyn
   );
   t.after(() => squatter.close());
   const demo = runDemo(t, 'demo');
-  await demo.said('Starting Milvus');
+  await demo.waitForLine('Starting Milvus');
   demo.pressCtrlC();
   await demo.ended;
   assert.match(demo.output.stdout, /port 4317 is taken, OTLP over gRPC gets (port \d+|any free one) instead/);

@@ -185,12 +185,12 @@ describe('an app that dies of what a call throws', { concurrency: 2 }, () => {
         run('crash.mjs', VARIANTS['as it is by default'], [crash]),
       ]);
       assert.equal(plain.code, 1, plain.stderr);
-      const said = (result: ScriptedRun) => {
+      const output = (result: ScriptedRun) => {
         const outside = outsideOf(result);
         // Frames of a stack tell the way through the code, which is another one.
         return { ...outside, stderr: outside.stderr.filter((line) => !/^\s+at /.test(line)) };
       };
-      assertAlike(said(plain), said(traced));
+      assertAlike(output(plain), output(traced));
     });
   }
 });

@@ -19,7 +19,7 @@ const root = path.join(import.meta.dirname, '..', '..');
 const page = readFileSync(path.join(root, 'docs', 'migrating.md'), 'utf8');
 const stock = '@opentelemetry/auto-instrumentations-node/register';
 const searches = 'test/fixtures/searches.mjs';
-const ends = 'test/fixtures/ends.mjs';
+const file = 'test/fixtures/search-then-exit.mjs';
 /** As in test/ecosystem/loggers.test.ts, which then shares their installation. */
 const loggers = { pino: '10.4.0', winston: '3.19.0', bunyan: '2.0.5' };
 /** For what a program that has ended has sent already. */
@@ -250,7 +250,7 @@ const checks: Record<string, () => Promise<void>> = {
       [['throw'], undefined],
       [['wait'], { signal: 'SIGINT', afterStdout: /ready/ }],
     ] as const) {
-      const options = { file: ends, args: [...args], kill };
+      const options = { file, args: [...args], kill };
       const before = await run('stock', { ...options, count: 0, env: quick });
       assert.deepEqual(before.spans, [], `the stock preload keeps the spans of ${args}`);
       const now = await run('ours', { ...options, count: 2 });
@@ -263,7 +263,7 @@ const checks: Record<string, () => Promise<void>> = {
   async SIGTERM() {
     const receiver = await startReceiver();
     const fixture = startFixture({
-      file: ends,
+      file,
       args: ['wait'],
       env: {
         MILVUS_ADDRESS: milvus.address,
@@ -286,7 +286,7 @@ const checks: Record<string, () => Promise<void>> = {
     assert.equal(ending, stillRuns);
 
     const kill = { signal: 'SIGTERM', afterStdout: /ready/ } as const;
-    const now = await run('ours', { file: ends, args: ['wait'], kill, count: 2 });
+    const now = await run('ours', { file, args: ['wait'], kill, count: 2 });
     assert.deepEqual([now.code, now.signal], [null, 'SIGTERM']);
   },
   async Queue() {

@@ -24,7 +24,7 @@ describe('the command', { concurrency: 2 }, () => {
     });
   }
 
-  const wrong: [args: string[], said: RegExp][] = [
+  const wrong: [args: string[], text: RegExp][] = [
     [['doktor'], /unknown command doktor; there is: doctor/],
     [['doctor', '--jeager', 'x'], /--jeager/],
     [['doctor', '--jaeger', 'localhost:16686'], /--jaeger needs a URL with http:\/\//],
@@ -33,10 +33,10 @@ describe('the command', { concurrency: 2 }, () => {
     [['doctor', '--for', '5'], /--for goes with a command/],
     [['doctor', '--env', '/no/such.env'], /--env \/no\/such\.env cannot be read: ENOENT/],
   ];
-  for (const [args, said] of wrong) {
+  for (const [args, text] of wrong) {
     test(`names what is wrong in: ${args.join(' ')}`, async () => {
       const { stdout, stderr, code } = await run(...args);
-      assert.match(stderr, said);
+      assert.match(stderr, text);
       assert.match(stderr, /milvus-otel doctor --help/);
       assert.deepEqual([stdout, code], ['', 2]);
     });

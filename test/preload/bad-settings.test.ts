@@ -8,8 +8,8 @@ const runs = useRuns();
 interface BadSetting {
   kind: string;
   env: Record<string, string>;
-  /** What the line has to say, in this order, the variable first. */
-  says: string[];
+  /** Parts of the line, in this order, the variable first. */
+  expected: string[];
   /** What it must not show. */
   hides?: string;
 }
@@ -18,48 +18,48 @@ const badSettings: BadSetting[] = [
   {
     kind: 'an unknown exporter',
     env: { OTEL_TRACES_EXPORTER: 'jaeger' },
-    says: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
+    expected: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
   },
   {
     kind: 'an unknown exporter beside a known one',
     env: { OTEL_TRACES_EXPORTER: 'otlp,jaeger' },
-    says: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
+    expected: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
   },
   {
     kind: 'an unknown protocol',
     env: { OTEL_EXPORTER_OTLP_PROTOCOL: 'grcp' },
-    says: ['OTEL_EXPORTER_OTLP_PROTOCOL', 'grcp', 'grpc is used'],
+    expected: ['OTEL_EXPORTER_OTLP_PROTOCOL', 'grcp', 'grpc is used'],
   },
   {
     kind: 'an unknown sampler',
     env: { OTEL_TRACES_SAMPLER: 'always' },
-    says: ['OTEL_TRACES_SAMPLER', 'always', 'parentbased_always_on is used'],
+    expected: ['OTEL_TRACES_SAMPLER', 'always', 'parentbased_always_on is used'],
   },
   {
     kind: 'a ratio above 1',
     env: { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '1.5' },
-    says: ['OTEL_TRACES_SAMPLER_ARG', '1.5', '1 is used'],
+    expected: ['OTEL_TRACES_SAMPLER_ARG', '1.5', '1 is used'],
   },
   {
     kind: 'a time that is no number',
     env: { OTEL_NODE_FLUSH_TIMEOUT: '2s' },
-    says: ['OTEL_NODE_FLUSH_TIMEOUT', '2s', '2000 is used'],
+    expected: ['OTEL_NODE_FLUSH_TIMEOUT', '2s', '2000 is used'],
   },
   {
     kind: 'headers without values, which may be secrets',
     env: { OTEL_EXPORTER_OTLP_HEADERS: 'Bearer-of-a-token' },
-    says: ['OTEL_EXPORTER_OTLP_HEADERS', 'ignored'],
+    expected: ['OTEL_EXPORTER_OTLP_HEADERS', 'ignored'],
     hides: 'Bearer-of-a-token',
   },
   {
     kind: 'an unknown name among the enabled instrumentations',
     env: { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'milvus,exprss' },
-    says: ['OTEL_NODE_ENABLED_INSTRUMENTATIONS', 'exprss', 'ignored', 'express'],
+    expected: ['OTEL_NODE_ENABLED_INSTRUMENTATIONS', 'exprss', 'ignored', 'express'],
   },
   {
     kind: 'an unknown name among the disabled instrumentations',
     env: { OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'exprss' },
-    says: ['OTEL_NODE_DISABLED_INSTRUMENTATIONS', 'exprss', 'ignored', 'express'],
+    expected: ['OTEL_NODE_DISABLED_INSTRUMENTATIONS', 'exprss', 'ignored', 'express'],
   },
 ];
 
@@ -68,74 +68,74 @@ const together: BadSetting[] = [
   {
     kind: 'an unknown exporter of metrics',
     env: { OTEL_METRICS_EXPORTER: 'promethus' },
-    says: ['OTEL_METRICS_EXPORTER', 'promethus', 'none is used', 'Did you mean prometheus?'],
+    expected: ['OTEL_METRICS_EXPORTER', 'promethus', 'none is used', 'Did you mean prometheus?'],
   },
   {
     kind: 'an unknown exporter of logs',
     env: { OTEL_LOGS_EXPORTER: 'file' },
-    says: ['OTEL_LOGS_EXPORTER', 'file', 'none is used'],
+    expected: ['OTEL_LOGS_EXPORTER', 'file', 'none is used'],
   },
   {
     kind: 'an unknown compression',
     env: { OTEL_EXPORTER_OTLP_COMPRESSION: 'lz4' },
-    says: ['OTEL_EXPORTER_OTLP_COMPRESSION', 'lz4', 'none is used'],
+    expected: ['OTEL_EXPORTER_OTLP_COMPRESSION', 'lz4', 'none is used'],
   },
   {
     kind: 'an unknown propagator',
     env: { OTEL_PROPAGATORS: 'w3c' },
-    says: ['OTEL_PROPAGATORS', 'w3c', 'tracecontext,baggage is used'],
+    expected: ['OTEL_PROPAGATORS', 'w3c', 'tracecontext,baggage is used'],
   },
   {
     kind: 'a delay beyond what timers can do',
     env: { OTEL_BSP_SCHEDULE_DELAY: '99999999999' },
-    says: ['OTEL_BSP_SCHEDULE_DELAY', '99999999999', '5000 is used'],
+    expected: ['OTEL_BSP_SCHEDULE_DELAY', '99999999999', '5000 is used'],
   },
   {
     kind: 'a negative number',
     env: { OTEL_BSP_MAX_QUEUE_SIZE: '-1' },
-    says: ['OTEL_BSP_MAX_QUEUE_SIZE', '-1', '8192 is used'],
+    expected: ['OTEL_BSP_MAX_QUEUE_SIZE', '-1', '8192 is used'],
   },
   {
     kind: 'a batch of no spans',
     env: { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0' },
-    says: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0', '512 is used'],
+    expected: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0', '512 is used'],
   },
   {
     kind: 'a time for one request that is no number',
     env: { OTEL_EXPORTER_OTLP_TIMEOUT: 'long' },
-    says: ['OTEL_EXPORTER_OTLP_TIMEOUT', 'long', '10000 is used'],
+    expected: ['OTEL_EXPORTER_OTLP_TIMEOUT', 'long', '10000 is used'],
   },
   {
     kind: 'a limit that is no number',
     env: { OTEL_ATTRIBUTE_COUNT_LIMIT: 'few' },
-    says: ['OTEL_ATTRIBUTE_COUNT_LIMIT', 'few', '128 is used'],
+    expected: ['OTEL_ATTRIBUTE_COUNT_LIMIT', 'few', '128 is used'],
   },
   {
     kind: 'neither true nor false',
     env: { OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER: 'yes' },
-    says: ['OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER', 'yes', 'false is used'],
+    expected: ['OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER', 'yes', 'false is used'],
   },
   {
     kind: 'an unknown log level',
     env: { OTEL_LOG_LEVEL: 'loud' },
-    says: ['OTEL_LOG_LEVEL', 'loud', 'is used'],
+    expected: ['OTEL_LOG_LEVEL', 'loud', 'is used'],
   },
   {
     kind: 'an unknown resource detector',
     env: { OTEL_NODE_RESOURCE_DETECTORS: 'env,moon' },
-    says: ['OTEL_NODE_RESOURCE_DETECTORS', 'moon', 'env is used'],
+    expected: ['OTEL_NODE_RESOURCE_DETECTORS', 'moon', 'env is used'],
   },
   {
     kind: 'resource attributes without values',
     env: { OTEL_RESOURCE_ATTRIBUTES: 'production' },
-    says: ['OTEL_RESOURCE_ATTRIBUTES', 'pair 1', 'no =', 'ignored'],
+    expected: ['OTEL_RESOURCE_ATTRIBUTES', 'pair 1', 'no =', 'ignored'],
   },
 ];
 
-/** Fails unless `line` says all of it in this order, and hides what is to be hidden. */
-function assertSays(line: string, { says, hides }: BadSetting): void {
+/** Fails unless `line` has all of `expected` in this order, and not what it must hide. */
+function assertLine(line: string, { expected, hides }: BadSetting): void {
   let from = 0;
-  for (const part of says) {
+  for (const part of expected) {
     const at = line.indexOf(part, from);
     assert.notEqual(at, -1, `"${part}" is not where it should be in: ${line}`);
     from = at + part.length;
@@ -146,7 +146,7 @@ function assertSays(line: string, { says, hides }: BadSetting): void {
 /** One run with all of `settings`: the app is as ever, traced, and each setting has its line. */
 async function check(...settings: BadSetting[]): Promise<void> {
   const { service, stdout, stderr, code } = await runs.run({
-    file: 'test/fixtures/ends.mjs',
+    file: 'test/fixtures/search-then-exit.mjs',
     args: ['exit-code'],
     env: Object.assign({}, ...settings.map(({ env }) => env)),
   });
@@ -154,9 +154,9 @@ async function check(...settings: BadSetting[]): Promise<void> {
   const lines = stderr.split('\n').slice(0, -1);
   assert.equal(lines.length, settings.length, stderr);
   for (const setting of settings) {
-    const line = lines.find((one) => one.startsWith(`milvus-otel: ${setting.says[0]}`));
-    assert.ok(line, `no line for ${setting.says[0]} in: ${stderr}`);
-    assertSays(line, setting);
+    const line = lines.find((one) => one.startsWith(`milvus-otel: ${setting.expected[0]}`));
+    assert.ok(line, `no line for ${setting.expected[0]} in: ${stderr}`);
+    assertLine(line, setting);
   }
   await runs.spans(service, 2);
 }
@@ -164,7 +164,7 @@ async function check(...settings: BadSetting[]): Promise<void> {
 const badEndpoint = (value: string): BadSetting => ({
   kind: `an endpoint such as "${value}"`,
   env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: value },
-  says: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', value, 'OTEL_EXPORTER_OTLP_ENDPOINT is used'],
+  expected: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', value, 'OTEL_EXPORTER_OTLP_ENDPOINT is used'],
 });
 
 describe('one line, and spans still arrive, after', { concurrency: 2 }, () => {
@@ -181,14 +181,14 @@ describe('one line, and spans still arrive, after', { concurrency: 2 }, () => {
         OTEL_EXPORTER_OTLP_ENDPOINT: 'no:where',
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `http://127.0.0.1:${runs.receiver.grpcPort}`,
       },
-      says: ['OTEL_EXPORTER_OTLP_ENDPOINT', 'no:where', 'http://localhost:4317'],
+      expected: ['OTEL_EXPORTER_OTLP_ENDPOINT', 'no:where', 'http://localhost:4317'],
     }));
 
   test('an endpoint with a password, which is not shown', () =>
     check({
       kind: 'an endpoint',
       env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'ftp://me:secret@collector:4317' },
-      says: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'collector', 'is used'],
+      expected: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'collector', 'is used'],
       hides: 'secret',
     }));
 

@@ -21,7 +21,7 @@ function forProcess(env: Record<string, string>): Record<string, string> {
   );
 }
 
-/** The specification has these write to the app's stdout, or wait as long as is said. */
+/** The specification has these write to the app's stdout, or wait for as long as configured. */
 const ASKED_FOR = { OTEL_NODE_FLUSH_TIMEOUT: '500' };
 const writesToStdout = (env: Record<string, string>) =>
   ['TRACES', 'METRICS', 'LOGS'].some((signal) => env[`OTEL_${signal}_EXPORTER`]?.includes('console'));
@@ -39,7 +39,7 @@ describe(`an app in hostile surroundings, seed ${CASES.seed}`, { concurrency: 2 
   for (const [index, env] of environments.entries()) {
     test(`${index + 1} of ${HOW_MANY}: ${Object.keys(env).join(' ').slice(0, 120)}`, async () => {
       const { stdout, stderr, code, signal } = await runs.run({
-        file: 'test/fixtures/ends.mjs',
+        file: 'test/fixtures/search-then-exit.mjs',
         args: ['exit-code'],
         service: null,
         env,
@@ -56,10 +56,10 @@ describe(`an app in hostile surroundings, seed ${CASES.seed}`, { concurrency: 2 
       const settings = readSettings(env);
       if (settings.sdkDisabled) assert.equal(stderr, '');
       else if (SAYS_PROBLEMS.includes(settings.logLevel)) {
-        const said = settings.problems
+        const problems = settings.problems
           .map(describeProblem)
           .concat(settings.misspellings.map(describeMisspelling));
-        for (const variable of said.map((line) => line.split(/[= ]/)[0]))
+        for (const variable of problems.map((line) => line.split(/[= ]/)[0]))
           assert.ok(
             lines.some((line) => line.startsWith(`milvus-otel: ${variable}`)),
             `${variable} in ${stderr}`,

@@ -9,13 +9,13 @@ import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { outline, useRuns } from './runs.ts';
 
 const runs = useRuns();
-const door = path.join(import.meta.dirname, '../../dist/register.cjs');
+const entryPoint = path.join(import.meta.dirname, '../../dist/register.cjs');
 
 /** The three ways to load the preload, and what each means for a run. */
 const ways = {
   '--import': { preload: '--import' },
   '-r': { preload: '--require' },
-  NODE_OPTIONS: { preload: false, env: { NODE_OPTIONS: `--import=${pathToFileURL(door).href}` } },
+  NODE_OPTIONS: { preload: false, env: { NODE_OPTIONS: `--import=${pathToFileURL(entryPoint).href}` } },
 } as const;
 
 const printed = 'has true, inserted 1, found 5, queried 5\n';
@@ -173,14 +173,14 @@ describe('on another runtime', { concurrency: 2 }, () => {
   const deno = async () =>
     path.join(await installed({ deno: '2' }, { scripts: true }), 'node_modules/.bin/deno');
   for (const [command, of, name] of [
-    ['bun --preload', async () => [await bun(), '--preload', door], 'Bun'],
-    ['deno run --preload', async () => [await deno(), 'run', '--allow-all', '--preload', door], 'Deno'],
+    ['bun --preload', async () => [await bun(), '--preload', entryPoint], 'Bun'],
+    ['deno run --preload', async () => [await deno(), 'run', '--allow-all', '--preload', entryPoint], 'Deno'],
     [
       'deno run without permissions',
-      async () => [await deno(), 'run', '--no-prompt', '--preload', door],
+      async () => [await deno(), 'run', '--no-prompt', '--preload', entryPoint],
       'Deno',
     ],
-    ['deno run --require', async () => [await deno(), 'run', '--allow-all', '--require', door], 'Deno'],
+    ['deno run --require', async () => [await deno(), 'run', '--allow-all', '--require', entryPoint], 'Deno'],
   ] as const) {
     test(`${command} has the app run untraced, after one line`, async () => {
       const [program = '', ...args] = await of();

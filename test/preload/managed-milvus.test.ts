@@ -13,14 +13,14 @@ const runs = useRuns();
 const root = path.join(import.meta.dirname, '..', '..');
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-managed-'));
 const token = 'db_admin:PlantedSecret123';
-let door: Server;
+let proxy: Server;
 
 before(async () => {
   execFileSync('sh', [path.join(root, 'compose', 'production', 'certificates.sh'), scratch], {
     stdio: 'pipe',
   });
   const [key, cert] = ['key', 'crt'].map((kind) => readFileSync(path.join(scratch, `collector.${kind}`)));
-  door = createServer({ key, cert, ALPNProtocols: ['h2'] }, (client) => {
+  proxy = createServer({ key, cert, ALPNProtocols: ['h2'] }, (client) => {
     const [host, port] = runs.milvus.address.split(':');
     const milvus = connect(Number(port), host);
     client.pipe(milvus).pipe(client);
@@ -32,16 +32,16 @@ before(async () => {
       end.on('close', () => other.destroy());
     }
   }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => door.once('listening', resolve));
+  await new Promise((resolve) => proxy.once('listening', resolve));
 });
 
 after(() => {
-  door?.close();
+  proxy?.close();
   rmSync(scratch, { recursive: true });
 });
 
 test('over TLS with a token: the same spans, the context in each call, and the token nowhere', async () => {
-  const { port } = door.address() as { port: number };
+  const { port } = proxy.address() as { port: number };
   const { service, stdout, stderr, code } = await runs.run({
     file: 'test/fixtures/managed.mjs',
     env: {

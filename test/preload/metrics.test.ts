@@ -5,7 +5,7 @@ import { startReceiver } from '../../tools/servers/receiver.ts';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();
-const file = 'test/fixtures/ends.mjs';
+const file = 'test/fixtures/search-then-exit.mjs';
 
 describe('metrics', { concurrency: 2 }, () => {
   const wire = {

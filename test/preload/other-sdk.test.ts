@@ -43,11 +43,14 @@ const WEB_APP = [
 let stock: string;
 before(async () => {
   const { exports } = JSON.parse(await readFile(path.join(stockFolder, 'package.json'), 'utf8'));
-  const door = exports['./register'];
-  stock = path.join(stockFolder, door.require?.default ?? door.require ?? door.default ?? door);
+  const entryPoint = exports['./register'];
+  stock = path.join(
+    stockFolder,
+    entryPoint.require?.default ?? entryPoint.require ?? entryPoint.default ?? entryPoint,
+  );
 });
 
-const door = path.join(root, 'dist/register.cjs');
+const entryPoint = path.join(root, 'dist/register.cjs');
 /** The preloads in this order, all by --import: Node loads those of --require before. */
 const preloads = (...files: string[]) => ({
   NODE_OPTIONS: files.map((file) => `--import ${JSON.stringify(file)}`).join(' '),
@@ -58,7 +61,7 @@ describe('beside another SDK', { concurrency: 2 }, () => {
     const { service, stdout, stderr, code } = await runs.run({
       file: 'test/fixtures/web-app.mjs',
       preload: false,
-      env: { ...TRACES_ONLY, ...preloads(stock, door) },
+      env: { ...TRACES_ONLY, ...preloads(stock, entryPoint) },
     });
     assert.deepEqual({ stdout, code }, { stdout: '5\n5\n', code: 0 });
     assert.match(stderr, STARTED_BEFORE);
@@ -69,7 +72,7 @@ describe('beside another SDK', { concurrency: 2 }, () => {
     const { service, stdout, stderr, code } = await runs.run({
       file: 'test/fixtures/web-app.mjs',
       preload: false,
-      env: { ...TRACES_ONLY, ...preloads(door, stock) },
+      env: { ...TRACES_ONLY, ...preloads(entryPoint, stock) },
     });
     assert.deepEqual({ stdout, code }, { stdout: '5\n5\n', code: 0 });
     assert.match(stderr, STARTED_AFTER);
@@ -137,7 +140,7 @@ describe('loaded twice', { concurrency: 2 }, () => {
     const { service, ...result } = await runs.run({
       file: 'test/fixtures/searches.mjs',
       preload: '--require',
-      env: preloads(door, door),
+      env: preloads(entryPoint, entryPoint),
     });
     assert.deepEqual(result, { stdout: printed, stderr: '', code: 0, signal: null });
     await runs.spans(service, 5);
@@ -152,7 +155,10 @@ describe('loaded twice', { concurrency: 2 }, () => {
         env: { NODE_OPTIONS: `${way} ${other}` },
       });
       assert.deepEqual({ stdout, code }, { stdout: printed, code: 0 });
-      assert.equal(stderr, `milvus-otel: Loaded twice: using ${other}, ignoring ${door}. Load only one.\n`);
+      assert.equal(
+        stderr,
+        `milvus-otel: Loaded twice: using ${other}, ignoring ${entryPoint}. Load only one.\n`,
+      );
       await runs.spans(service, 5);
     });
   }

@@ -9,7 +9,7 @@ import { useRuns } from './runs.ts';
 
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
-const door = path.join(root, 'dist/register.cjs');
+const entryPoint = path.join(root, 'dist/register.cjs');
 let count = 0;
 
 interface Ran {
@@ -54,7 +54,7 @@ async function both(script: string, app: string, flags: string[] = [], node = pr
       code: result.code,
     };
   };
-  return { service, untraced: await run([]), traced: await run(['--import', door]) };
+  return { service, untraced: await run([]), traced: await run(['--import', entryPoint]) };
 }
 
 const SEARCHES = 'has true, inserted 1, found 5, queried 5\n';
@@ -96,7 +96,7 @@ describe('with flags', { concurrency: 2 }, () => {
   }
 
   test('--permission, process.exit() where no helper process is allowed: same code, and one line that says it', async () => {
-    const { untraced, traced } = await both(plainly, 'ends.mjs exit', reading.split(' '));
+    const { untraced, traced } = await both(plainly, 'search-then-exit.mjs exit', reading.split(' '));
     assert.deepEqual({ ...traced, stderr: '' }, { ...untraced, stderr: '' });
     assert.equal(traced.code, 9);
     assert.match(traced.stderr, /^milvus-otel: 2 spans were lost [^\n]*\n$/);
@@ -186,7 +186,7 @@ describe('without', { concurrency: 2 }, () => {
 
     test('a file system that can be written, an app is traced, also at process.exit()', async () => {
       const script = `${unshare} --mount sh -c 'mount -o bind,remount,ro / && ! touch /tmp/x 2>/dev/null && "$@"' sh "$@"`;
-      const { service, untraced, traced } = await both(script, 'ends.mjs exit');
+      const { service, untraced, traced } = await both(script, 'search-then-exit.mjs exit');
       assert.deepEqual(traced, untraced);
       assert.equal(traced.code, 9);
       await runs.spans(service, 2);

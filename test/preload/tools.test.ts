@@ -9,7 +9,7 @@ import { type RunOptions, useRuns } from './runs.ts';
 
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
-const door = path.join(root, 'dist/register.cjs');
+const entryPoint = path.join(root, 'dist/register.cjs');
 
 let app: string;
 let tools: string;
@@ -61,14 +61,19 @@ async function run(file: string, args: string[], options: Partial<RunOptions> = 
     timeoutMs: 60_000,
     ...options,
     env: {
-      NODE_OPTIONS: `--import ${door}`,
+      NODE_OPTIONS: `--import ${entryPoint}`,
       OTEL_LOG_LEVEL: 'info',
       PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`,
       ...options.env,
     },
   });
-  const said = `${stdout}${stderr}`.matchAll(/milvus-otel: (?:\S+ traces the service (\S+)|[^\n]*)/g);
-  return { stdout, stderr, code, traced: [...new Set([...said].map(([line, service]) => service ?? line))] };
+  const output = `${stdout}${stderr}`.matchAll(/milvus-otel: (?:\S+ traces the service (\S+)|[^\n]*)/g);
+  return {
+    stdout,
+    stderr,
+    code,
+    traced: [...new Set([...output].map(([line, service]) => service ?? line))],
+  };
 }
 
 const inTools = (file: string) => path.join(tools, 'node_modules', file);
@@ -87,7 +92,7 @@ const ALONE: Record<string, () => [file: string, ...args: string[]]> = {
   "a dependency's install script": () => [inTools('npm/bin/npm-cli.js'), 'rebuild', 'dependency'],
 };
 
-describe('left alone, with nothing said', { concurrency: 2 }, () => {
+describe('left alone, without a line', { concurrency: 2 }, () => {
   for (const [command, of] of Object.entries(ALONE)) {
     test(command, async () => {
       const [file, ...args] = of();
@@ -134,7 +139,7 @@ describe('the app alone is traced, and named after itself, by', { concurrency: 2
       cwd: app,
       service: null,
       env: {
-        NODE_OPTIONS: `--import ${door}`,
+        NODE_OPTIONS: `--import ${entryPoint}`,
         OTEL_LOG_LEVEL: 'info',
         PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`,
       },

@@ -24,7 +24,7 @@ import {
 import { useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();
-const file = 'test/fixtures/endings.mjs';
+const file = 'test/fixtures/exits.mjs';
 
 let keys: Keys;
 before(async () => {

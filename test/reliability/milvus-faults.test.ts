@@ -36,7 +36,7 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
   const both: RunningFixture[] = [traced, untraced];
   for (const app of both) stops.push(() => app.kill('SIGKILL'));
 
-  const said = async (what: string) => {
+  const output = async (what: string) => {
     const lines = await Promise.all(
       both.map(async (app) => (await app.waitForStdout(new RegExp(`^${what}: (.*)\n`, 'm')))[1] ?? ''),
     );
@@ -46,7 +46,7 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
   let calls = 0;
   const call = () => {
     for (const app of both) app.kill('SIGUSR2');
-    return said(`call ${++calls}`);
+    return output(`call ${++calls}`);
   };
   const isCall = (span: ReceivedSpan) =>
     span.service === traced.service && span.name.startsWith('showCollections');
@@ -77,7 +77,7 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
     }, 20_000);
   };
 
-  assert.match((await said('connect')) ?? '', /./);
+  assert.match((await output('connect')) ?? '', /./);
   assert.match((await call()) ?? '', / 14: | 4: /);
 
   const first = await startServer();

@@ -18,7 +18,7 @@ test('each link of a terminal opens its trace, in the served report and in the f
   t.after(() => rm(folder, { recursive: true, force: true }));
   const file = path.join(folder, 'report.html');
   const demo = runDemo(t, 'demo', ['--keep', '--report', file], { FORCE_HYPERLINK: '1' });
-  await demo.said('Ctrl-C ends it all.');
+  await demo.waitForLine('Ctrl-C ends it all.');
   const links = [...demo.output.stdout.matchAll(link)].map(([, url = '', text = '']) => ({ url, text }));
   const traces = links.filter(({ url }) => url.includes('#'));
   assert.ok(traces.length >= 8, demo.output.stdout);

@@ -150,7 +150,7 @@ describe('production/docker-compose.yml', () => {
     }
   });
 
-  test('Milvus traces the calls of clients, and sends to a port that is not published', () => {
+  test('Milvus traces what clients do, on a port that is not published', () => {
     assert.equal(milvus.trace.sampleFraction, 0);
     const [host, port] = milvus.trace.otlp.endpoint.split(':');
     assert.ok(host in services);

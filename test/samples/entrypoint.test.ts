@@ -116,8 +116,8 @@ for (const shell of shells) {
 
     test('NODE_OPTIONS that are there stay, the preload comes after them', () => {
       const { stdout } = run(printOptions, { env: { NODE_OPTIONS: '--no-warnings --title="two words"' } });
-      const door = `${app}/node_modules/milvus-otel/dist/register.cjs`;
-      assert.equal(stdout, `--no-warnings --title="two words" --require "${door}"\n`);
+      const entryPoint = `${app}/node_modules/milvus-otel/dist/register.cjs`;
+      assert.equal(stdout, `--no-warnings --title="two words" --require "${entryPoint}"\n`);
     });
 
     test('a folder with spaces, quotes and backslashes in its name works', () => {

@@ -373,7 +373,7 @@ describe('the service', () => {
     assert.ok(Number(sent) > 0 && Number(sent) < 1200, stdout);
   });
 
-  for (const [args, said] of [
+  for (const [args, text] of [
     [['--seconds', 'long'], /^load: --seconds long: needs a number above 0\n\nnode load\.mjs/],
     [['--url', 'nowhere'], /^load: --url nowhere: needs a URL/],
     [['--sceonds', '3'], /^load: Unknown option '--sceonds'/],
@@ -381,7 +381,7 @@ describe('the service', () => {
     test(`load.mjs ${args.join(' ')} is an error with the usage`, async () => {
       const { stdout, stderr, code } = await runFixture({ file: 'samples/rag/load.mjs', args: [...args] });
       assert.deepEqual({ stdout, code }, { stdout: '', code: 2 });
-      assert.match(stderr, said);
+      assert.match(stderr, text);
     });
   }
 });
@@ -423,7 +423,7 @@ describe('npm run demo:rag', () => {
 
   test('with --keep the service answers until Ctrl-C', demoTimeout, async (t) => {
     const demo = runDemo(t, 'demo-rag', ['--keep']);
-    await demo.said('Ctrl-C ends it all.');
+    await demo.waitForLine('Ctrl-C ends it all.');
     const [, viewer = '', service = ''] =
       /The traces are at (\S+), the service is at (\S+)/.exec(demo.output.stdout) ?? [];
     assert.equal((await fetch(`${service}/healthz`)).status, 200);

@@ -14,7 +14,7 @@ export interface Demo {
   child: ChildProcess;
   output: { stdout: string; stderr: string };
   /** Resolves when the text stands in the output; rejects when the demo ends without it. */
-  said(text: string): Promise<void>;
+  waitForLine(text: string): Promise<void>;
   /** Ctrl-C in a terminal: the whole foreground process group gets it. */
   pressCtrlC(): void;
   ended: Promise<number | null>;
@@ -73,7 +73,7 @@ export function runDemo(
     child,
     output,
     ended,
-    async said(text) {
+    async waitForLine(text) {
       while (!output.stdout.includes(text)) {
         assert.equal(child.exitCode, null, `ended without "${text}":\n${output.stdout}\n${output.stderr}`);
         await sleep(20);

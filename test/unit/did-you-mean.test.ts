@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
-import { meantName } from '../../src/config/did-you-mean.ts';
+import { nearestName } from '../../src/config/did-you-mean.ts';
 import { readSettings } from '../../src/config/settings.ts';
 import { describeMisspelling } from '../../src/sdk/diagnostics.ts';
 
@@ -20,12 +20,12 @@ test('the nearest known name is meant, within one slip for every six characters'
     ['', undefined],
     ['redis', undefined],
   ] as const)
-    assert.equal(meantName(name, known), meant, name);
+    assert.equal(nearestName(name, known), meant, name);
 });
 
 test('of several near names the nearest is meant, and of equally near ones the first', () => {
-  assert.equal(meantName('generik', ['generics', 'generic']), 'generic');
-  assert.equal(meantName('generik', ['generip', 'generic']), 'generip');
+  assert.equal(nearestName('generik', ['generics', 'generic']), 'generic');
+  assert.equal(nearestName('generik', ['generip', 'generic']), 'generip');
 });
 
 const misspelled = (name: string, value = 'x') => readSettings({ [name]: value }).misspellings;

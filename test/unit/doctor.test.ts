@@ -112,8 +112,8 @@ describe('an address of Milvus', () => {
   });
 });
 
-test('the first bytes of an answer tell what is spoken', () => {
-  const cases: [bytes: Buffer, spoken: ReturnType<typeof recognise>][] = [
+test('the first bytes of an answer identify its protocol', () => {
+  const cases: [bytes: Buffer, protocol: ReturnType<typeof recognise>][] = [
     [Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'http/1.1'],
     [Buffer.from('HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.'), 'tls'],
     [Buffer.from([0x15, 3, 3, 0, 2, 2, 22]), 'tls'],
@@ -121,7 +121,7 @@ test('the first bytes of an answer tell what is spoken', () => {
     [Buffer.from('SSH-2.0-OpenSSH'), 'nothing'],
     [Buffer.from([0, 0]), undefined],
   ];
-  for (const [bytes, spoken] of cases) assert.equal(recognise(bytes), spoken, bytes.toString('latin1'));
+  for (const [bytes, protocol] of cases) assert.equal(recognise(bytes), protocol, bytes.toString('latin1'));
 });
 
 test('the marked span is read back by our own receiver', () => {

@@ -9,11 +9,11 @@ const script = path.join(import.meta.dirname, '..', '..', 'scripts', 'reliabilit
 
 describe('npm run reliability', () => {
   const cases: [args: string[], expected: RegExp][] = [
-    [['--only', 'ends'], /^reliability: --only ends is not known: take endings or faults\n$/],
+    [['--only', 'shutdown'], /^reliability: --only shutdown is not known: take exits or faults\n$/],
     [['--write', '--only', 'faults'], /^reliability: --write [^\n]+ leave out --only and --seconds\n$/],
   ];
   for (const [args, expected] of cases) {
-    test(`${args.join(' ')} ends with 2 and says what is wrong`, () => {
+    test(`${args.join(' ')} exits with 2 and names the problem`, () => {
       const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: 'utf8' });
       assert.deepEqual({ status, stdout }, { status: 2, stdout: '' });
       assert.match(stderr, expected);

@@ -10,8 +10,8 @@ import { RUNS } from '../support/arbitrary-values.ts';
 
 // The parts lie beside the bundle, which is CommonJS and finds them by its own file name.
 await ensureBuilt();
-const door = path.join(import.meta.dirname, '..', '..', 'dist', 'register.cjs');
-(globalThis as { __filename?: string }).__filename = door;
+const entryPoint = path.join(import.meta.dirname, '..', '..', 'dist', 'register.cjs');
+(globalThis as { __filename?: string }).__filename = entryPoint;
 const { packageName, resourceDetectors, serviceNameOf } = await import('../../src/sdk/resource.ts');
 
 const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-resource-'));

@@ -313,7 +313,7 @@ test('a value that is near a known one is answered with it', () => {
   ]);
 });
 
-test('beside a configuration file, nothing is said of variables that do not count', () => {
+test('with a configuration file, variables that do not count are not reported', () => {
   const env = {
     OTEL_CONFIG_FILE: '/etc/otel.yaml',
     OTEL_TRACES_EXPORTER: 'jaeger',
@@ -420,12 +420,12 @@ test('readSettings takes any environment, and says of each variable that it coun
         const definition = SETTINGS[key];
         const raw = env[definition.env as keyof typeof env]?.trim() ?? '';
         if (settings.configFile !== undefined && !('countsWithFile' in definition)) continue;
-        const said = settings.problems.filter(({ variable }) => variable === definition.env);
-        assert.ok(said.length <= 1);
+        const problems = settings.problems.filter(({ variable }) => variable === definition.env);
+        assert.ok(problems.length <= 1);
         if (raw === '') {
-          assert.deepEqual([settings.given.has(key), said.length], [false, 0]);
+          assert.deepEqual([settings.given.has(key), problems.length], [false, 0]);
         } else {
-          assert.ok(settings.given.has(key) || said.length === 1, definition.env);
+          assert.ok(settings.given.has(key) || problems.length === 1, definition.env);
         }
         if (!settings.given.has(key)) assert.deepEqual(settings[key], definition.fallback);
       }

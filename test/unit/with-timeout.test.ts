@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { withinMs } from '../../src/shutdown/with-timeout.ts';
+import { settlesWithin } from '../../src/shutdown/with-timeout.ts';
 
 test('what is late is not waited for', async () => {
   const beganMs = performance.now();
-  await withinMs(50, new Promise(() => {}));
+  await settlesWithin(50, new Promise(() => {}));
   assert.ok(performance.now() - beganMs >= 45);
 });
 
@@ -31,7 +31,7 @@ test('an answer that came while the event loop was blocked counts, though the li
   answered.then(() => {
     isAnswered = true;
   });
-  const waited = withinMs(20, answered);
+  const waited = settlesWithin(20, answered);
   const untilMs = performance.now() + 100;
   while (performance.now() < untilMs);
   await waited;

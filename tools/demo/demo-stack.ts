@@ -235,7 +235,7 @@ export function appVariables(
 /** An app from this repository that runs under the preload. */
 export interface TracedApp {
   /** Resolves with the match of the first line of stdout that fits; rejects when the app ends without one. */
-  said(pattern: RegExp): Promise<RegExpExecArray>;
+  waitForLine(pattern: RegExp): Promise<RegExpExecArray>;
   /** The exit code, null when it had to be ended, once all of its output is here. */
   ended: Promise<number | null>;
   stop(): Promise<void>;
@@ -296,7 +296,7 @@ export function startTraced(options: TracedAppOptions): TracedApp {
   return {
     ended,
     stop: () => app.stop(),
-    said: (pattern) =>
+    waitForLine: (pattern) =>
       new Promise((resolve, reject) => {
         const look = () => {
           const match = lines.map((line) => pattern.exec(line)).find((found) => found !== null);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const root = path.join(import.meta.dirname, '..', '..');
-const door = path.join(root, 'dist', 'register.cjs');
+const entryPoint = path.join(root, 'dist', 'register.cjs');
 const defaultTimeoutMs = 60_000;
 
 export interface FixtureOptions {
@@ -67,8 +67,8 @@ export function startFixture(options: FixtureOptions): RunningFixture {
     timeoutMs = defaultTimeoutMs,
   } = options;
   const flags = {
-    '--import': ['--import', pathToFileURL(door).href],
-    '--require': ['--require', door],
+    '--import': ['--import', pathToFileURL(entryPoint).href],
+    '--require': ['--require', entryPoint],
     none: [],
   }[preload === true ? '--import' : preload || 'none'];
   const child = spawn(

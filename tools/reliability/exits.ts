@@ -1,7 +1,7 @@
 /** Every way in which a process exits: the arguments of the program, and whether its twenty searches arrive. */
 import type { RunningFixture } from '../processes/run-fixture.ts';
 
-export interface Ending {
+export interface Exit {
   /** What happens, as the tables name it. */
   what: string;
   file: string;
@@ -17,24 +17,24 @@ export interface Ending {
   sudden?: true;
 }
 
-const endings = 'test/fixtures/endings.mjs';
+const exits = 'test/fixtures/exits.mjs';
 const children = 'test/fixtures/children.mjs';
 
-const own = (what: string, way: string, more: Partial<Ending> = {}): Ending => ({
+const own = (what: string, way: string, more: Partial<Exit> = {}): Exit => ({
   what,
-  file: endings,
+  file: exits,
   args: [way],
   ...more,
 });
 
-const child = (what: string, kind: string, way: string, more: Partial<Ending> = {}): Ending => ({
+const child = (what: string, kind: string, way: string, more: Partial<Exit> = {}): Exit => ({
   what,
   file: children,
   args: [kind, way],
   ...more,
 });
 
-const signalled = (signal: NodeJS.Signals): Ending[] => [
+const signalled = (signal: NodeJS.Signals): Exit[] => [
   own(`${signal}, no handler in the app`, 'wait', { signal }),
   own(`${signal}, a handler that shuts down in 1 s with more calls, then exits`, 'signal-closes-down', {
     signal,
@@ -42,7 +42,7 @@ const signalled = (signal: NodeJS.Signals): Ending[] => [
   }),
 ];
 
-export const ENDINGS: readonly Ending[] = [
+export const EXITS: readonly Exit[] = [
   own('event loop drains', 'drain'),
   own('event loop drains, process.exitCode = 3', 'exit-code'),
   own('event loop drains, handlers of beforeExit and exit', 'exit-handlers'),
@@ -92,7 +92,7 @@ export const ENDINGS: readonly Ending[] = [
   ...signalled('SIGHUP'),
   ...signalled('SIGQUIT'),
   ...signalled('SIGUSR2'),
-  child('worker thread that ends', 'worker', 'drain'),
+  child('worker thread that returns', 'worker', 'drain'),
   child('worker thread that calls process.exit(3)', 'worker', 'exit'),
   child('worker thread that throws', 'worker', 'throw'),
   child('worker thread that its parent terminates', 'worker', 'terminate'),
@@ -114,10 +114,10 @@ export const ENDINGS: readonly Ending[] = [
   own('process.abort()', 'abort', { sudden: true }),
 ];
 
-/** Sends the ending's signal once the program is ready for it. */
-export async function endBySignal(
+/** Sends the signal of the exit once the program is ready for it. */
+export async function exitBySignal(
   fixture: RunningFixture,
-  { signal, twice, readyAt = /ready/ }: Ending,
+  { signal, twice, readyAt = /ready/ }: Exit,
 ): Promise<void> {
   if (signal === undefined) return;
   await fixture.waitForStdout(readyAt);

@@ -314,7 +314,7 @@ function drawShown(): void {
       tabindex: index === focused ? 0 : -1,
       'aria-level': row.level + 1,
       'aria-selected': String(index === selected),
-      'aria-label': spoken(row as ReportRow),
+      'aria-label': ariaLabel(row as ReportRow),
       'data-row': index,
     }),
   });
@@ -336,7 +336,7 @@ function drawShown(): void {
   if (hadFocus) rowAt(focused)?.focus();
 }
 
-function spoken(row: ReportRow): string {
+function ariaLabel(row: ReportRow): string {
   const failed = row.failed ? ', failed' : '';
   return `${row.name}, ${sideNames[row.side]}, starts at ${duration(row.startMs)}, takes ${duration(row.durationMs)}${failed}`;
 }

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();
-const file = 'test/fixtures/ends.mjs';
+const file = 'test/fixtures/search-then-exit.mjs';
 
 /** Accepts connections and never answers. */
 let blackHole: string;
@@ -26,7 +26,7 @@ after(() => {
   hole.close();
 });
 
-/** Starts ends.mjs and, once it is ready, measures how long it takes to end; sends it `signals` meanwhile. */
+/** Starts search-then-exit.mjs; measures the time from its last line to its exit; sends it `signals` meanwhile. */
 async function end(way: string[], env: Record<string, string>, signals: NodeJS.Signals[] = []) {
   const fixture = runs.start({ file, args: way, env });
   await fixture.waitForStdout(way[0] === 'exit' ? /found/ : /ready/);

@@ -1,9 +1,9 @@
-/** Every way in which a process ends is what it is without the preload, and its ended spans arrive. */
+/** Every exit of a process is the same as without the preload, and its ended spans arrive. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FixtureResult } from '../../tools/processes/run-fixture.ts';
-import { ENDINGS, type Ending, endBySignal } from '../../tools/reliability/exits.ts';
+import { EXITS, type Exit, exitBySignal } from '../../tools/reliability/exits.ts';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { type RunOptions, useRuns } from '../preload/runs.ts';
 
@@ -12,11 +12,11 @@ const runs = useRuns();
 /** What is tested here is that spans come in; a machine that is busy otherwise may need longer than the default. */
 const patience = { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
-/** As run() of runs.ts; sends the ending's signal. */
-async function end(ending: Ending, options: Partial<RunOptions> = {}) {
+/** As run() of runs.ts; sends the signal of the exit. */
+async function runExit(exit: Exit, options: Partial<RunOptions> = {}) {
   const env = { ...patience, ...options.env };
-  const fixture = runs.start({ file: ending.file, args: ending.args, timeoutMs: 120_000, ...options, env });
-  await endBySignal(fixture, ending);
+  const fixture = runs.start({ file: exit.file, args: exit.args, timeoutMs: 120_000, ...options, env });
+  await exitBySignal(fixture, exit);
   return { service: fixture.service, ...(await fixture.ended) };
 }
 
@@ -40,25 +40,27 @@ async function arrivedSearches(service: string, count: number): Promise<number> 
 describe('exit code, signal, stdout and stderr are the app’s, and all spans arrive:', {
   concurrency: 3,
 }, () => {
-  for (const ending of ENDINGS.filter(({ sudden }) => sudden !== true)) {
-    test(ending.what, async () => {
+  for (const exit of EXITS.filter(({ sudden }) => sudden !== true)) {
+    test(exit.what, async () => {
       const [untraced, traced] = await Promise.all([
-        end(ending, { preload: false, service: null }),
-        end(ending),
+        runExit(exit, { preload: false, service: null }),
+        runExit(exit),
       ]);
       assert.deepEqual(comparable(traced), comparable(untraced));
-      const expected = 20 + (ending.moreSearches ?? 0);
+      const expected = 20 + (exit.moreSearches ?? 0);
       assert.equal(await arrivedSearches(traced.service, expected), expected);
     });
   }
 });
 
-describe('a sudden end is the app’s own, whatever becomes of the spans:', { concurrency: 3 }, () => {
-  for (const ending of ENDINGS.filter(({ sudden }) => sudden === true)) {
-    test(ending.what, async () => {
+describe('a sudden exit is the same as without the preload, whether or not spans arrive:', {
+  concurrency: 3,
+}, () => {
+  for (const exit of EXITS.filter(({ sudden }) => sudden === true)) {
+    test(exit.what, async () => {
       const [untraced, traced] = await Promise.all([
-        end(ending, { preload: false, service: null }),
-        end(ending),
+        runExit(exit, { preload: false, service: null }),
+        runExit(exit),
       ]);
       // What abort() prints holds addresses.
       const ignoring = (result: FixtureResult) => ({ ...comparable(result), stderr: '' });
@@ -68,16 +70,16 @@ describe('a sudden end is the app’s own, whatever becomes of the spans:', { co
 });
 
 test('a signal that a preload before ours handles is handled once, by it alone', async () => {
-  const ending: Ending = {
+  const exit: Exit = {
     what: '',
-    file: 'test/fixtures/endings.mjs',
+    file: 'test/fixtures/exits.mjs',
     args: ['wait'],
     signal: 'SIGTERM',
   };
   const env = { NODE_OPTIONS: '--import ./test/fixtures/earlier-preload.mjs' };
   const [untraced, traced] = await Promise.all([
-    end(ending, { preload: false, service: null, env }),
-    end(ending, { env }),
+    runExit(exit, { preload: false, service: null, env }),
+    runExit(exit, { env }),
   ]);
   assert.equal(untraced.code, 7);
   assert.deepEqual(comparable(traced), comparable(untraced));
@@ -85,7 +87,7 @@ test('a signal that a preload before ours handles is handled once, by it alone',
 });
 
 describe('in the middle of a burst', { concurrency: 2 }, () => {
-  const file = 'test/fixtures/endings.mjs';
+  const file = 'test/fixtures/exits.mjs';
 
   for (const way of ['burst-exit', 'burst-throw']) {
     test(`${way}: every search that was answered arrives, of 1,000 that are under way`, async () => {
@@ -111,7 +113,7 @@ describe('in the middle of a burst', { concurrency: 2 }, () => {
   });
 });
 
-describe('twenty spans of a program that ends within 50 ms of its start arrive:', { concurrency: 2 }, () => {
+describe('twenty spans of a program that exits within 50 ms of its start arrive:', { concurrency: 2 }, () => {
   for (const way of ['drain', 'exit', 'throw']) {
     test(way, async () => {
       const file = 'test/fixtures/short-life.mjs';
