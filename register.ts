@@ -90,6 +90,7 @@ export function register(): void {
       lambda: lambdaOf(process.env, async (limitMs) => {
         await telemetry.send(Math.min(limitMs, settings.flushTimeoutMs));
       }),
+      warn: diagnostics.warn,
       bundledApps: selection.milvus
         ? new BundledApps(
             (line) => diagnostics.warn(line),

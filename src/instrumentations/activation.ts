@@ -12,6 +12,7 @@ import { diag } from '@opentelemetry/api';
 import type { Instrumentation, InstrumentationModuleDefinition } from '@opentelemetry/instrumentation';
 import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs';
 import { loadChunk } from '../sdk/lazy-modules.ts';
+import { serveOlderLogsApi } from '../sdk/older-logs-api.ts';
 import { asOurs } from '../sdk/other-sdk.ts';
 import { type BundledApps, isLoadedByBundles } from './bundles.ts';
 import type { CatalogEntry } from './catalog.ts';
@@ -34,6 +35,8 @@ export interface Surroundings {
   metricsOn: boolean;
   logsOn: boolean;
   lambda: Lambda | undefined;
+  /** Logs a line once. */
+  warn(line: string): void;
   /** Set when Milvus operations are traced: watches for an SDK inside the app's bundle. */
   bundledApps: BundledApps | undefined;
 }
@@ -79,6 +82,7 @@ export function activateOnLoad(
       const quiet =
         LOGGERS.includes(entry.name) &&
         (!surroundings.logsOn || (entry.name === 'winston' && !isInstalled(WINSTON_TRANSPORT)));
+      if (entry.name === 'winston' && !quiet) serveOlderLogsApi();
       const { supportedVersions } = entry;
       const Fitting = supportedVersions === undefined ? Class : forVersions(Class, supportedVersions);
       const instrumentation = new Fitting({
@@ -129,6 +133,7 @@ export function activateOnLoad(
       const due = waiting.get(name);
       if (due === undefined) return nextResolve(specifier, context);
       due.forEach(activate);
+      if (name === 'winston' && surroundings.logsOn) warnOfWinston(context.parentURL, surroundings.warn);
       if (!isImport) return nextResolve(specifier, context);
       if (module.isBuiltin(name)) {
         patchBuiltin(name);
@@ -167,6 +172,12 @@ function fileOf(instrumentation: Instrumentation | undefined): string | undefine
     instrumentation as { getModuleDefinitions?(): { name: string }[] } | undefined
   )?.getModuleDefinitions?.();
   return definitions?.[0]?.name;
+}
+
+/** The app's records would be missing without a sign. The Milvus SDK's own logger sends none anyway. */
+function warnOfWinston(parent: string | undefined, warn: (line: string) => void): void {
+  if (parent?.includes('/node_modules/@zilliz/milvus2-sdk-node/') || isInstalled(WINSTON_TRANSPORT)) return;
+  warn(`OTEL_LOGS_EXPORTER exports no records of winston: run npm install ${WINSTON_TRANSPORT}.`);
 }
 
 function isInstalled(packageName: string): boolean {

@@ -15,6 +15,7 @@ import {
 } from '@grpc/grpc-js';
 import { GrpcStatus } from '../grpc-status.ts';
 import { VERSION } from '../version.ts';
+import { lastConnectionError } from './reason.ts';
 import { retryDelayIn } from './retry-info.ts';
 import {
   IDLE_MS,
@@ -225,17 +226,15 @@ function connected(client: Client): Promise<boolean> {
   });
 }
 
-/** Messages of grpc-js without a connection: the error of the last attempt, some with the time. */
-const NO_CONNECTION =
-  /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /s;
-
 const TOO_LARGE_ANSWER = /^Received message (larger than max|that decompresses)/;
 
 function errorOf(error: ServiceError, isConnected: boolean, hasHeaders: boolean): OtlpError {
   const { code, details, metadata } = error;
   if (!isConnected || (code === GrpcStatus.UNAVAILABLE && details === 'Connection dropped')) {
-    const [, reason = details] = NO_CONNECTION.exec(details) ?? [];
-    return new OtlpError(reason.trim(), { isGrpc: true, isUnreachable: !isConnected });
+    return new OtlpError(lastConnectionError(details) ?? details.trim(), {
+      isGrpc: true,
+      isUnreachable: !isConnected,
+    });
   }
   if (hasHeaders && code === GrpcStatus.RESOURCE_EXHAUSTED && TOO_LARGE_ANSWER.test(details))
     return new OtlpError(`the answer is larger than ${MAX_ANSWER_BYTES >> 20} MiB`, {

@@ -1,10 +1,13 @@
-/** Why spans are not accepted, in the user's terms: the failure and the variable to change. Pure. */
+/** Why a signal is not accepted, in the user's terms: the failure and the variable to change. Pure. */
 import { GrpcStatus } from '../grpc-status.ts';
 import { OtlpError } from './sender.ts';
 import type { OtlpTarget } from './target.ts';
 
+/** What a reason names. */
+export type NamedTarget = Pick<OtlpTarget, 'protocol' | 'url' | 'variables'>;
+
 /** @param error the rejection of a sender, or the error that kept it from sending */
-export function reasonFor(error: unknown, target: OtlpTarget): string {
+export function reasonFor(error: unknown, target: NamedTarget): string {
   const message = (error as { message?: unknown } | undefined)?.message;
   const text = typeof message === 'string' && message !== '' ? message : 'no reason given';
   if (!(error instanceof OtlpError)) return text;
@@ -18,7 +21,7 @@ interface Advice {
   replaces?: boolean;
 }
 
-function statusAdvice({ status, isGrpc }: OtlpError, { variables }: OtlpTarget): Advice | undefined {
+function statusAdvice({ status, isGrpc }: OtlpError, { variables }: NamedTarget): Advice | undefined {
   const isAuthentication = isGrpc
     ? status === GrpcStatus.UNAUTHENTICATED || status === GrpcStatus.PERMISSION_DENIED
     : status === 401 || status === 403;
@@ -28,7 +31,7 @@ function statusAdvice({ status, isGrpc }: OtlpError, { variables }: OtlpTarget):
   return undefined;
 }
 
-function connectionAdvice(text: string, { url, protocol, variables }: OtlpTarget): Advice | undefined {
+function connectionAdvice(text: string, { url, protocol, variables }: NamedTarget): Advice | undefined {
   if (url.startsWith('unix:')) return undefined;
   const { hostname, port, protocol: scheme } = new URL(url);
   const isTls = scheme === 'https:';
@@ -59,3 +62,13 @@ function connectionAdvice(text: string, { url, protocol, variables }: OtlpTarget
 
 const notGrpc = (where: string, { protocol }: OtlpTarget['variables']): string =>
   `${where} does not use gRPC; set ${protocol}=http/protobuf, or use the gRPC port (4317 by default)`;
+
+/** Messages of grpc-js without a connection: the error of the last attempt, some with the time. */
+const NO_CONNECTION =
+  /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /s;
+
+/** The error of grpc-js' last attempt to connect; empty before the first has failed, undefined for another message. */
+export function lastConnectionError(details: string): string | undefined {
+  const error = NO_CONNECTION.exec(details)?.[1]?.trim();
+  return error === 'null' ? '' : error;
+}

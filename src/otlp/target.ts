@@ -59,9 +59,22 @@ export function urlOf(settings: Settings, signal: Signal): string {
   return url.href;
 }
 
-/** The variable for traces where it is given, else the one for all signals. */
-const nameOf = (name: string, ofTraces: unknown): string =>
-  ofTraces === undefined ? `OTEL_EXPORTER_OTLP_${name}` : `OTEL_EXPORTER_OTLP_TRACES_${name}`;
+const VARIABLES = {
+  endpoint: 'Endpoint',
+  headers: 'Headers',
+  protocol: 'Protocol',
+  certificate: 'Certificate',
+  timeout: 'ExportTimeoutMs',
+} as const;
+
+/** For each, the variable of the signal where it is given, else the one for all signals. */
+export const variablesOf = (settings: Settings, signal: Signal): OtlpTarget['variables'] =>
+  Object.fromEntries(
+    Object.entries(VARIABLES).map(([name, setting]) => {
+      const own = settings[`${signal}${setting}`] === undefined ? '' : `${signal.toUpperCase()}_`;
+      return [name, `OTEL_EXPORTER_OTLP_${own}${name.toUpperCase()}`];
+    }),
+  ) as OtlpTarget['variables'];
 
 export function tracesTarget(settings: Settings): OtlpTarget {
   return {
@@ -73,13 +86,7 @@ export function tracesTarget(settings: Settings): OtlpTarget {
     clientKey: settings.tracesClientKey ?? settings.clientKey,
     clientCertificate: settings.tracesClientCertificate ?? settings.clientCertificate,
     verify: settings.verifyCertificates,
-    variables: {
-      endpoint: nameOf('ENDPOINT', settings.tracesEndpoint),
-      headers: nameOf('HEADERS', settings.tracesHeaders),
-      protocol: nameOf('PROTOCOL', settings.tracesProtocol),
-      certificate: nameOf('CERTIFICATE', settings.tracesCertificate),
-      timeout: nameOf('TIMEOUT', settings.tracesExportTimeoutMs),
-    },
+    variables: variablesOf(settings, 'traces'),
   };
 }
 

@@ -11,8 +11,11 @@ import type {
   PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
 import { LONGEST_TIMER_MS, type Settings, withoutCredentials } from '../config/settings.ts';
+import { GrpcStatus } from '../grpc-status.ts';
 import { connectionHint, shortReason } from '../otlp/exporter.ts';
-import { EXPORTER_FORMAT, signalProtocol, urlOf } from '../otlp/target.ts';
+import { lastConnectionError, reasonFor } from '../otlp/reason.ts';
+import { OtlpError } from '../otlp/sender.ts';
+import { EXPORTER_FORMAT, signalProtocol, urlOf, variablesOf } from '../otlp/target.ts';
 import { VERSION } from '../version.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
@@ -162,6 +165,8 @@ export class ExportReports {
   readonly #settings: Settings;
   readonly #diagnostics: Diagnostics;
   readonly #inFlight = new Map<Signal, number>();
+  /** Signals whose last export failed without a reason: the next one may have it. */
+  readonly #unexplained = new Set<Signal>();
 
   constructor(settings: Settings, diagnostics: Diagnostics) {
     this.#settings = settings;
@@ -174,6 +179,7 @@ export class ExportReports {
       this.#count(signal, 1);
       send.call(exporter, items, (result) => {
         this.#count(signal, -1);
+        this.#unexplained.delete(signal);
         if (result.code !== ExportResultCode.SUCCESS) this.#warn(signal, result.error);
         done(result);
       });
@@ -186,28 +192,48 @@ export class ExportReports {
     const timeout = `no answer within ${this.#settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
     for (const [signal, count] of this.#inFlight) if (count > 0) this.#warn(signal, new Error(timeout));
     this.#inFlight.clear();
+    for (const signal of this.#unexplained) this.#warn(signal, new Error('No connection was made in time'));
   }
 
   #count(signal: Signal, change: 1 | -1): void {
     this.#inFlight.set(signal, (this.#inFlight.get(signal) ?? 0) + change);
   }
 
-  #warn(signal: Signal, error: Error | undefined): void {
-    const reason = shortReason(textOf(error).replace(/ Resolution note:.*$/s, ''));
-    const verb = isAnswer(error) ? 'are refused by' : 'cannot be sent to';
-    const url = withoutCredentials(urlOf(this.#settings, signal));
-    this.#diagnostics.warn(`${signal} ${verb} ${url}: ${reason}.${connectionHint(reason)}`);
+  #warn(signal: Signal, thrown: Error | undefined): void {
+    const protocol = signalProtocol(this.#settings, signal);
+    const url = urlOf(this.#settings, signal);
+    const error = otlpErrorOf(thrown, protocol === 'grpc');
+    if (error.message === '') {
+      this.#unexplained.add(signal);
+      return;
+    }
+    const target = { protocol, url, variables: variablesOf(this.#settings, signal) };
+    const reason = shortReason(reasonFor(error, target));
+    const verb = error.status === undefined ? 'cannot be sent to' : 'are refused by';
+    this.#diagnostics.warn(
+      `${signal} ${verb} ${withoutCredentials(url)}: ${reason}.${connectionHint(reason)}`,
+    );
   }
 }
 
-/** gRPC's details, without the code before them. */
-function textOf(error: Error | undefined): string {
-  const { details, message } = (error ?? {}) as { details?: unknown; message?: unknown };
-  return [details, message].find((text): text is string => typeof text === 'string' && text !== '') ?? '';
-}
+/** Statuses that grpc-js gives to a call without an answer, too. */
+const WITHOUT_ANSWER: ReadonlySet<number> = new Set([
+  GrpcStatus.CANCELLED,
+  GrpcStatus.DEADLINE_EXCEEDED,
+  GrpcStatus.UNAVAILABLE,
+]);
 
-/** Whether the collector answered: an HTTP status, or a gRPC code other than CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */
-function isAnswer(error: Error | undefined): boolean {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'number' && ![1, 4, 14].includes(code);
+/** The error of one of OpenTelemetry's exporters, as the preload's own senders have it. */
+function otlpErrorOf(error: Error | undefined, isGrpc: boolean): OtlpError {
+  const { code, details, message } = (error ?? {}) as {
+    code?: unknown;
+    details?: unknown;
+    message?: unknown;
+  };
+  const text =
+    [details, message].find((given): given is string => typeof given === 'string' && given !== '') ?? '';
+  if (typeof code !== 'number') return new OtlpError(text, { isGrpc });
+  if (!isGrpc) return new OtlpError(`HTTP status ${code}`, { status: code, isGrpc });
+  if (!WITHOUT_ANSWER.has(code)) return new OtlpError(text, { status: code, isGrpc });
+  return new OtlpError(lastConnectionError(text) ?? text, { isGrpc });
 }

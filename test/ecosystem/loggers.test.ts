@@ -1,7 +1,9 @@
 /** Records of the loggers that apps use carry the ids of the span in which they were written. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { installed } from '../../tools/processes/installed.ts';
+import { startReceiver } from '../../tools/servers/receiver.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';
 
@@ -76,3 +78,56 @@ for (const [program, modules] of [
     }
   });
 }
+
+describe('with OTEL_LOGS_EXPORTER=otlp', () => {
+  /** The newest on npm, made for OpenTelemetry 2. */
+  const transport = { '@opentelemetry/winston-transport': '0.34.0' };
+
+  for (const program of ['logs.mjs', 'logs.cjs'])
+    test(`the records of each logger arrive, with the ids of the request's span, from ${program}`, async (t) => {
+      const receiver = await startReceiver();
+      t.after(() => receiver.stop());
+      const service = `exported-${program}`;
+      const transportFolder = await installed(transport);
+      const { stderr, code } = await runApp({
+        program: await placeProgram(program, folder),
+        stack,
+        service,
+        env: {
+          OTEL_LOGS_EXPORTER: 'otlp',
+          OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
+          // As if it were installed next to the preload.
+          NODE_PATH: `${transportFolder}/node_modules`,
+        },
+      });
+      assert.deepEqual({ stderr, code }, { stderr: '', code: 0 });
+      const spans = (await joinedSpans(stack, service, 4)).map(({ span }) => span);
+      const request = spans.find(({ kind }) => kind === 'SERVER');
+      for (let turn = 0; turn < 100 && receiver.logs().length < 6; turn++) await sleep(50);
+      const records = receiver.logs().map(({ scope, body, traceId, spanId }) => ({
+        logger: Object.keys(loggers).find((name) => scope.includes(name)),
+        body,
+        traceId,
+        spanId,
+      }));
+      const expected = Object.keys(loggers).flatMap((logger) => [
+        { logger, body: 'listening', traceId: undefined, spanId: undefined },
+        { logger, body: 'answering', traceId: request?.traceId, spanId: request?.spanId },
+      ]);
+      const key = ({ logger, body }: { logger?: string | undefined; body: unknown }) => `${logger} ${body}`;
+      const sorted = (all: typeof records) => all.sort((a, b) => key(a).localeCompare(key(b)));
+      assert.deepEqual(sorted(records), sorted(expected));
+    });
+
+  test('without the transport of winston, one line names it', async () => {
+    const { stderr, code } = await runApp({
+      program: await placeProgram('logs.mjs', folder),
+      stack,
+      service: 'without-transport',
+      env: { OTEL_LOGS_EXPORTER: 'console' },
+    });
+    const line =
+      'OTEL_LOGS_EXPORTER exports no records of winston: run npm install @opentelemetry/winston-transport.';
+    assert.deepEqual({ stderr, code }, { stderr: `milvus-otel: ${line}\n`, code: 0 });
+  });
+});

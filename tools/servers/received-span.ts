@@ -38,6 +38,38 @@ export interface ReceivedRequest {
   headers: Record<string, string>;
 }
 
+/** One log record as it was received. */
+export interface ReceivedLog {
+  /** Name of the instrumentation scope. */
+  scope: string;
+  body: unknown;
+  severityText: string;
+  /** As in ReceivedSpan; undefined without a span. */
+  traceId: string | undefined;
+  spanId: string | undefined;
+}
+
+/** ExportLogsServiceRequest in any of the wire forms. */
+export interface WireLogsRequest {
+  resourceLogs?:
+    | {
+        scopeLogs?:
+          | {
+              scope?: { name?: string | null } | null;
+              logRecords?:
+                | {
+                    body?: AnyValue | null;
+                    severityText?: string | null;
+                    traceId?: Uint8Array | string | null;
+                    spanId?: Uint8Array | string | null;
+                  }[]
+                | null;
+            }[]
+          | null;
+      }[]
+    | null;
+}
+
 /** A 64-bit integer as the wire forms give it: number, decimal string, or Long. */
 type Integer64 = number | string | { low: number; high: number; unsigned?: boolean } | null | undefined;
 
@@ -124,6 +156,20 @@ export function receivedSpans(request: WireTraceRequest): ReceivedSpan[] {
     }
   }
   return spans;
+}
+
+/** Every record of one export request, in its order. */
+export function receivedLogs({ resourceLogs }: WireLogsRequest): ReceivedLog[] {
+  const ofScopes = (resourceLogs ?? []).flatMap(({ scopeLogs }) => scopeLogs ?? []);
+  return ofScopes.flatMap(({ scope, logRecords }) =>
+    (logRecords ?? []).map(({ body, severityText, traceId, spanId }) => ({
+      scope: scope?.name ?? '',
+      body: plainValue(body),
+      severityText: severityText ?? '',
+      traceId: hex(traceId) || undefined,
+      spanId: hex(spanId) || undefined,
+    })),
+  );
 }
 
 function plainAttributes(attributes: KeyValue[] | null | undefined): Record<string, unknown> {

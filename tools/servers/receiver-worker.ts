@@ -5,7 +5,13 @@
  */
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type ReceivedRequest, receivedSpans, type WireTraceRequest } from './received-span.ts';
+import {
+  type ReceivedRequest,
+  receivedLogs,
+  receivedSpans,
+  type WireLogsRequest,
+  type WireTraceRequest,
+} from './received-span.ts';
 import type { FromWorker, WorkerOptions } from './receiver.ts';
 
 /** The part of mockotlpserver that is used here; the package ships no types. */
@@ -34,7 +40,7 @@ const post = (message: FromWorker) => port.postMessage(message);
 const { grpcPort, httpPort, ui, uiPort } = workerData as WorkerOptions;
 
 /** A request that came in over HTTP/protobuf is a message object whose unset fields read as defaults: make it plain. */
-function plainRequest(request: any): WireTraceRequest {
+function plainRequest(request: any): WireTraceRequest & WireLogsRequest {
   return typeof request.constructor.toObject === 'function' ? request.constructor.toObject(request) : request;
 }
 
@@ -70,6 +76,7 @@ const server = new MockOtlpServer({
     if (ui) completeArrays(request);
     post({ type: 'spans', spans: receivedSpans(plainRequest(request)) });
   },
+  onLogs: (request: unknown) => post({ type: 'logs', logs: receivedLogs(plainRequest(request)) }),
   onRequest: (request: RawRequest) => post({ type: 'request', request: receivedRequest(request) }),
 });
 

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { ReceivedRequest, ReceivedSpan } from './received-span.ts';
+import type { ReceivedLog, ReceivedRequest, ReceivedSpan } from './received-span.ts';
 
 export type { ReceivedRequest, ReceivedSpan } from './received-span.ts';
 
@@ -25,6 +25,8 @@ export interface Receiver {
   spans(): ReceivedSpan[];
   /** Every request of every signal since the start or the last clear(): one per export, so counting them counts exports. */
   requests(): ReceivedRequest[];
+  /** Every log record since the start or the last clear(), in order of arrival. */
+  logs(): ReceivedLog[];
   clear(): void;
   /** Resolves with all spans as soon as `done` says so; rejects after timeoutMs, naming the spans that are there. */
   waitForSpans(done: (spans: ReceivedSpan[]) => boolean, timeoutMs: number): Promise<ReceivedSpan[]>;
@@ -37,6 +39,7 @@ export type FromWorker =
   | { type: 'listening'; grpcPort: number; httpPort: number; uiUrl: string | undefined }
   | { type: 'failed'; reason: string }
   | { type: 'spans'; spans: ReceivedSpan[] }
+  | { type: 'logs'; logs: ReceivedLog[] }
   | { type: 'request'; request: ReceivedRequest };
 
 /** Fails when a port that was asked for is taken. */
@@ -52,6 +55,7 @@ export async function startReceiver(options: ReceiverOptions = {}): Promise<Rece
 
   let spans: ReceivedSpan[] = [];
   let requests: ReceivedRequest[] = [];
+  let logs: ReceivedLog[] = [];
   /** For the web page's files: clear() does not remove those. */
   const shownTraceIds = new Set<string>();
   const arrivals = new Set<() => void>();
@@ -59,6 +63,7 @@ export async function startReceiver(options: ReceiverOptions = {}): Promise<Rece
     worker.once('error', reject);
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'request') requests.push(message.request);
+      else if (message.type === 'logs') logs.push(...message.logs);
       else if (message.type === 'spans') {
         spans.push(...message.spans);
         if (workerOptions.ui) for (const { traceId } of message.spans) shownTraceIds.add(traceId);
@@ -78,9 +83,11 @@ export async function startReceiver(options: ReceiverOptions = {}): Promise<Rece
     uiUrl,
     spans: () => [...spans],
     requests: () => [...requests],
+    logs: () => [...logs],
     clear() {
       spans = [];
       requests = [];
+      logs = [];
     },
     waitForSpans(done, timeoutMs) {
       return new Promise((resolve, reject) => {

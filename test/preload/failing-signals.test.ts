@@ -1,0 +1,169 @@
+/**
+ * A collector that takes neither spans nor metrics nor logs: one line for each signal that says what to change, and an exit that
+ * takes no longer than OTEL_NODE_FLUSH_TIMEOUT.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { useRuns } from './runs.ts';
+
+const runs = useRuns();
+const file = 'test/fixtures/three-signals.mjs';
+
+const FLUSH_TIMEOUT_MS = 1_000;
+// What a busy machine needs for anything else; less than the 10 s for which the exporters would try.
+const SLACK_MS = 6_000;
+
+const sockets = new Set<net.Socket>();
+const servers = {
+  /** Accepts connections and never answers. */
+  silent: net.createServer((socket) => sockets.add(socket.on('error', () => {}))),
+  /** Asks for credentials. */
+  refusing: http.createServer((request, response) => {
+    request.resume();
+    response.writeHead(401).end();
+  }),
+  /** Is closed before the tests. */
+  absent: net.createServer(),
+};
+type Server = keyof typeof servers;
+const urls = {} as Record<Server, string>;
+before(async () => {
+  for (const [name, server] of Object.entries(servers)) {
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    urls[name as Server] = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+  servers.absent.close();
+});
+after(() => {
+  for (const socket of sockets) socket.destroy();
+  servers.silent.close();
+  servers.refusing.close();
+});
+
+async function run(
+  endpoint: string,
+  protocol: string,
+  way: 'end' | 'exit',
+  env: Record<string, string> = {},
+) {
+  const fixture = runs.start({
+    file,
+    args: [way],
+    env: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+      OTEL_METRICS_EXPORTER: 'otlp',
+      OTEL_LOGS_EXPORTER: 'otlp',
+      OTEL_NODE_FLUSH_TIMEOUT: String(FLUSH_TIMEOUT_MS),
+      ...env,
+    },
+  });
+  await fixture.waitForStdout(/ready/);
+  const beganMs = performance.now();
+  const { stdout, stderr, code } = await fixture.ended;
+  const endMs = performance.now() - beganMs;
+  assert.deepEqual({ stdout, code }, { stdout: 'ready\n', code: way === 'exit' ? 3 : 0 });
+  assert.ok(endMs < FLUSH_TIMEOUT_MS + SLACK_MS, `${endMs} ms`);
+  return stderr.trimEnd().split('\n').sort();
+}
+
+const NO_ANSWER = 'no answer within 1000 ms (OTEL_NODE_FLUSH_TIMEOUT). Is a collector listening there?';
+
+describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
+  for (const protocol of ['grpc', 'http/protobuf', 'http/json']) {
+    const isGrpc = protocol === 'grpc';
+    const path = (signal: string) => (isGrpc ? '' : `/v1/${signal}`);
+
+    test(`unreachable by ${protocol}: each signal has its line`, async () => {
+      const [logs, metrics, spans, ...others] = await run(urls.absent, protocol, 'end').then(inOrder);
+      assert.deepEqual(others, []);
+      const refused = `connect ECONNREFUSED ${urls.absent.slice('http://'.length)}. Is a collector listening there?`;
+      assert.equal(spans, `milvus-otel: 1 span was lost on the way to ${urls.absent}: ${refused}`);
+      // The HTTP exporters of OpenTelemetry try again until the time is over, and do not tell why.
+      const reason = isGrpc ? refused : NO_ANSWER;
+      for (const [signal, line] of Object.entries({ logs, metrics }))
+        assert.equal(
+          line,
+          `milvus-otel: ${signal} cannot be sent to ${urls.absent}${path(signal)}: ${reason}`,
+        );
+    });
+
+    test(`silent to ${protocol}: each signal has its line`, async () => {
+      const [logs, metrics, spans, ...others] = await run(urls.silent, protocol, 'end').then(inOrder);
+      assert.deepEqual(others, []);
+      assert.equal(spans, `milvus-otel: 1 span was lost on the way to ${urls.silent}: ${NO_ANSWER}`);
+      for (const [signal, line] of Object.entries({ logs, metrics }))
+        assert.equal(
+          line,
+          `milvus-otel: ${signal} cannot be sent to ${urls.silent}${path(signal)}: ${NO_ANSWER}`,
+        );
+    });
+  }
+
+  for (const endpoint of ['absent', 'silent'] as const)
+    for (const protocol of ['grpc', 'http/protobuf'])
+      test(`${endpoint} by ${protocol}, process.exit() waits no longer, and its code stays`, async () => {
+        const lines = await run(urls[endpoint], protocol, 'exit');
+        assert.ok(lines.some((line) => line.startsWith('milvus-otel: 1 span was lost')));
+        assert.ok(lines.length <= 3, lines.join('\n'));
+      });
+
+  test('one that asks for credentials: each line names the variable of its signal', async () => {
+    const [logs, metrics, spans] = await run(urls.refusing, 'http/protobuf', 'end', {
+      OTEL_EXPORTER_OTLP_METRICS_HEADERS: 'authorization=Basic%20none',
+    }).then(inOrder);
+    const advice = 'HTTP status 401; set or correct the credentials in';
+    assert.match(spans ?? '', new RegExp(`: ${advice} OTEL_EXPORTER_OTLP_HEADERS\\.$`));
+    assert.equal(
+      logs,
+      `milvus-otel: logs are refused by ${urls.refusing}/v1/logs: ${advice} OTEL_EXPORTER_OTLP_HEADERS.`,
+    );
+    assert.equal(
+      metrics,
+      `milvus-otel: metrics are refused by ${urls.refusing}/v1/metrics: ${advice} OTEL_EXPORTER_OTLP_METRICS_HEADERS.`,
+    );
+  });
+
+  test('one with another protocol: each line names the protocol and its variable', async () => {
+    const lines = await run(urls.refusing, 'grpc', 'end');
+    assert.equal(lines.length, 3);
+    const port = new URL(urls.refusing).port;
+    for (const line of lines)
+      assert.match(
+        line,
+        new RegExp(`: port ${port} does not use gRPC; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use`),
+      );
+  });
+});
+
+test('while an app runs, a signal that fails again and again has one line', async () => {
+  const { stderr } = await runs.run({
+    file: 'test/fixtures/metrics-for-a-while.mjs',
+    env: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: urls.absent,
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `http://127.0.0.1:${runs.receiver.grpcPort}`,
+      OTEL_METRICS_EXPORTER: 'otlp',
+      OTEL_LOGS_EXPORTER: 'otlp',
+      OTEL_METRIC_EXPORT_INTERVAL: '100',
+      OTEL_BLRP_SCHEDULE_DELAY: '100',
+    },
+  });
+  const lines = stderr.trimEnd().split('\n').sort();
+  assert.equal(lines.length, 2, stderr);
+  assert.match(lines[0] ?? '', /^milvus-otel: logs cannot be sent to /);
+  assert.match(lines[1] ?? '', /^milvus-otel: metrics cannot be sent to /);
+});
+
+/** Lines of logs, metrics and spans. */
+const inOrder = (lines: string[]): string[] =>
+  [/: logs /, /: metrics /, /: \d+ spans? /]
+    .map((pattern) => {
+      const found = lines.find((line) => pattern.test(line));
+      assert.ok(found !== undefined, lines.join('\n'));
+      lines.splice(lines.indexOf(found), 1);
+      return found;
+    })
+    .concat(lines);
