@@ -193,7 +193,7 @@ describe('the report', { timeout: 120_000 }, () => {
     assert.deepEqual(complaints, []);
   });
 
-  test('a hash of no trace shows the list and says so', async (t) => {
+  test('a hash of no trace shows the list with a notice', async (t) => {
     const { page, complaints } = await open(t, '#0123');
     assert.equal(await page.getByRole('alert').textContent(), 'This report has no trace 0123.');
     assert.equal((await names(page)).length, 6);
@@ -360,7 +360,7 @@ describe('the report', { timeout: 120_000 }, () => {
     assert.deepEqual(complaints, []);
   });
 
-  test('a report without traces says so', async (t) => {
+  test('a report without traces shows a notice', async (t) => {
     const file = path.join(folder, 'empty.html');
     await writeFile(
       file,
@@ -381,7 +381,7 @@ describe('the browser of these tests', () => {
     );
   });
 
-  test('is installed when there is none, and its absence says what to do', async () => {
+  test('is installed when there is none, and the error names the fix', async () => {
     let installs = 0;
     const install = async () => {
       installs += 1;

@@ -85,7 +85,7 @@ const rows: [step: keyof RequestSteps, branch: string, label: string][] = [
   ['rest', '└─ ', 'the rest: Express, JSON'],
 ];
 
-/** The same for the report, where a line's level says what it is a part of. */
+/** The same for the report: a line is a part of the nearest line above it with a lower level. */
 export interface StepsTable {
   title: string;
   columns: string[];

@@ -10,7 +10,7 @@ const signEveryMs = 10_000;
 
 export interface ChromiumSearch {
   env: NodeJS.ProcessEnv;
-  /** Installs Debian's package; undefined where that is not ours to do. */
+  /** Installs Debian's package; undefined without root or apt-get. */
   install?: () => Promise<void>;
 }
 
@@ -55,20 +55,20 @@ function isExecutable(file: string): boolean {
   }
 }
 
-/** Says what it does on stderr, with a line every ten seconds. */
+/** Prints its progress on stderr, a line every ten seconds. */
 async function installWithApt(): Promise<void> {
   const startedMs = performance.now();
-  const say = (line: string) => console.error(`chromium: ${line}`);
-  say('installing it with apt-get (once, some 100 MB)');
+  const print = (line: string) => console.error(`chromium: ${line}`);
+  print('installing it with apt-get (once, some 100 MB)');
   const sign = setInterval(
-    () => say(`installing: ${Math.round((performance.now() - startedMs) / 1000)} s so far`),
+    () => print(`installing: ${Math.round((performance.now() - startedMs) / 1000)} s so far`),
     signEveryMs,
   );
   try {
     // One list that cannot be fetched does not keep the package from coming from another.
     await aptGet('update').catch(() => {});
     await aptGet('install', '--yes', '--no-install-recommends', 'chromium');
-    say('installed');
+    print('installed');
   } finally {
     clearInterval(sign);
   }

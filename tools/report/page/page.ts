@@ -224,7 +224,7 @@ function stepsSection({ title, columns, rows }: StepsTable): Element[] {
 
 // A trace
 
-/** Redraws the waterfall of the trace that is shown; ends with it. */
+/** The trace that is shown; undefined while the list is shown. */
 let shown: { trace: ReportTrace; selected: number | undefined; focused: number } | undefined;
 
 function showTrace(trace: ReportTrace): void {
