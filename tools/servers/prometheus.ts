@@ -25,6 +25,8 @@ export interface Exemplar {
   metric: Record<string, string>;
   traceId: string;
   value: number;
+  /** Since 1970. */
+  atSeconds: number;
 }
 
 export interface Prometheus {
@@ -109,10 +111,11 @@ export async function startPrometheus(
     async exemplars(query, fromMs, toMs) {
       const data = await ask('query_exemplars', { query, start: seconds(fromMs), end: seconds(toMs) });
       return data.flatMap(({ seriesLabels, exemplars }: any) =>
-        exemplars.map(({ labels, value }: any) => ({
+        exemplars.map(({ labels, value, timestamp }: any) => ({
           metric: seriesLabels,
           traceId: labels.trace_id,
           value: Number(value),
+          atSeconds: timestamp,
         })),
       );
     },
