@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
+import { tried } from '../../tools/docs/tried-apps.ts';
 import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
 import { outline, useRuns } from '../preload/runs.ts';
@@ -105,6 +106,12 @@ function assertAllSent(run: Invoked): void {
   );
   const spans = run.arrived();
   assert.deepEqual(outline(spans).sort(), [...traces].sort());
+  assert.deepEqual(
+    outline(spans)
+      .slice(-2)
+      .map((line) => line.trim()),
+    tried('AWS Lambda').seen,
+  );
   const search = runs.milvus.calls().findLast(({ method }) => method === 'Search');
   const [, traceId, spanId] = String(search?.metadata.traceparent).split('-');
   const caller = spans.find((span) => span.traceId === traceId && span.spanId === spanId);

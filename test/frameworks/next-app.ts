@@ -255,6 +255,8 @@ export async function serveNext(app: NextApp, options: ServeOptions): Promise<Ne
     cwd: by === 'standalone' && options.folder === undefined ? app.folder : folder,
     env: {
       ...quiet,
+      // Else `next dev` kills its server 100 ms after the signal, and with it the spans that are not sent.
+      NEXT_EXIT_TIMEOUT_MS: '10000',
       PORT: port,
       HOSTNAME: '127.0.0.1',
       ...(nodeOptions === undefined ? {} : { NODE_OPTIONS: nodeOptions }),

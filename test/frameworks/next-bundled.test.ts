@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { type Stack, useStack } from '../support/stack.ts';
 import { createDocs } from './docs-collection.ts';
-import { builtNextApp, type NextOptions, type ServeOptions, visitNext } from './next-app.ts';
+import { builtNextApp, type NextOptions, nextApp, type ServeOptions, visitNext } from './next-app.ts';
 
 const arrivalTimeoutMs = 20_000;
 const database = 'frameworks_next_bundled';
@@ -14,6 +14,9 @@ let removeDocs: () => Promise<void>;
 
 const APPS: [NextOptions, ServeOptions['by']][] = [
   [{ next: '16', bundler: 'turbopack', sdk: 'bundled' }, 'start'],
+  [{ next: '16', bundler: 'turbopack', sdk: 'bundled', name: 'dev' }, 'dev'],
+  [{ next: '16', bundler: 'webpack', sdk: 'bundled' }, 'start'],
+  [{ next: '15', bundler: 'webpack', sdk: 'bundled', output: 'standalone' }, 'standalone'],
 ];
 
 const LINE =
@@ -28,7 +31,7 @@ describe('Next.js with the SDK in the bundle', () => {
 
   for (const [options, by] of APPS) {
     test(`${options.next} by ${options.bundler}, next ${by}: a request that searches is one trace`, async () => {
-      const app = await builtNextApp(options);
+      const app = await (by === 'dev' ? nextApp(options) : builtNextApp(options));
       const paths = ['/api/search/a', '/api/search/b'];
       const { service, answers, stderr } = await visitNext(app, { by, stack, database, paths });
       assert.deepEqual(

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { installed } from '../../tools/processes/installed.ts';
+import { packagesOf } from './tried-app.ts';
 
 /** A connection that was about to be used would be used by then. */
 const freezeMs = 700;
@@ -37,7 +38,7 @@ export interface FunctionRun {
 
 /** The main file of the runtime client of the newest images, with its native part built: that needs cmake, make and a C++ compiler. */
 export async function runtimeClient(): Promise<string> {
-  const folder = await installed({ 'aws-lambda-ric': '4' }, { scripts: true, timeoutMs: 900_000 });
+  const folder = await installed(packagesOf('AWS Lambda'), { scripts: true, timeoutMs: 900_000 });
   return path.join(folder, 'node_modules/aws-lambda-ric/index.mjs');
 }
 

@@ -72,3 +72,14 @@ test('what is off by default is what the documentation says', () => {
   assert.deepEqual(off, ['dns', 'fs', 'generic-pool', 'host-metrics', 'net']);
   assert.equal(SETTINGS.enabledInstrumentations.shownFallback, `all but ${off.join(', ')}`);
 });
+
+test('the page on frameworks gives the versions of openai that its instrumentation supports', () => {
+  const page = readFileSync(new URL('../../docs/frameworks.md', import.meta.url), 'utf8');
+  const entry = CATALOG.find(({ name }) => name === 'openai') as CatalogEntry;
+  const instrumentation = construct(entry) as unknown as {
+    getModuleDefinitions(): { supportedVersions: string[] }[];
+  };
+  const supported = instrumentation.getModuleDefinitions().map(({ supportedVersions }) => supportedVersions);
+  const [, first, below] = /`openai` ([\d.]+) to 6, so (\d+) has/.exec(page) ?? [];
+  assert.deepEqual(supported, [[`>=${first}.0 <${below}`]]);
+});

@@ -81,6 +81,22 @@ export const TRIED_APPS = [
     test: LIBRARIES,
   },
   {
+    app: 'Next.js 16',
+    packages: { next: '16' },
+    started: `${withPreload('next start')}, and \`next dev\``,
+    seen: ['GET', 'GET /api/search/[id]', 'executing api route (app) /api/search/[id]', SEARCH],
+    notes: 'By Turbopack and by webpack, the SDK [external or bundled](#nextjs). `next build` has no spans',
+    test: 'frameworks/next.test.ts',
+  },
+  {
+    app: 'Next.js 15',
+    packages: { next: '15' },
+    started: `${withPreload('next start')}, \`next dev\`, and \`output: 'standalone'\``,
+    seen: ['GET', 'GET /api/search/a', 'executing api route (app) /api/search/[id]/route', SEARCH],
+    notes: 'The same',
+    test: 'frameworks/next.test.ts',
+  },
+  {
     app: 'Nuxt',
     packages: { nuxt: '4' },
     started: withPreload('node .output/server/index.mjs'),
@@ -175,6 +191,14 @@ export const TRIED_APPS = [
     notes:
       "Flow and retriever are Genkit's spans. Genkit starts its own SDK, so one line reports two SDKs, and Genkit's developer UI has no traces",
     test: LIBRARIES,
+  },
+  {
+    app: 'AWS Lambda',
+    packages: { 'aws-lambda-ric': '4' },
+    started: '`NODE_OPTIONS` of the function: [lambda.md](lambda.md)',
+    seen: ['ask', SEARCH],
+    notes: "On a scripted Milvus, by AWS' runtime client in an imitated sandbox",
+    test: 'frameworks/lambda.test.ts',
   },
   {
     app: 'mocha',
