@@ -91,10 +91,15 @@ function* fields(message: Buffer, only?: number): Generator<Field> {
 
 async function startCollector(): Promise<void> {
   let counts: ReceivedSpans = {};
-  const { port } = await startExportServer(({ request }, respond) => {
-    respond(null, ACCEPTED);
-    countClientSpans(request, counts);
-  });
+  const { port } = await startExportServer(
+    ({ request }, respond) => {
+      respond(null, ACCEPTED);
+      countClientSpans(request, counts);
+    },
+    undefined,
+    undefined,
+    ['/opentelemetry.proto.collector.metrics.v1.MetricsService/Export'],
+  );
   announce(`127.0.0.1:${port}`, () => {
     const received = counts;
     counts = {};

@@ -20,6 +20,7 @@ import { type Installed, installedBytes, type Variant, type VariantName } from '
 export const measureNames = [
   'startup',
   'cpu',
+  'metrics',
   'memory',
   'size',
   'burst',
@@ -80,6 +81,8 @@ export async function measure(
   if (wanted.has('startup'))
     figures.rows.push(...(await startUpOfWebApp(bench, pick('none', 'ours', 'stock'))));
   if (wanted.has('cpu')) figures.rows.push(...(await searches(bench, pick('none', 'ours', 'stock'))));
+  if (wanted.has('metrics'))
+    figures.rows.push(await searchesWithMetrics(bench, pick('none', 'ours', 'stock').map(withMetrics)));
   if (wanted.has('memory')) figures.rows.push(...(await memory(bench, pick('none', 'ours', 'stock'))));
   if (wanted.has('size')) figures.rows.push(await size(installed));
   if (wanted.has('burst')) figures.rows.push(await burst(bench, pick('ours', 'stock')));
@@ -265,6 +268,36 @@ async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
       target: 0.4,
     },
   ];
+}
+
+/** The same app, whose preload exports metrics too. */
+const withMetrics = (variant: Variant): Variant => ({
+  ...variant,
+  env: { ...variant.env, OTEL_METRICS_EXPORTER: 'otlp' },
+});
+
+async function searchesWithMetrics(bench: Bench, variants: Variant[]): Promise<Row> {
+  const { uniformRounds, searchStretches, searchCalls, warmUpCalls } = bench.plan;
+  const load = {
+    count: uniformRounds,
+    stretches: searchStretches,
+    calls: searchCalls,
+    warmUp: warmUpCalls,
+    workload: 'mixed',
+  } as const;
+  const { stretches } = await searchCosts(bench, 'searches with metrics', load, variants);
+  return {
+    ...addedRow({
+      measure: 'metrics',
+      against: 'stock',
+      what: 'CPU added per search, with metrics on',
+      unit: 'µs',
+      costs: stretches,
+      of: cpuOfSearch(searchCalls),
+      ratioOf: ratioOfMeans,
+    }),
+    target: 0.4,
+  };
 }
 
 /** V8 collects garbage when a fixed share has been allocated, not when it thinks that it pays. */
