@@ -110,14 +110,14 @@ export function register(): void {
     watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));
     watchInstrumentations((name) => {
       giveWay(name);
-      diagnostics.info(`the app's own instrumentation ${name} is used instead of the preload's.`);
+      diagnostics.info(`Using the app's instrumentation ${name} instead of the preload's.`);
     });
     flushAtExit(telemetry, settings.flushTimeoutMs);
     const on = describeSelection(selection);
-    diagnostics.info(`${VERSION} traces ${summary(settings, serviceName)}, instrumentations ${on}.`);
+    diagnostics.info(`Started ${VERSION}: ${summary(settings, serviceName)}, instrumentations ${on}.`);
   } catch (error) {
     diagnostics.warn(
-      `the app runs untraced, because the start failed: ${(error as Error)?.message ?? error}`,
+      `Start failed: ${String((error as Error)?.message ?? error).replace(/[.\s]+$/, '')}. The app runs untraced.`,
     );
   }
 }
@@ -132,8 +132,8 @@ const isReal = (provider: object): boolean => 'shutdown' in provider;
 
 const summary = (settings: Settings, serviceName: string): string =>
   settings.configFile
-    ? `as ${settings.configFile} says`
-    : `the service ${serviceName} to ${destination(settings)}, sampler ${settings.sampler}${settings.sampler.endsWith('ratio') ? ` ${settings.samplerRatio}` : ''}`;
+    ? `OTEL_CONFIG_FILE=${settings.configFile}`
+    : `service ${serviceName}, spans to ${destination(settings)}, sampler ${settings.sampler}${settings.sampler.endsWith('ratio') ? ` ${settings.samplerRatio}` : ''}`;
 
 const destination = (settings: Settings): string =>
   settings.configFile ??

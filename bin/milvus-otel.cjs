@@ -16,11 +16,8 @@ if (typeof require('module').registerHooks === 'function') {
     );
 } else {
   console.error(
-    'milvus-otel: needs Node ' +
-      require('../package.json').engines.node +
-      ', this is ' +
-      (process.versions.bun ? `Bun ${process.versions.bun}` : process.versions.node) +
-      '; apps run untraced on it, too.',
+    `milvus-otel: ${process.versions.bun ? `Bun ${process.versions.bun}` : `Node ${process.versions.node}`} is not supported ` +
+      `(needs Node ${require('../package.json').engines.node}). Apps run untraced on it, too.`,
   );
   process.exitCode = 1;
 }

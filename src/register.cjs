@@ -15,7 +15,7 @@ const TOOL_PACKAGES =
 
 if (deno || bun) {
   // They have a process.versions.node as well.
-  if (!isDisabled()) report(`runs on Node only, this is ${deno ? `Deno ${deno}` : `Bun ${bun}`}`);
+  if (!isDisabled()) report(`${deno ? `Deno ${deno}` : `Bun ${bun}`} is not supported (needs Node)`);
 } else if (process.env.MILVUS_OTEL_SENDING === undefined && !isDisabled() && !isInTool()) {
   // A process that sends an app's last spans must never start another one: see src/shutdown/handed-over.ts.
   // biome-ignore lint/style/useNodejsImportProtocol: Nodes that are too old may not know the prefix.
@@ -28,7 +28,9 @@ if (deno || bun) {
       require('./preload.cjs').register();
     }
   } else if (!inWorker) {
-    report(`needs Node ${require('../package.json').engines.node}, this is ${process.versions.node}`);
+    report(
+      `Node ${process.versions.node} is not supported (needs ${require('../package.json').engines.node})`,
+    );
   }
 }
 
@@ -44,7 +46,7 @@ function isDisabled() {
 function report(reason) {
   try {
     // biome-ignore lint/style/useNodejsImportProtocol: as above.
-    require('fs').writeSync(2, `milvus-otel: ${reason}; the app runs untraced.\n`);
+    require('fs').writeSync(2, `milvus-otel: ${reason}. The app runs untraced.\n`);
   } catch (_) {
     // stderr is closed.
   }

@@ -47,7 +47,7 @@ else
 fi
 
 if [ -z "$preload" ]; then
-  echo "milvus-otel: no package in $looked_in; the app runs untraced." \
+  echo "milvus-otel: No milvus-otel package found in $looked_in. The app runs untraced." \
     'Fix: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to where it is' >&2
   exec "$@"
 fi

@@ -156,8 +156,8 @@ function callerOfConnect(): Pick<Connection, 'file' | 'isOfInstalledGrpc'> {
 
 /** The line about a bundle, with the fix for the app's framework. */
 const bundledLine = (file: string | undefined): string =>
-  `Milvus is bundled into ${file === undefined ? 'the app' : basename(pathOf(file))}, so its spans are read off its gRPC calls, ` +
-  `one for each; other packages in the bundle have none. To trace the SDK itself: ${howToKeepOutside(isNext())}.`;
+  `Milvus is bundled into ${file === undefined ? 'the app' : basename(pathOf(file))}: each of its gRPC calls gets a span, ` +
+  `other packages in the bundle get none. To trace the SDK itself: ${howToKeepOutside(isNext())}.`;
 
 /** By the loaded files: the output folder may have any name. */
 const isNext = (): boolean =>

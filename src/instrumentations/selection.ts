@@ -33,7 +33,7 @@ export function selectInstrumentations(
   const milvus = isOn(MILVUS);
   if (!milvus && !disabled.includes(MILVUS)) {
     warnings.push(
-      'OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out, so Milvus operations are not traced; add milvus to it.',
+      'OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out, so Milvus operations are not traced. Add milvus to it.',
     );
   }
   return { milvus, entries: CATALOG.filter((entry) => isOn(entry.name, entry.offByDefault)), warnings };
@@ -46,7 +46,9 @@ function describeUnknown(variable: string, unknown: readonly string[], known: re
     meant.length === unknown.length
       ? ` Did you mean ${meant.join(', ')}?`
       : ` Known are ${known.join(', ')}.`;
-  return oneLine(`${variable} names ${unknown.join(', ').slice(0, LONGEST_SHOWN)}, which is ignored.${hint}`);
+  return oneLine(
+    `${variable} has unknown names: ${unknown.join(', ').slice(0, LONGEST_SHOWN)} (ignored).${hint}`,
+  );
 }
 
 const LONGEST_SHOWN = 200;

@@ -28,7 +28,7 @@ export function installedSdk(url: string): InstalledSdk | undefined {
 /** The line about an unsupported SDK; undefined for a supported one. */
 export function unknownSdk(sdk: InstalledSdk | undefined): string | undefined {
   if (sdk === undefined || isKnown(sdk.version)) return undefined;
-  return `${SDK} ${sdk.version} is not known to this version (2.2.24 to 3.x are): its spans are read off its gRPC calls, one for each.`;
+  return `${SDK} ${sdk.version} is not supported (2.2.24 to 3.x are): each of its gRPC calls gets a span instead.`;
 }
 
 /** The same range as SUPPORTED_VERSIONS, on a version's three numbers. */

@@ -136,10 +136,10 @@ export const shortReason = (text: string): string =>
     .slice(0, 300)
     .replace(/[.\s]+$/, '');
 
-/** A question that helps only when there was no answer. */
+/** A fix for when there was no answer. */
 export const connectionHint = (reason: string): string =>
   /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|UNREACH|no answer|No connection/i.test(reason)
-    ? ' Is a collector listening there?'
+    ? ' Check that a collector listens there, or run npx milvus-otel doctor.'
     : '';
 
 /** Batches as the bodies of OTLP requests. */

@@ -12,7 +12,11 @@ export function reasonFor(error: unknown, target: NamedTarget): string {
   const text = typeof message === 'string' && message !== '' ? message : 'no reason given';
   if (!(error instanceof OtlpError)) return text;
   const advice = error.status === undefined ? connectionAdvice(text, target) : statusAdvice(error, target);
-  return advice === undefined ? text : advice.replaces ? advice.text : `${text}; ${advice.text}`;
+  return advice === undefined
+    ? text
+    : advice.replaces
+      ? advice.text
+      : `${text.replace(/[.\s]+$/, '')}. ${advice.text}`;
 }
 
 interface Advice {
@@ -25,9 +29,9 @@ function statusAdvice({ status, isGrpc }: OtlpError, { variables }: NamedTarget)
   const isAuthentication = isGrpc
     ? status === GrpcStatus.UNAUTHENTICATED || status === GrpcStatus.PERMISSION_DENIED
     : status === 401 || status === 403;
-  if (isAuthentication) return { text: `set or correct the credentials in ${variables.headers}` };
+  if (isAuthentication) return { text: `Check ${variables.headers}` };
   if (!isGrpc && (status === 404 || status === 405))
-    return { text: `the path in ${variables.endpoint} may be wrong` };
+    return { text: `Check the path in ${variables.endpoint}` };
   return undefined;
 }
 
@@ -39,29 +43,29 @@ function connectionAdvice(text: string, { url, protocol, variables }: NamedTarge
   const { endpoint } = variables;
   const isGrpc = protocol === 'grpc';
   if (/ENOTFOUND|EAI_AGAIN|^Name resolution failed/.test(text))
-    return { text: `the host ${hostname} in ${endpoint} cannot be resolved`, replaces: true };
+    return { text: `host ${hostname} cannot be resolved. Check ${endpoint}`, replaces: true };
   if (isTls && /wrong version number|packet length too long/.test(text))
-    return { text: `${where} does not use TLS; write http:// in ${endpoint}`, replaces: true };
+    return { text: `${where} does not use TLS. Write http:// in ${endpoint}`, replaces: true };
   if (isTls && /no application protocol/.test(text))
     return { text: notGrpc(where, variables), replaces: true };
   if (/unable to (verify|get)|self.signed certificate/i.test(text))
-    return { text: `set ${variables.certificate} to the file of its certificate authority` };
+    return { text: `Set ${variables.certificate} to the file of its certificate authority` };
   if (isGrpc && text === 'Protocol error') return { text: notGrpc(where, variables), replaces: true };
   if (!isGrpc && text.startsWith('Parse Error'))
     return {
-      text: `${where} does not use HTTP/1.1, it looks like a gRPC port; set ${variables.protocol}=grpc, or use the HTTP port (4318 by default)`,
+      text: `${where} does not use HTTP/1.1; it looks like a gRPC port. Set ${variables.protocol}=grpc, or use the HTTP port (4318 by default)`,
       replaces: true,
     };
   if (!isTls && (text === 'Failed to connect' || text === 'socket hang up'))
     return {
-      text: `${where} closes the connection without an answer; if it uses TLS, write https:// in ${endpoint}`,
+      text: `${where} closes the connection without an answer. If it uses TLS, write https:// in ${endpoint}`,
       replaces: true,
     };
   return undefined;
 }
 
 const notGrpc = (where: string, { protocol }: OtlpTarget['variables']): string =>
-  `${where} does not use gRPC; set ${protocol}=http/protobuf, or use the gRPC port (4317 by default)`;
+  `${where} does not use gRPC. Set ${protocol}=http/protobuf, or use the gRPC port (4317 by default)`;
 
 /** Messages of grpc-js without a connection: the error of the last attempt, some with the time. */
 const NO_CONNECTION =

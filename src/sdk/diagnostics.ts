@@ -116,8 +116,8 @@ export function describeProblem({ variable, value, isPart, expected, fallback, m
 /** One line for an unknown name. Its value is not shown: it may be a secret under a wrong name. */
 export const describeMisspelling = ({ variable, meant, isRenamed }: Misspelling): string =>
   isRenamed
-    ? `${variable} has no effect; use ${meant} instead.`
-    : `unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
+    ? `${variable} has no effect. Use ${meant}.`
+    : `Unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
 
 /** An SDK that started first. */
 export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>

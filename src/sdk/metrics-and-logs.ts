@@ -86,7 +86,7 @@ function prometheusReader(
   return new PrometheusExporter({ port, host }, (error) => {
     if (error !== undefined)
       diagnostics.warn(
-        `metrics cannot be scraped: ${shortReason(error.message)}. Set OTEL_EXPORTER_PROMETHEUS_PORT (${port}) to a free port, OTEL_EXPORTER_PROMETHEUS_HOST (${host ?? 'localhost'}) to an address of this host.`,
+        `Metrics cannot be scraped: ${shortReason(error.message)}. Set OTEL_EXPORTER_PROMETHEUS_PORT (${port}) to a free port, OTEL_EXPORTER_PROMETHEUS_HOST (${host ?? 'localhost'}) to an address of this host.`,
       );
   });
 }
@@ -156,6 +156,8 @@ function metadataOf(headers: Record<string, string>): object {
 
 type Signal = 'metrics' | 'logs';
 
+const SIGNAL_NAMES: Record<Signal, string> = { metrics: 'Metrics', logs: 'Logs' };
+
 interface SignalExporter {
   export(items: any, done: (result: ExportResult) => void): void;
 }
@@ -209,10 +211,9 @@ export class ExportReports {
     }
     const target = { protocol, url, variables: variablesOf(this.#settings, signal) };
     const reason = shortReason(reasonFor(error, target));
-    const verb = error.status === undefined ? 'cannot be sent to' : 'are refused by';
-    this.#diagnostics.warn(
-      `${signal} ${verb} ${withoutCredentials(url)}: ${reason}.${connectionHint(reason)}`,
-    );
+    const isAnswer = error.status !== undefined;
+    const event = isAnswer ? `Collector rejected ${signal}` : `${SIGNAL_NAMES[signal]} cannot be sent`;
+    this.#diagnostics.warn(`${event} (${withoutCredentials(url)}): ${reason}.${connectionHint(reason)}`);
   }
 }
 

@@ -52,7 +52,7 @@ export class SpanPipeline {
     const send = this.#reporting(name, createSend(name, settings));
     const onGivenUp = (count: number, reason: string) =>
       this.#diagnostics.warn(
-        `${count} ${count === 1 ? 'span was' : 'spans were'} dropped: ${target(name, settings)} answered each attempt with: ${reason}.`,
+        `${count} ${count === 1 ? 'span was' : 'spans were'} dropped (${target(name, settings)}): each attempt failed with ${reason}.`,
       );
     if (!keepsBytes(name, settings)) {
       const queue = new SpanQueue(() => new SpanList(), send, settings, onGivenUp);
@@ -105,7 +105,7 @@ export class SpanPipeline {
       const reason =
         queue.lastError ?? `no answer within ${this.#settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
       this.#diagnostics.warn(
-        `${lost} ${spans} lost on the way to ${target(name, this.#settings)}: ${reason}.${connectionHint(reason)}`,
+        `${lost} ${spans} lost (${target(name, this.#settings)}): ${reason}.${connectionHint(reason)}`,
       );
     }
   }
@@ -149,14 +149,14 @@ function sendBlocking(queue: Queue, settings: Settings, timeoutMs: number): numb
 function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
   const refusal = refusalIn(outcome);
   if (refusal !== undefined) {
-    diagnostics.warn(`spans are refused by ${target}: ${refusal}.`);
+    diagnostics.warn(`Collector rejected spans (${target}): ${refusal}.`);
   } else if (outcome.kind === 'accepted') {
     if (outcome.warning !== undefined)
-      diagnostics.warn(`spans are accepted by ${target} with a warning: ${outcome.warning}.`);
-    diagnostics.info(`the first spans were accepted by ${target}.`);
+      diagnostics.warn(`Collector accepted spans with a warning (${target}): ${outcome.warning}.`);
+    diagnostics.info(`Collector accepted the first spans (${target}).`);
   } else if (outcome.kind === 'later') {
     diagnostics.warn(
-      `spans cannot be sent to ${target} now; they are kept and tried again: ${outcome.reason}.${connectionHint(outcome.reason)}`,
+      `Spans cannot be sent now, will retry (${target}): ${outcome.reason}.${connectionHint(outcome.reason)}`,
     );
   }
 }

@@ -149,7 +149,7 @@ async function spansOf(service: string): Promise<ReceivedSpan[]> {
 /** @param file whose name is in it, when it is the one that makes the connection. */
 const line = (file?: string): RegExp =>
   new RegExp(
-    `^milvus-otel: Milvus is bundled into ${file === undefined ? '(\\S+|the app)' : path.basename(file)}, so its spans are read off its gRPC calls, .*` +
+    `^milvus-otel: Milvus is bundled into ${file === undefined ? '(\\S+|the app)' : path.basename(file)}: each of its gRPC calls gets a span, .*` +
       'To trace the SDK itself: keep .* external \\(esbuild --external:NAME, webpack externals, Vite ssr\\.external; .*\\n$',
   );
 

@@ -50,7 +50,7 @@ describe('the command', { concurrency: 2 }, () => {
     });
     assert.match(
       stderr,
-      /^milvus-otel: needs Node \^22\.15\.0 \|\| >=23\.5\.0, this is 20\.\d+\.\d+; [^\n]*\n$/,
+      /^milvus-otel: Node 20\.\d+\.\d+ is not supported \(needs Node \^22\.15\.0 \|\| >=23\.5\.0\)\. [^\n]*\n$/,
     );
     assert.deepEqual([stdout, code], ['', 1]);
   });

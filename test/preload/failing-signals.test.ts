@@ -70,7 +70,9 @@ async function run(
   return stderr.trimEnd().split('\n').sort();
 }
 
-const NO_ANSWER = 'no answer within 1000 ms (OTEL_NODE_FLUSH_TIMEOUT). Is a collector listening there?';
+const name = (signal: string) => (signal === 'logs' ? 'Logs' : 'Metrics');
+const NO_ANSWER =
+  'no answer within 1000 ms (OTEL_NODE_FLUSH_TIMEOUT). Check that a collector listens there, or run npx milvus-otel doctor.';
 
 describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
   for (const protocol of ['grpc', 'http/protobuf', 'http/json']) {
@@ -80,25 +82,25 @@ describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
     test(`unreachable by ${protocol}: each signal has its line`, async () => {
       const [logs, metrics, spans, ...others] = await run(urls.absent, protocol, 'end').then(inOrder);
       assert.deepEqual(others, []);
-      const refused = `connect ECONNREFUSED ${urls.absent.slice('http://'.length)}. Is a collector listening there?`;
-      assert.equal(spans, `milvus-otel: 1 span was lost on the way to ${urls.absent}: ${refused}`);
+      const refused = `connect ECONNREFUSED ${urls.absent.slice('http://'.length)}. Check that a collector listens there, or run npx milvus-otel doctor.`;
+      assert.equal(spans, `milvus-otel: 1 span was lost (${urls.absent}): ${refused}`);
       // The HTTP exporters of OpenTelemetry try again until the time is over, and do not tell why.
       const reason = isGrpc ? refused : NO_ANSWER;
       for (const [signal, line] of Object.entries({ logs, metrics }))
         assert.equal(
           line,
-          `milvus-otel: ${signal} cannot be sent to ${urls.absent}${path(signal)}: ${reason}`,
+          `milvus-otel: ${name(signal)} cannot be sent (${urls.absent}${path(signal)}): ${reason}`,
         );
     });
 
     test(`silent to ${protocol}: each signal has its line`, async () => {
       const [logs, metrics, spans, ...others] = await run(urls.silent, protocol, 'end').then(inOrder);
       assert.deepEqual(others, []);
-      assert.equal(spans, `milvus-otel: 1 span was lost on the way to ${urls.silent}: ${NO_ANSWER}`);
+      assert.equal(spans, `milvus-otel: 1 span was lost (${urls.silent}): ${NO_ANSWER}`);
       for (const [signal, line] of Object.entries({ logs, metrics }))
         assert.equal(
           line,
-          `milvus-otel: ${signal} cannot be sent to ${urls.silent}${path(signal)}: ${NO_ANSWER}`,
+          `milvus-otel: ${name(signal)} cannot be sent (${urls.silent}${path(signal)}): ${NO_ANSWER}`,
         );
     });
   }
@@ -115,15 +117,15 @@ describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
     const [logs, metrics, spans] = await run(urls.refusing, 'http/protobuf', 'end', {
       OTEL_EXPORTER_OTLP_METRICS_HEADERS: 'authorization=Basic%20none',
     }).then(inOrder);
-    const advice = 'HTTP status 401; set or correct the credentials in';
+    const advice = 'HTTP status 401. Check';
     assert.match(spans ?? '', new RegExp(`: ${advice} OTEL_EXPORTER_OTLP_HEADERS\\.$`));
     assert.equal(
       logs,
-      `milvus-otel: logs are refused by ${urls.refusing}/v1/logs: ${advice} OTEL_EXPORTER_OTLP_HEADERS.`,
+      `milvus-otel: Collector rejected logs (${urls.refusing}/v1/logs): ${advice} OTEL_EXPORTER_OTLP_HEADERS.`,
     );
     assert.equal(
       metrics,
-      `milvus-otel: metrics are refused by ${urls.refusing}/v1/metrics: ${advice} OTEL_EXPORTER_OTLP_METRICS_HEADERS.`,
+      `milvus-otel: Collector rejected metrics (${urls.refusing}/v1/metrics): ${advice} OTEL_EXPORTER_OTLP_METRICS_HEADERS.`,
     );
   });
 
@@ -134,7 +136,7 @@ describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
     for (const line of lines)
       assert.match(
         line,
-        new RegExp(`: port ${port} does not use gRPC; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use`),
+        new RegExp(`: port ${port} does not use gRPC. Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use`),
       );
   });
 });
@@ -153,13 +155,13 @@ test('while an app runs, a signal that fails again and again has one line', asyn
   });
   const lines = stderr.trimEnd().split('\n').sort();
   assert.equal(lines.length, 2, stderr);
-  assert.match(lines[0] ?? '', /^milvus-otel: logs cannot be sent to /);
-  assert.match(lines[1] ?? '', /^milvus-otel: metrics cannot be sent to /);
+  assert.match(lines[0] ?? '', /^milvus-otel: Logs cannot be sent \(/);
+  assert.match(lines[1] ?? '', /^milvus-otel: Metrics cannot be sent \(/);
 });
 
 /** Lines of logs, metrics and spans. */
 const inOrder = (lines: string[]): string[] =>
-  [/: logs /, /: metrics /, /: \d+ spans? /]
+  [/^[^(]* logs /i, /^[^(]* metrics /i, /: \d+ spans? /]
     .map((pattern) => {
       const found = lines.find((line) => pattern.test(line));
       assert.ok(found !== undefined, lines.join('\n'));

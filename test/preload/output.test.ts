@@ -28,8 +28,8 @@ describe('the output', { concurrency: 2 }, () => {
     const ours = stderr.split('\n').filter((line) => !line.startsWith('milvus-otel: ['));
     const where = `http://127.0.0.1:${runs.receiver.grpcPort}`;
     assert.deepEqual(ours, [
-      `milvus-otel: ${version} traces the service ${service} to ${where} (grpc), sampler parentbased_always_on, instrumentations all but dns, fs, generic-pool, host-metrics, net.`,
-      `milvus-otel: the first spans were accepted by ${where}.`,
+      `milvus-otel: Started ${version}: service ${service}, spans to ${where} (grpc), sampler parentbased_always_on, instrumentations all but dns, fs, generic-pool, host-metrics, net.`,
+      `milvus-otel: Collector accepted the first spans (${where}).`,
       '',
     ]);
   });

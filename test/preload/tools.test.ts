@@ -67,7 +67,7 @@ async function run(file: string, args: string[], options: Partial<RunOptions> = 
       ...options.env,
     },
   });
-  const output = `${stdout}${stderr}`.matchAll(/milvus-otel: (?:\S+ traces the service (\S+)|[^\n]*)/g);
+  const output = `${stdout}${stderr}`.matchAll(/milvus-otel: (?:Started \S+: service (\S+),|[^\n]*)/g);
   return {
     stdout,
     stderr,
@@ -149,7 +149,7 @@ describe('the app alone is traced, and named after itself, by', { concurrency: 2
     const { stdout, stderr } = await fixture.ended;
     assert.match(stdout, /^app$/m);
     assert.deepEqual(
-      [...stderr.matchAll(/traces the service (\S+)/g)].map(([, service]) => service),
+      [...stderr.matchAll(/: service (\S+),/g)].map(([, service]) => service),
       ['my-shop'],
     );
   });

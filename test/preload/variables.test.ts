@@ -188,7 +188,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     for (const signal of ['metrics', 'logs'])
       assert.match(
         stderr,
-        new RegExp(`^milvus-otel: ${signal} are refused by ${refusing.url}/v1/${signal}: .+$`, 'm'),
+        new RegExp(`^milvus-otel: Collector rejected ${signal} \\(${refusing.url}/v1/${signal}\\): .+$`, 'm'),
       );
   });
 
@@ -202,7 +202,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
       assert.match(
         stderr,
         new RegExp(
-          `^milvus-otel: ${signal} cannot be sent to http://127.0.0.1:1/v1/${signal}: no answer within \\d+ ms .*$`,
+          `^milvus-otel: (Metrics|Logs) cannot be sent \\(http://127.0.0.1:1/v1/${signal}\\): no answer within \\d+ ms .*$`,
           'm',
         ),
       );
@@ -239,7 +239,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     assert.equal(code, 0);
     assert.match(
       stderr,
-      /^milvus-otel: metrics cannot be scraped: [^\n]*EADDRINUSE[^\n]*OTEL_EXPORTER_PROMETHEUS_PORT[^\n]*\n$/,
+      /^milvus-otel: Metrics cannot be scraped: [^\n]*EADDRINUSE[^\n]*OTEL_EXPORTER_PROMETHEUS_PORT[^\n]*\n$/,
     );
   });
 });

@@ -71,12 +71,12 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
             const lines = stderr.split('\n').filter((line) => line !== '');
             // A slow machine may need longer than the delay after which the first batch is tried.
             if (lines.length > 1)
-              assert.match(lines.shift() ?? '', /^milvus-otel: spans (cannot be sent|are refused)/);
+              assert.match(
+                lines.shift() ?? '',
+                /^milvus-otel: (Spans cannot be sent|Collector rejected spans)/,
+              );
             assert.equal(lines.length, 1, stderr);
-            assert.match(
-              lines[0] ?? '',
-              /^milvus-otel: 21 spans were lost on the way to https?:\/\/[\w.]+:\d+: /,
-            );
+            assert.match(lines[0] ?? '', /^milvus-otel: 21 spans were lost \(https?:\/\/[\w.]+:\d+\): /);
             assert.match(lines[0] ?? '', fault.reason?.[protocol] ?? /./);
             // The limit that the user has set, not what was left of it.
             assert.doesNotMatch(lines[0] ?? '', /no answer within (?!\d+000 ms)/);
@@ -107,7 +107,7 @@ describe('an app ends when it has nothing left to do, though nobody answers for 
         const { code, stderr } = await fixture.ended;
         const endMs = performance.now() - beganMs;
         assert.equal(code, 0);
-        assert.match(stderr, /^milvus-otel: 21 spans were lost on the way to [^\n]+: no answer[^\n]+\n$/);
+        assert.match(stderr, /^milvus-otel: 21 spans were lost \([^\n]+\): no answer[^\n]+\n$/);
         assert.ok(endMs < boundMs + slackMs, `${endMs} ms`);
       } finally {
         await collector.stop();
@@ -161,7 +161,7 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
       try {
         const app = startSearching(6_000, { ...environmentOf(protocol, collector), ...soon });
         const { searches, stderr } = await app.searched();
-        assert.match(stderr, /^milvus-otel: spans cannot be sent [^\n]+\n$/);
+        assert.match(stderr, /^milvus-otel: Spans cannot be sent [^\n]+\n$/);
         await assertAllArrived(app.service, searches);
       } finally {
         await collector.stop();
@@ -198,7 +198,7 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
         const { searches, stderr } = await app.searched();
         assert.match(
           stderr,
-          /^milvus-otel: spans cannot be sent [^\n]+no answer within 2000 ms \(OTEL_EXPORTER_OTLP_TIMEOUT\)[^\n]+\n$/,
+          /^milvus-otel: Spans cannot be sent [^\n]+no answer within 2000 ms \(OTEL_EXPORTER_OTLP_TIMEOUT\)[^\n]+\n$/,
         );
         await assertAllArrived(app.service, searches);
       } finally {
@@ -236,7 +236,7 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
         await sleep(10_000);
         await gate.reopen();
         const { searches, stderr } = await app.searched();
-        assert.match(stderr, /^milvus-otel: spans cannot be sent [^\n]+ECONNREFUSED[^\n]+\n$/);
+        assert.match(stderr, /^milvus-otel: Spans cannot be sent [^\n]+ECONNREFUSED[^\n]+\n$/);
         await assertAllArrived(app.service, searches);
       } finally {
         await gate.stop();
@@ -269,13 +269,15 @@ describe('a collector that accepts all spans but three', { concurrency: 4 }, () 
           assert.equal(code, way === 'exit' ? 9 : 0);
           const lines = stderr.trimEnd().split('\n');
           const [, count = ''] =
-            /^milvus-otel: (\d+) spans were lost on the way to http:[^ ]+: over quota\.$/.exec(
-              lines.at(-1) ?? '',
-            ) ?? [];
+            /^milvus-otel: (\d+) spans were lost \(http:[^ ]+\): over quota\.$/.exec(lines.at(-1) ?? '') ??
+            [];
           if (delayMs === '0') {
             // Up to three of each request, and nobody knows how many those are.
             assert.ok(Number(count) >= 3, stderr);
-            assert.match(lines[0] ?? '', /^milvus-otel: spans are refused by http:[^ ]+: over quota\.$/);
+            assert.match(
+              lines[0] ?? '',
+              /^milvus-otel: Collector rejected spans \(http:[^ ]+\): over quota\.$/,
+            );
           } else {
             assert.equal(count, '3', stderr);
           }
@@ -315,7 +317,7 @@ describe('a collector takes no larger requests than', { concurrency: 2 }, () => 
           assert.deepEqual([stdout, code], ['made\n', 0]);
           assert.match(
             stderr,
-            /^(milvus-otel: spans are refused by [^\n]+\n)?milvus-otel: 1 span was lost on the way to [^\n]+(larger than max|Too Large|413)[^\n]*\n$/,
+            /^(milvus-otel: Collector rejected spans [^\n]+\n)?milvus-otel: 1 span was lost \([^\n]+(larger than max|Too Large|413)[^\n]*\n$/,
           );
           await runs.spans(service, 800);
         } finally {
@@ -374,7 +376,7 @@ test('200,000 spans against a collector that never answers take no more memory t
     assert.ok(grownMiB < 48, `${grownMiB} MiB`);
     assert.match(
       stderr,
-      /^(milvus-otel: spans cannot be sent [^\n]+\n)?milvus-otel: 200000 spans were lost [^\n]+\n$/,
+      /^(milvus-otel: Spans cannot be sent [^\n]+\n)?milvus-otel: 200000 spans were lost [^\n]+\n$/,
     );
   } finally {
     await collector.stop();

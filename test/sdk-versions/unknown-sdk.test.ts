@@ -43,7 +43,7 @@ test('an SDK of an unknown version has the spans that its gRPC calls tell, joine
   assert.equal(run.stdout, 'false\n');
   assert.match(
     run.stderr,
-    /^milvus-otel: @zilliz\/milvus2-sdk-node 4\.0\.0 is not known[^\n]*read off its gRPC calls[^\n]*\n$/,
+    /^milvus-otel: @zilliz\/milvus2-sdk-node 4\.0\.0 is not supported[^\n]*each of its gRPC calls gets a span[^\n]*\n$/,
   );
   const isCall = (name: string) => /^(connect|describeCollection) /.test(name);
   const joined = await joinedSpans(

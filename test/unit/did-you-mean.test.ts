@@ -48,7 +48,7 @@ test('a mistyped variable is answered with the one that was meant, without its v
     assert.deepEqual(found, [{ variable, meant }]);
     assert.match(
       describeMisspelling(found[0] as (typeof found)[0]),
-      new RegExp(`^unknown variable ${variable} .*${meant}\\?$`),
+      new RegExp(`^Unknown variable ${variable} .*${meant}\\?$`),
     );
     assert.doesNotMatch(describeMisspelling(found[0] as (typeof found)[0]), /hunter2|\n/);
   }

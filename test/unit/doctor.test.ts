@@ -287,7 +287,7 @@ test('an older Milvus is warned of, and a failed call is told with its reason', 
     sdkVersion: '3.0.6',
     version: 'v2.2.16',
     failure: null,
-    complaints: ['milvus-otel: spans cannot be sent'],
+    complaints: ['milvus-otel: Spans cannot be sent'],
   };
   const findings = probeFindings(answer, 'db:19530');
   assert.deepEqual(

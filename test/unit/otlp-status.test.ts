@@ -69,7 +69,7 @@ test('an authentication failure names the variable of the headers', () => {
     [http(401), HTTP],
     [http(403), HTTP],
   ] as const)
-    assert.match(shown(error, env), /; set or correct the credentials in OTEL_EXPORTER_OTLP_HEADERS$/);
+    assert.match(shown(error, env), /\. Check OTEL_EXPORTER_OTLP_HEADERS$/);
   assert.match(
     shown(http(401), { ...HTTP, OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'a=b' }),
     /OTEL_EXPORTER_OTLP_TRACES_HEADERS$/,
@@ -79,14 +79,14 @@ test('an authentication failure names the variable of the headers', () => {
 test('a port of another protocol names the port and the variable', () => {
   assert.equal(
     shown(unanswered('Protocol error'), { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318' }),
-    'port 4318 does not use gRPC; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use the gRPC port (4317 by default)',
+    'port 4318 does not use gRPC. Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use the gRPC port (4317 by default)',
   );
   assert.equal(
     shown(unanswered('Parse Error: Expected HTTP/, RTSP/ or ICE/', false), {
       OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4317',
     }),
-    'port 4317 does not use HTTP/1.1, it looks like a gRPC port; set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc, or use the HTTP port (4318 by default)',
+    'port 4317 does not use HTTP/1.1; it looks like a gRPC port. Set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc, or use the HTTP port (4318 by default)',
   );
   assert.match(shown(unanswered('tlsv1 alert no application protocol'), TLS), /^port 4317 does not use gRPC/);
 });
@@ -94,13 +94,13 @@ test('a port of another protocol names the port and the variable', () => {
 test('TLS against plain names the scheme to write, both ways', () => {
   assert.equal(
     shown(unanswered('SSL routines:wrong version number'), TLS),
-    'port 4317 does not use TLS; write http:// in OTEL_EXPORTER_OTLP_ENDPOINT',
+    'port 4317 does not use TLS. Write http:// in OTEL_EXPORTER_OTLP_ENDPOINT',
   );
   for (const [error, env] of [
     [unanswered('Failed to connect'), {}],
     [unanswered('socket hang up', false), HTTP],
   ] as const)
-    assert.match(shown(error, env), /if it uses TLS, write https:\/\/ in OTEL_EXPORTER_OTLP_ENDPOINT$/);
+    assert.match(shown(error, env), /If it uses TLS, write https:\/\/ in OTEL_EXPORTER_OTLP_ENDPOINT$/);
 });
 
 test('an unknown host is named, and so is the variable of an unknown authority', () => {
@@ -108,10 +108,10 @@ test('an unknown host is named, and so is the variable of an unknown authority',
   for (const words of ['Name resolution failed for target dns:nowhere.invalid:4317', 'getaddrinfo ENOTFOUND'])
     assert.equal(
       shown(unanswered(words), env),
-      'the host nowhere.invalid in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT cannot be resolved',
+      'host nowhere.invalid cannot be resolved. Check OTEL_EXPORTER_OTLP_TRACES_ENDPOINT',
     );
   assert.match(
     shown(unanswered('unable to verify the first certificate'), TLS),
-    /; set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of its certificate authority$/,
+    /\. Set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of its certificate authority$/,
   );
 });

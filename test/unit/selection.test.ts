@@ -50,7 +50,7 @@ test('a list of enabled ones that leaves milvus out gets a line with the fix', (
   assert.equal(warnings.length, 1);
   assert.match(
     warnings[0] ?? '',
-    /OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out.*add milvus to it\.$/,
+    /OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out.*Add milvus to it\.$/,
   );
 });
 
@@ -60,11 +60,11 @@ test('unknown names are named with their variable and the known ones, and the ot
   assert.equal(warnings.length, 2);
   assert.match(
     warnings[0] ?? '',
-    /^OTEL_NODE_ENABLED_INSTRUMENTATIONS names htttp, which is ignored\. Did you mean http\?$/,
+    /^OTEL_NODE_ENABLED_INSTRUMENTATIONS has unknown names: htttp \(ignored\)\. Did you mean http\?$/,
   );
   assert.match(
     warnings[1] ?? '',
-    /^OTEL_NODE_DISABLED_INSTRUMENTATIONS names expres, redisx, which is ignored/,
+    /^OTEL_NODE_DISABLED_INSTRUMENTATIONS has unknown names: expres, redisx \(ignored\)/,
   );
   const [far] = select(['milvus', 'nothing-like-it'], []).warnings;
   for (const name of names) assert.ok(far?.includes(name));

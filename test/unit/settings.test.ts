@@ -335,7 +335,7 @@ test('with a configuration file, variables that do not count are not reported', 
 test('a name that was given up is answered with the new one', () => {
   const lines = (env: Record<string, string>) => readSettings(env).misspellings.map(describeMisspelling);
   assert.deepEqual(lines({ OTEL_EXPERIMENTAL_CONFIG_FILE: 'otel.yaml' }), [
-    'OTEL_EXPERIMENTAL_CONFIG_FILE has no effect; use OTEL_CONFIG_FILE instead.',
+    'OTEL_EXPERIMENTAL_CONFIG_FILE has no effect. Use OTEL_CONFIG_FILE.',
   ]);
   assert.deepEqual(
     lines({ OTEL_EXPORTER_OTLP_SPAN_INSECURE: 'true', OTEL_EXPORTER_OTLP_TRACES_INSECURE: 'true' }),
