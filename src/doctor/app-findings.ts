@@ -64,7 +64,7 @@ export function appFindings({
       id: 'app.preload',
       status: 'failure',
       found:
-        'nothing was loaded into the app: it is no Node, or its environment does not reach the Node that it starts',
+        'nothing was loaded into the app: the command is not Node, or its environment does not reach the Node process',
       fix: 'the command that runs Node itself: -- node app.js',
     });
   else if (oldNode !== undefined)
@@ -106,8 +106,8 @@ export function appFindings({
     findings.push({
       id: 'app.traced',
       status: starts.length === 0 ? 'skipped' : 'warning',
-      found: 'the app made no Milvus call while it was watched',
-      fix: 'let it do some work: a longer --for SECONDS, or a request to it from another terminal',
+      found: 'the app made no Milvus call in this time',
+      fix: 'make it work: a longer --for SECONDS, or a request to it from another terminal',
     });
   else if (traced.length > 0)
     findings.push({
@@ -124,7 +124,7 @@ export function appFindings({
       id: 'app.bundle',
       status: 'warning',
       found:
-        'the SDK was not loaded as a package: it is inside a bundle, and its spans are read off its gRPC calls, one for each',
+        'the SDK was not loaded as a package: it is inside a bundle, and each of its gRPC calls gets a span',
       fix: howToKeepOutside,
     });
   if (untraced.length > 0) {
@@ -132,7 +132,7 @@ export function appFindings({
     findings.push({
       id: 'app.untraced',
       status: 'failure',
-      found: `${untraced.length} of ${calls.length} Milvus calls went out without a span (${counted(untraced)}): ${why}`,
+      found: `${untraced.length} of ${calls.length} Milvus calls have no span (${counted(untraced)}): ${why}`,
       fix,
     });
   }
@@ -140,15 +140,15 @@ export function appFindings({
     findings.push({
       id: 'app.untraced',
       status: 'failure',
-      found: `${unsampled.length} of ${calls.length} Milvus calls were not sampled (${counted(unsampled)}): the sampler, or a caller's traceparent, said no`,
-      fix: 'unset OTEL_TRACES_SAMPLER; or OTEL_TRACES_SAMPLER=always_on, whatever callers say',
+      found: `${unsampled.length} of ${calls.length} Milvus calls were not sampled (${counted(unsampled)}), by the sampler or a caller's traceparent`,
+      fix: 'unset OTEL_TRACES_SAMPLER; or OTEL_TRACES_SAMPLER=always_on, which ignores the decision of callers',
     });
   if (lost.length > 0)
     findings.push({
       id: 'app.lost',
       status: 'failure',
-      found: `the spans of ${lost.length} of ${calls.length} Milvus calls were not exported (${counted(lost)}): the app ended too suddenly, or a span never ended`,
-      fix: 'more time between SIGTERM and SIGKILL; OTEL_BSP_SCHEDULE_DELAY=1000 makes less of a loss',
+      found: `the spans of ${lost.length} of ${calls.length} Milvus calls were not exported (${counted(lost)}): the app was killed, or a span did not end`,
+      fix: 'more time between SIGTERM and SIGKILL; OTEL_BSP_SCHEDULE_DELAY=1000 reduces the loss',
     });
   return findings;
 
@@ -156,7 +156,7 @@ export function appFindings({
     if (early !== undefined)
       return {
         why: 'the SDK was loaded before the preload',
-        fix: 'node --import milvus-otel/register app.js, ours first',
+        fix: 'node --import milvus-otel/register app.js, before other options that load code',
       };
     if (!calls.some(({ preloaded }) => preloaded))
       return {
@@ -166,11 +166,11 @@ export function appFindings({
     if (settingsFailure !== undefined) return { why: settingsFailure, fix: 'see the settings above' };
     if (sdks.length === 0)
       return {
-        why: 'the SDK was loaded out of sight, as in a bundle',
+        why: 'no module hook saw the SDK load, as in a bundle',
         fix: howToKeepOutside,
       };
     return {
-      why: 'the SDK did not pass the patched methods',
+      why: 'the SDK did not call the patched methods',
       fix: 'OTEL_LOG_LEVEL=debug node --import milvus-otel/register app.js 2>&1 | grep "Applying instrumentation patch"',
     };
   }

@@ -1,4 +1,4 @@
-/** Stage 6: the app itself under the preload, for a while, against a collector of our own. */
+/** Stage 6: the app itself under the preload, for a while, against a collector inside the doctor. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -22,7 +22,7 @@ export async function checkCollector(settings: Settings, version: string): Promi
       {
         id: 'collector.export',
         status: 'skipped',
-        found: 'OTEL_CONFIG_FILE says where spans go; only the probe shows whether they arrive',
+        found: 'OTEL_CONFIG_FILE sets the destination; only the probe shows whether spans arrive',
       },
     ];
   const target = tracesTarget(settings);
@@ -50,10 +50,10 @@ export async function checkCollector(settings: Settings, version: string): Promi
     };
     const sound = await checkPlace('collector', place, wanted, target, findings, {
       refused: `start a collector at ${shown}, or set OTEL_EXPORTER_OTLP_ENDPOINT to the one that you have`,
-      name: 'OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:4317, with a host that is known here',
+      name: 'OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:4317, with a host that resolves here',
       plain: `OTEL_EXPORTER_OTLP_ENDPOINT=http://${url.host}`,
       secured: `OTEL_EXPORTER_OTLP_ENDPOINT=https://${url.host}`,
-      authority: 'OTEL_EXPORTER_OTLP_CERTIFICATE=/path/to/ca.pem, the authority that signed it',
+      authority: 'OTEL_EXPORTER_OTLP_CERTIFICATE=/path/to/ca.pem, its certificate authority',
       otherProtocol:
         target.protocol === 'grpc'
           ? 'OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or the gRPC port, 4317 mostly'
@@ -104,7 +104,7 @@ export async function checkPlace(
   const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   const reached = await reachAny(resolved.addresses, port, STEP_MS / Math.min(2, resolved.addresses.length));
   if (failed(reached)) return add('tcp', `${where} ${whyNotReached(reached, host)}`, fixes.refused);
-  add('tcp', `${where} takes connections`);
+  add('tcp', `${where} accepts connections`);
 
   const protocol = wanted === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
   if (tls) {
@@ -114,7 +114,7 @@ export async function checkPlace(
       const detected = await detectProtocol(reached.address, port, host, wanted, STEP_MS);
       return detected === 'http/2' || detected === 'http/1.1'
         ? add('tls', `${where} is a plain port (${detected}), and https means TLS`, fixes.plain)
-        : add('tls', `${where} does not shake hands in TLS: ${hands.failure}`, fixes.plain);
+        : add('tls', `the TLS handshake with ${where} fails: ${hands.failure}`, fixes.plain);
     }
     if (hands.refused !== undefined)
       return add(
@@ -135,7 +135,7 @@ export async function checkPlace(
   if (detected === 'nothing')
     return add(
       'protocol',
-      `${where} takes connections and answers neither gRPC, HTTP nor TLS`,
+      `${where} accepts connections and answers neither gRPC, HTTP nor TLS`,
       fixes.otherProtocol,
     );
   const other = detected === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
@@ -166,9 +166,9 @@ function whyNotReached({ failure, code }: Failure, host: string): string {
 const certificateProblem = (code: string): string =>
   ({
     DEPTH_ZERO_SELF_SIGNED_CERT: 'it is self-signed',
-    SELF_SIGNED_CERT_IN_CHAIN: 'its authority is not known here',
-    UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its authority is not known here',
-    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its authority is not known here',
+    SELF_SIGNED_CERT_IN_CHAIN: 'its certificate authority is not trusted',
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate authority is not trusted',
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate authority is not trusted',
     CERT_HAS_EXPIRED: 'it has expired',
     CERT_NOT_YET_VALID: 'it is not valid yet',
     ERR_TLS_CERT_ALTNAME_INVALID: 'it is for other names',
@@ -219,7 +219,7 @@ function exportFix(grpc: boolean, status: number | undefined, message: string): 
   if (grpc ? status === GrpcStatus.RESOURCE_EXHAUSTED : status === 413 || status === 429)
     return 'the limits of the collector (memory, size, rate); or smaller batches: OTEL_BSP_MAX_EXPORT_BATCH_SIZE=64';
   if (/deadline|no answer/i.test(message))
-    return 'the log of the collector: it takes connections and does not answer';
+    return 'the log of the collector: it accepts connections and does not answer';
   return 'the log of the collector, at this moment';
 }
 

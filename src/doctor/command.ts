@@ -80,7 +80,7 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${VERSION}\n`);
       return 0;
     }
-    if (args[0] !== 'doctor') throw new UsageError(`unknown command ${args[0]}; there is: doctor`);
+    if (args[0] !== 'doctor') throw new UsageError(`unknown command ${args[0]}. The command is doctor`);
     const rest = args.slice(1);
     const end = rest.indexOf('--');
     if ((end === -1 ? rest : rest.slice(0, end)).some((arg) => arg === '--help' || arg === '-h')) {
@@ -118,16 +118,16 @@ function readOptions(args: readonly string[]): Options {
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
-  if (end !== -1 && command.length === 0) throw new UsageError('a command has to follow --');
+  if (end !== -1 && command.length === 0) throw new UsageError('a command is missing after --');
   const seconds = Number(values.for ?? APP_MS / 1_000);
   if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 86_400)
-    throw new UsageError(`--for ${values.for} has to be a number of seconds above 0`);
+    throw new UsageError(`--for ${values.for} is not a number of seconds above 0`);
   if (values.for !== undefined && command.length === 0)
-    throw new UsageError('--for goes with a command: milvus-otel doctor --for 60 -- node app.js');
+    throw new UsageError('--for needs a command: milvus-otel doctor --for 60 -- node app.js');
   const jaeger = values.jaeger as string | undefined;
   if (jaeger !== undefined && !/^https?:\/\//.test(jaeger))
     throw new UsageError('--jaeger needs a URL with http:// or https://, such as http://localhost:16686');
-  if (jaeger !== undefined && !URL.canParse(jaeger)) throw new UsageError('--jaeger is no URL');
+  if (jaeger !== undefined && !URL.canParse(jaeger)) throw new UsageError('--jaeger is not a URL');
   return {
     milvus: (values.milvus as string | undefined) ?? '',
     jaeger,
@@ -210,9 +210,9 @@ async function doctor(options: Options): Promise<number> {
           ? {
               status: 'failure',
               found: `no answer within ${WHOLE_MS / 1_000} s`,
-              fix: 'once more; it hangs in something that should answer at once',
+              fix: 'run the doctor again: a check did not finish',
             }
-          : { status: 'skipped', found: 'interrupted before it was looked at' }),
+          : { status: 'skipped', found: 'interrupted before this check' }),
       },
     ]);
   }
@@ -318,7 +318,7 @@ async function checkWay(
         {
           id: 'join.query',
           status: 'skipped',
-          found: 'no query API is known to look the trace up in',
+          found: 'no query API to look up the trace',
           fix: '--jaeger http://HOST:16686',
         },
       ];

@@ -15,7 +15,7 @@ export const CHECKS = {
   'runtime.api': "Whether the app and the preload can share the app's copy of @opentelemetry/api",
   'runtime.copies': 'Packages installed several times: @opentelemetry/*, @grpc/grpc-js, the SDK, milvus-otel',
   'runtime.esm': 'How ES modules are patched on this Node',
-  'runtime.bundle': 'Whether a bundle contains the SDK, whose spans are then read off its gRPC calls',
+  'runtime.bundle': 'Whether a bundle contains the SDK: then each gRPC call gets a span',
   'settings.values': 'Every OTEL_ variable that is set, as it is understood; secrets are not shown',
   'settings.unusable': 'A value that cannot be used, and the value used instead',
   'settings.misspelt': 'An unknown variable, and the known one with a similar name',
@@ -115,7 +115,7 @@ export function conclude(version: string, found: ReadonlyMap<Stage, Finding[]>):
   }
   if (!joined) {
     const open = all.find(({ finding }) => finding.status === 'skipped')?.finding;
-    const text = `nothing is broken as far as was looked, but the join was not seen${open ? `: ${open.found}` : ''}`;
+    const text = `no stage is broken, but the joined trace was not found${open ? `: ${open.found}` : ''}`;
     const verdict = { stage: null, id: open?.id ?? null, text, fix: open?.fix ?? null };
     return { ...base, sound: false, exitCode: EXIT.unproven, verdict };
   }

@@ -38,7 +38,7 @@ export async function checkMilvus(
         {
           id: 'milvus.name',
           status: 'failure',
-          found: `${withoutCredentials(oneLine(address))} is no address`,
+          found: `${withoutCredentials(oneLine(address))} is not an address`,
           fix: '--milvus HOST:19530, or --milvus https://HOST:443',
         },
       ],
@@ -47,7 +47,7 @@ export async function checkMilvus(
     findings.push({
       id: 'milvus.name',
       status: 'warning',
-      found: `the address ${place.shown} names no port, and gRPC takes 443 then`,
+      found: `the address ${place.shown} has no port, and gRPC uses 443 then`,
       fix: `${place.shown}:${MILVUS_PORT}`,
     });
   const bare = address.replace(/^[a-z]+:\/\//i, '');
@@ -59,11 +59,10 @@ export async function checkMilvus(
     findings,
     {
       refused: `start Milvus, or give its address: --milvus HOST:${MILVUS_PORT}`,
-      name: `--milvus HOST:${MILVUS_PORT}, with a host that is known here`,
+      name: `--milvus HOST:${MILVUS_PORT}, with a host that resolves here`,
       plain: `the address without https: ${withoutCredentials(bare)}`,
       secured: `the address with https: https://${withoutCredentials(bare)}`,
-      authority:
-        'NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the authority that signed it, for the app and for this',
+      authority: 'NODE_EXTRA_CA_CERTS=/path/to/ca.pem, its certificate authority, for the app and for this',
       otherProtocol: `the gRPC port of Milvus, ${MILVUS_PORT} mostly; 9091 is for metrics and health`,
     },
   );
@@ -126,7 +125,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
     ];
   }
   const findings: Finding[] = [
-    { id: 'milvus.access', status: 'ok', found: 'it accepts the calls' },
+    { id: 'milvus.access', status: 'ok', found: 'Milvus accepts the calls' },
     {
       id: 'milvus.probe',
       status: 'ok',
@@ -138,7 +137,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
       id: 'milvus.probe',
       status: 'warning',
       found: `the preload reported in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
-      fix: 'the collector above, by which the probe sends too',
+      fix: 'see the collector above: the probe sends to it, too',
     });
   findings.push(versionFinding(answer.version));
   return findings;
@@ -158,6 +157,6 @@ function versionFinding(version: string | null): Finding {
     : {
         id: 'milvus.version',
         status: 'ok',
-        found: `Milvus ${version || 'of a version that it does not tell'}`,
+        found: `Milvus ${version || 'of an unknown version'}`,
       };
 }

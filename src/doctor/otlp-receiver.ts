@@ -1,4 +1,4 @@
-/** A collector of our own for an app that the doctor runs. */
+/** The collector inside the doctor, for an app that it runs. */
 
 import { type FieldValue, fields, messages, text } from '../otlp/protobuf.ts';
 import { ACCEPTED, type ExportServer, startExportServer } from './export-server.ts';

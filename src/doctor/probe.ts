@@ -96,7 +96,7 @@ async function askBySdk({ sdkPath, address, token, username, password }: ProbeOr
 async function askByGrpc({ address, token, username, password }: ProbeOrder): Promise<string> {
   const grpc = await import('@grpc/grpc-js');
   const place = milvusPlace(address);
-  if (place === undefined) throw new Error(`${address} is no address`);
+  if (place === undefined) throw new Error(`${address} is not an address`);
   const host = place.host.includes(':') ? `[${place.host}]` : place.host;
   const client = new grpc.Client(
     `${host}:${place.port}`,

@@ -162,7 +162,7 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
           order.command === undefined
             ? 'neither NODE_OPTIONS nor a script of package.json loads the preload'
             : 'neither the command nor NODE_OPTIONS loads the preload; it was added for this run',
-        fix: `${LINE}\nor, where you cannot touch the command: NODE_OPTIONS="--import milvus-otel/register"`,
+        fix: `${LINE}\nor, where the command cannot be changed: NODE_OPTIONS="--import milvus-otel/register"`,
       },
     ];
   }
@@ -327,7 +327,7 @@ function apiFindings({ appFolder, ownPreload }: RuntimeOrder): Finding[] {
     {
       id,
       status: 'warning',
-      found: `${API} ${apps.version} in ${apps.folder} cannot use ${own.version} of the preload: spans that the app makes itself are lost, and Milvus' are not under them`,
+      found: `${API} ${apps.version} in ${apps.folder} cannot use ${own.version} of the preload: the app's own spans are lost, and Milvus spans are not their children`,
       fix: `npm install ${API}@${own.version}`,
     },
   ];
@@ -347,7 +347,7 @@ function copiesFinding(appFolder: string): Finding {
       id,
       status: 'warning',
       found: `several copies: ${listed}`,
-      fix: 'npm dedupe milvus-otel; the one that --import resolves is the one that counts',
+      fix: 'npm dedupe milvus-otel; --import uses the one that it resolves',
     };
   return {
     id,
@@ -374,7 +374,7 @@ function esmFinding(ownPreload: string): Finding {
       id,
       status: 'failure',
       found: `import-in-the-middle is not found: ${oneLine((error as Error).message)}`,
-      fix: 'npm install milvus-otel   # once more: a part of it is missing',
+      fix: 'npm install milvus-otel   # again: a part of it is missing',
     };
   }
 }
@@ -396,12 +396,12 @@ function bundleFindings(appFolder: string, entry: string | undefined): Finding[]
       .flatMap(filesIn)
       .find(hasSdkInside);
   if (bundle === undefined)
-    return isOfApp ? [{ id, status: 'ok', found: `${entry} has not the SDK inside` }] : [];
+    return isOfApp ? [{ id, status: 'ok', found: `${entry} does not contain the SDK` }] : [];
   return [
     {
       id,
       status: 'warning',
-      found: `${bundle} is a bundle with the SDK inside: its spans are read off its gRPC calls, one for each`,
+      found: `${bundle} is a bundle with the SDK inside: each of its gRPC calls gets a span`,
       fix: howToKeepOutside(isNextApp(appFolder)),
     },
   ];

@@ -59,7 +59,7 @@ function switchesOff(settings: Settings): Finding[] {
     findings.push({ id, status, found, fix });
 
   if (settings.sdkDisabled)
-    failure('settings.disabled', 'OTEL_SDK_DISABLED=true switches everything off', 'unset OTEL_SDK_DISABLED');
+    failure('settings.disabled', 'OTEL_SDK_DISABLED=true turns everything off', 'unset OTEL_SDK_DISABLED');
   if (settings.configFile !== undefined) {
     try {
       accessSync(settings.configFile, constants.R_OK);

@@ -143,7 +143,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.match(run.report.verdict.text, /the SDK was loaded before the preload/);
     assert.match(
       findingOf(run.report, 'app.untraced')?.found ?? '',
-      /^6 of 6 Milvus calls went out without a span .*: the SDK was loaded before the preload$/,
+      /^6 of 6 Milvus calls have no span .*: the SDK was loaded before the preload$/,
     );
     assert.equal(run.code, 1);
   });
@@ -191,13 +191,13 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.equal(report.verdict.id, 'settings.instrumentations');
     assert.match(
       findingOf(report, 'app.untraced')?.found ?? '',
-      /went out without a span .*OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out/,
+      /have no span .*OTEL_NODE_ENABLED_INSTRUMENTATIONS leaves milvus out/,
     );
   });
 
-  test('that is no Node: that is named', async () => {
+  test('that is not Node: the report names it', async () => {
     const { report } = await watch(['/bin/sh', '-c', 'exit 0']);
-    assert.match(findingOf(report, 'app.preload')?.found ?? '', /it is no Node/);
+    assert.match(findingOf(report, 'app.preload')?.found ?? '', /the command is not Node/);
   });
 
   test('that cannot be run: that is named', async () => {

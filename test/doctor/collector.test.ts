@@ -87,7 +87,7 @@ describe('a collector', { concurrency: 2 }, () => {
     const port = await freePort();
     const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` });
     assertBroken(run, 'collector.tcp', /nothing listens there \(ECONNREFUSED\)/);
-    // What comes behind it is looked at as far as it can be.
+    // Later stages are checked as far as possible.
     assert.equal(findingOf(run.report, 'milvus.probe')?.status, 'ok');
   });
 

@@ -47,8 +47,8 @@ describe('a Milvus', { concurrency: 2 }, () => {
     assertBroken(await doctor('no-such-milvus.invalid:19530'), 'milvus.name', /is not resolved/);
   });
 
-  test('that is no address', async () => {
-    assertBroken(await doctor('http://'), 'milvus.name', /is no address/);
+  test('that is not an address', async () => {
+    assertBroken(await doctor('http://'), 'milvus.name', /is not an address/);
   });
 
   test('whose port is that of HTTP', async () => {

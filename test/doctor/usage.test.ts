@@ -25,12 +25,12 @@ describe('the command', { concurrency: 2 }, () => {
   }
 
   const wrong: [args: string[], text: RegExp][] = [
-    [['doktor'], /unknown command doktor; there is: doctor/],
+    [['doktor'], /unknown command doktor\. The command is doctor/],
     [['doctor', '--jeager', 'x'], /--jeager/],
     [['doctor', '--jaeger', 'localhost:16686'], /--jaeger needs a URL with http:\/\//],
-    [['doctor', '--'], /a command has to follow --/],
-    [['doctor', '--for', 'ever', '--', 'node'], /--for ever has to be a number of seconds/],
-    [['doctor', '--for', '5'], /--for goes with a command/],
+    [['doctor', '--'], /a command is missing after --/],
+    [['doctor', '--for', 'ever', '--', 'node'], /--for ever is not a number of seconds/],
+    [['doctor', '--for', '5'], /--for needs a command/],
     [['doctor', '--env', '/no/such.env'], /--env \/no\/such\.env cannot be read: ENOENT/],
   ];
   for (const [args, text] of wrong) {
