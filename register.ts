@@ -98,7 +98,7 @@ export function register(): void {
           )
         : undefined,
     };
-    const giveWay = activateOnLoad(selection.entries, surroundings, telemetry.adopt, {
+    const giveWay = activateOnLoad(selection.entries, surroundings, (one) => telemetry.adopt(one), {
       [SDK]: (url) => {
         const sdk = selection.milvus ? installedSdk(url) : undefined;
         const unknown = unknownSdk(sdk);
