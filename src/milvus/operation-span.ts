@@ -6,6 +6,7 @@ import {
   type Attributes,
   type Context,
   context,
+  createContextKey,
   propagation,
   type Span,
   SpanKind,
@@ -14,6 +15,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import { suppressTracing } from '@opentelemetry/core';
 import {
   ATTR_RPC_METHOD,
   ATTR_RPC_SYSTEM_NAME,
@@ -35,7 +37,6 @@ import {
 import type { ClientFacts, ReadClient } from './client-facts.ts';
 import { type HiddenValues, hiddenValuesOf, namesIn, withoutHidden } from './hidden-values.ts';
 import type { OperationMetrics, Series } from './metrics.ts';
-import { OPERATION, OperationContext, WIRE } from './operation-context.ts';
 import type { Operation } from './operations.ts';
 import {
   type Failure,
@@ -44,6 +45,11 @@ import {
   failureOfThrown,
   UNIMPLEMENTED_FAILURE,
 } from './status.ts';
+
+/** The operation whose code runs in a context. */
+const OPERATION = createContextKey('milvus-otel operation');
+/** In the context of an RPC with its own span: the context that is sent instead of the operation's. */
+const WIRE = createContextKey('milvus-otel wire context');
 
 /** The operation whose code is running in `active`, if any. */
 export const operationIn = (active: Context): OperationSpan | undefined =>
@@ -72,12 +78,12 @@ export interface SpanOptions {
 export class OperationSpan {
   span: Span;
   /** The caller's context with this span, tracing not suppressed. It is sent to the server. */
-  private readonly wireContext: OperationContext;
+  private readonly wireContext: Context;
   /**
    * The context that the SDK's method runs in. Tracing is suppressed in it, so that other instrumentations (gRPC, pools,
    * sockets) create no spans for this operation.
    */
-  readonly inner: OperationContext;
+  readonly inner: Context;
   private readonly operation: Operation;
   private readonly metrics: SpanOptions['metrics'];
   private readonly series: Series | undefined;
@@ -120,8 +126,8 @@ export class OperationSpan {
       { kind: SpanKind.CLIENT, attributes: metrics === undefined ? this.attributes : { ...this.attributes } },
       parent,
     );
-    this.wireContext = new OperationContext(parent, this.span);
-    this.inner = new OperationContext(parent, this.span, this);
+    this.wireContext = trace.setSpan(parent, this.span);
+    this.inner = suppressTracing(this.wireContext.setValue(OPERATION, this));
     this.operation = operation;
     this.metrics = metrics;
     this.series = metrics?.started(this.attributes);
@@ -264,17 +270,14 @@ export class OperationSpan {
 
   /**
    * Streams and timers of the SDK reference the context after the operation, and through it all of these fields, until the
-   * garbage collector has moved them several times. They no longer need the span.
+   * garbage collector has moved them several times.
    */
   private forget(): void {
-    const identity = trace.wrapSpanContext(this.span.spanContext());
-    this.span = identity;
+    this.span = trace.wrapSpanContext(this.span.spanContext());
     this.attributes = NO_ATTRIBUTES;
     // An RPC may outlast its operation.
     if (this.hidden !== undefined) this.hidden = EVERYTHING;
     this.request = undefined;
-    this.wireContext.forget(identity);
-    this.inner.forget(identity);
   }
 
   /** A reason without the filters, keys and values of the request: Milvus quotes invalid ones. */
