@@ -3,18 +3,18 @@
 // What `--import`, `--require` and NODE_OPTIONS load. Any Node, Bun and Deno can read it: where the preload does not run,
 // it is the only file that is loaded, writes one line, and the app runs as if it were not there.
 const { bun, deno } = process.versions;
-// Workers cannot abort the process. (worker_threads would say it too, but takes milliseconds to load.)
+// Workers cannot abort the process. (Loading worker_threads for it would take milliseconds.)
 const inWorker = process.abort.disabled === true;
 
-// Programs that inherit NODE_OPTIONS on the way to the app: they never run it themselves, and what they start has the
-// preload of its own. One is meant only if file and package both fit: an app may have a yarn.js too.
+// Programs that inherit NODE_OPTIONS and start the app in a child process, which loads the preload itself. Both the file
+// and the package must match: an app may have a yarn.js, too.
 const TOOL_FILES =
   /^(next|npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently)$/;
 const TOOL_PACKAGES =
   /^(next|npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
 
 if (deno || bun) {
-  // They have a process.versions.node as well.
+  // Both have a process.versions.node, too.
   if (!isDisabled()) report(`${deno ? `Deno ${deno}` : `Bun ${bun}`} is not supported (needs Node)`);
 } else if (process.env.MILVUS_OTEL_SENDING === undefined && !isDisabled() && !isInTool()) {
   // A process that sends an app's last spans must never start another one: see src/shutdown/handed-over.ts.

@@ -502,7 +502,9 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
   const misspellings = findMisspellings(env);
   const verifyCertificates = env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
   const settings = { ...values, given, problems, misspellings, verifyCertificates } as unknown as Settings;
-  return settings.configFile === undefined ? withoutSchemelessHttp(settings, problems) : besideFile(settings);
+  return settings.configFile === undefined
+    ? withoutSchemelessHttp(settings, problems)
+    : withConfigFile(settings);
 }
 
 /** Of a list, the items that are not known. */
@@ -526,8 +528,8 @@ function problemOf(definition: Row<unknown>, raw: string, value: unknown, parts:
   };
 }
 
-/** What a configuration file replaces does not count, so nothing is said of it. */
-function besideFile(settings: Settings): Settings {
+/** Problems of variables that a configuration file replaces are not reported. */
+function withConfigFile(settings: Settings): Settings {
   const counting = new Set(
     (Object.values(SETTINGS) as Row<unknown>[])
       .filter(({ countsWithFile }) => countsWithFile)

@@ -202,7 +202,7 @@ async function doctor(options: Options): Promise<number> {
   await Promise.race([way, late, interrupted]);
   for (const stage of STAGES.slice(0, 5)) {
     if (found.has(stage)) continue;
-    // Each step has a bound of its own, so this is for what nobody thought of.
+    // Each step has its own time limit; this one is for a step that exceeds it.
     found.set(stage, [
       {
         id: stage === 'collector' ? 'collector.export' : stage === 'milvus' ? 'milvus.probe' : 'join.query',
@@ -335,7 +335,7 @@ async function checkWay(
   }
 }
 
-/** Jaeger all-in-one has its query API beside its OTLP port. */
+/** Jaeger all-in-one has its query API on the host of its OTLP port. */
 function guessedQuery(settings: Settings): string | undefined {
   if (settings.configFile !== undefined) return undefined;
   const { url } = tracesTarget(settings);

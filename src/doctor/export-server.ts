@@ -1,4 +1,4 @@
-/** OTLP over gRPC on a free port of 127.0.0.1. Messages stay bytes: whoever starts it decodes what it wants to know of them. */
+/** OTLP over gRPC on a free port of 127.0.0.1. Messages stay bytes; the caller decodes the fields that it needs. */
 import { type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
 import { asIs, EXPORT } from '../otlp/grpc-sender.ts';
 

@@ -17,7 +17,7 @@ export interface MilvusAccess {
 
 export interface Probed {
   findings: Finding[];
-  /** Undefined when the probe could not be made or told nothing. */
+  /** Undefined when the probe failed or had no answer. */
   answer: ProbeAnswer | undefined;
 }
 
@@ -90,7 +90,7 @@ export function sdkPathOf(appFolder: string): string | undefined {
 const UNAUTHENTICATED = 16;
 const PERMISSION_DENIED = 7;
 
-/** What the probe told → findings. Pure. */
+/** The probe's answer → findings. Pure. */
 export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: string): Finding[] {
   if (!('traceId' in answer))
     return [
@@ -143,7 +143,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
   return findings;
 }
 
-/** What is known of the server's tracing was seen on 2.3 and newer. */
+/** The server's tracing is known from 2.3 on. */
 function versionFinding(version: string | null): Finding {
   const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version ?? '') ?? [];
   const old = major !== undefined && (Number(major) < 2 || (Number(major) === 2 && Number(minor) < 3));

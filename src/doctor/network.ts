@@ -109,7 +109,7 @@ export function shakeHands(
       key: read(files.clientKey),
       cert: read(files.clientCertificate),
       ALPNProtocols: alpn,
-      // Refused is said in our own words.
+      // A rejected certificate is a result here, not an error.
       rejectUnauthorized: false,
     });
   } catch (error) {

@@ -1,4 +1,4 @@
-/** How a Node is told to load a preload: the words of NODE_OPTIONS and of a command. Pure. */
+/** Options of Node that load a preload, in NODE_OPTIONS and in a command. Pure. */
 import { splitNodeOptions } from '../config/node-options.ts';
 
 export interface Preload {
@@ -62,7 +62,7 @@ export interface Command {
   words: string[];
   /** Node's own options, when the program is node. */
   nodeWords: string[];
-  /** The app's main file, when it can be told. */
+  /** The app's main file; undefined when it is unknown. */
   entry: string | undefined;
   isNode: boolean;
 }

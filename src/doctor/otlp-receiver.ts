@@ -21,7 +21,7 @@ export async function startOwnReceiver(): Promise<OwnReceiver> {
     try {
       spans.push(...exportedSpans(request));
     } catch {
-      // Not an export of spans: whoever sent it shall not be kept trying.
+      // Not an export of spans: accept it, so that its sender does not retry.
     }
     respond(null, ACCEPTED);
   });

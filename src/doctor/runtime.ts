@@ -49,7 +49,7 @@ export function checkRuntime(order: RuntimeOrder): Finding[] {
   ];
 }
 
-/** The app's main file: of the command, else what package.json starts or names. Undefined when it cannot be told. */
+/** The app's main file: of the command, else what package.json starts or names. Undefined when it is unknown. */
 export function entryFile({
   appFolder,
   command,
@@ -235,7 +235,7 @@ function packageFindings(
   ];
 }
 
-/** The package beside a wrapper, or the one that the path leads into. */
+/** The package next to a wrapper, or the one that contains the path. */
 function packageByPath(specifier: string, appFolder: string): Finding {
   const id = 'runtime.package';
   const file = resolved(join(appFolder, 'any.js'), specifier);
@@ -379,7 +379,7 @@ function esmFinding(ownPreload: string): Finding {
   }
 }
 
-/** Names that the SDK's protocol files have, and nobody else. */
+/** Names that occur only in the SDK's protocol files. */
 const INLINED = /milvus\.proto\.milvus|MilvusServiceClient/;
 /** The SDK in a bundle is larger than this; source of an app that names its protocol is smaller. */
 const MIN_BUNDLE_BYTES = 100_000;

@@ -29,7 +29,7 @@ export function checkSettings(env: Environment): { settings: Settings; findings:
       }),
     ),
   ];
-  findings.push(...switchesOff(settings), ...endpointTrouble(settings, env), ...proxies(env, settings));
+  findings.push(...switchesOff(settings), ...endpointFindings(settings, env), ...proxies(env, settings));
   return { settings, findings };
 }
 
@@ -122,12 +122,12 @@ function switchesOff(settings: Settings): Finding[] {
         ? 'take milvus out of OTEL_NODE_DISABLED_INSTRUMENTATIONS'
         : 'add milvus to OTEL_NODE_ENABLED_INSTRUMENTATIONS',
     );
-  for (const warning of selection.warnings.filter((text) => / names /.test(text)))
+  for (const warning of selection.warnings.filter((text) => / unknown names: /.test(text)))
     failure('settings.instrumentations', warning.replace(/\.$/, ''), 'correct or remove the name', 'warning');
   return findings;
 }
 
-function endpointTrouble(settings: Settings, env: Environment): Finding[] {
+function endpointFindings(settings: Settings, env: Environment): Finding[] {
   const findings: Finding[] = [];
   const warn = (found: string, fix: string) =>
     findings.push({ id: 'settings.endpoint', status: 'warning', found, fix });

@@ -21,7 +21,7 @@ const badSettings: BadSetting[] = [
     expected: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
   },
   {
-    kind: 'an unknown exporter beside a known one',
+    kind: 'an unknown exporter next to a known one',
     env: { OTEL_TRACES_EXPORTER: 'otlp,jaeger' },
     expected: ['OTEL_TRACES_EXPORTER', 'jaeger', 'otlp is used'],
   },
@@ -195,7 +195,7 @@ describe('one line, and spans still arrive, after', { concurrency: 2 }, () => {
   test(`each of ${together.length} bad values at once`, () => check(...together));
 });
 
-test('a list of instrumentations that leaves Milvus out is said to do so', async () => {
+test('a list of instrumentations without milvus gets one line', async () => {
   const { stdout, stderr } = await runs.run({
     file: 'test/fixtures/searches.cjs',
     env: { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'http' },

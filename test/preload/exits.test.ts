@@ -117,7 +117,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       await runs.spans(service, 2);
     });
 
-    test('a handler that only lets the app run dry ends it with 0', async () => {
+    test('a handler that lets the event loop drain exits with 0', async () => {
       const { service, stdout, stderr, code } = await end(['handler-drains'], {}, [signal]);
       assert.deepEqual(
         { stdout, stderr, code },
@@ -126,7 +126,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       await runs.spans(service, 2);
     });
 
-    test('a handler for one time is asked once, and the second signal ends the app', async () => {
+    test('a once handler is called once, and the second signal ends the app', async () => {
       const { service, stdout, stderr, signal: by } = await end(['handler-ignores'], {}, [signal, signal]);
       assert.deepEqual(
         { stdout, stderr, by },
@@ -186,7 +186,7 @@ describe('with a collector that never answers', { concurrency: 2 }, () => {
     });
   }
 
-  test('the end takes 2 s where nothing else is said', async () => {
+  test('the exit takes 2 s by default', async () => {
     const { stderr, code, endMs } = await end(['exit-code'], { OTEL_EXPORTER_OTLP_ENDPOINT: blackHole });
     assert.equal(code, 3);
     assert.match(stderr, /^milvus-otel: 2 spans [^\n]+\n$/);

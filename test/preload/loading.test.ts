@@ -107,7 +107,7 @@ describe('threads', { concurrency: 2 }, () => {
 
 describe('switched off', { concurrency: 2 }, () => {
   for (const value of ['true', 'TRUE']) {
-    test(`by OTEL_SDK_DISABLED=${value}, nothing is loaded and nothing is said`, async () => {
+    test(`by OTEL_SDK_DISABLED=${value}, nothing is loaded and nothing is logged`, async () => {
       const env = { OTEL_SDK_DISABLED: value, OTEL_TRACES_SAMPLER: 'nonsense', OTEL_LOG_LEVEL: 'debug' };
       const { stdout, stderr } = await runs.run({ file: 'test/fixtures/what-is-loaded.cjs', env });
       assert.equal(stderr, '');

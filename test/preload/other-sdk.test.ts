@@ -56,7 +56,7 @@ const preloads = (...files: string[]) => ({
   NODE_OPTIONS: files.map((file) => `--import ${JSON.stringify(file)}`).join(' '),
 });
 
-describe('beside another SDK', { concurrency: 2 }, () => {
+describe('with another SDK', { concurrency: 2 }, () => {
   test('the stock preload before ours sends the spans, and Milvus is in them', async () => {
     const { service, stdout, stderr, code } = await runs.run({
       file: 'test/fixtures/web-app.mjs',
@@ -79,7 +79,7 @@ describe('beside another SDK', { concurrency: 2 }, () => {
     assert.deepEqual(outline(await runs.spans(service, 7)), WEB_APP);
   });
 
-  test('an SDK that the app starts itself, as an ES module, sends nothing beside us', async () => {
+  test('an SDK that the app starts itself, as an ES module, exports nothing', async () => {
     const { service, stdout, stderr, code } = await runs.run({
       file: 'test/fixtures/own-sdk.mjs',
       env: TRACES_ONLY,
@@ -89,7 +89,7 @@ describe('beside another SDK', { concurrency: 2 }, () => {
     assert.deepEqual(outline(await runs.spans(service, 7)), WEB_APP);
   });
 
-  test('an SDK that the app starts itself, in CommonJS, leaves its spans to us', async () => {
+  test('an SDK that the app starts itself, in CommonJS, has its spans exported by the preload', async () => {
     const file = 'test/fixtures/own-sdk.cjs';
     assert.equal((await runs.run({ file, preload: false, env: TRACES_ONLY })).stdout, 'own exporter: 1\n');
     const { service, stdout, stderr, code } = await runs.run({ file, env: TRACES_ONLY });
@@ -117,7 +117,7 @@ describe('beside another SDK', { concurrency: 2 }, () => {
     }
   });
 
-  test('an app that brings its own instrumentations is told so only at info', async () => {
+  test('own instrumentations of an app are logged only at info', async () => {
     const { stderr } = await runs.run({
       file: 'test/fixtures/own-sdk.mjs',
       env: { ...TRACES_ONLY, OTEL_LOG_LEVEL: 'info' },
@@ -136,7 +136,7 @@ describe('loaded twice', { concurrency: 2 }, () => {
   });
   after(() => rm(copy, { recursive: true, force: true }));
 
-  test('from the same path, nothing is said and there is one set of spans', async () => {
+  test('from the same path, nothing is logged and there is one set of spans', async () => {
     const { service, ...result } = await runs.run({
       file: 'test/fixtures/searches.mjs',
       preload: '--require',

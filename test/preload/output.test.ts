@@ -1,4 +1,4 @@
-/** stdout is the app's; what there is to say goes to stderr, and only as much as was asked for. */
+/** stdout is the app's. Lines go to stderr, as many as OTEL_LOG_LEVEL allows. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import manifest from '../../package.json' with { type: 'json' };
@@ -22,7 +22,7 @@ describe('the output', { concurrency: 2 }, () => {
     assert.deepEqual({ ...traced, service: '' }, { ...untraced, service: '' });
   });
 
-  test('has two lines on stderr at info: the facts at the start, and that a collector took the first spans', async () => {
+  test('has two lines on stderr at info: the facts at the start, and that the collector accepted the first spans', async () => {
     const { service, stdout, stderr } = await runs.run({ file, env: { OTEL_LOG_LEVEL: 'info' } });
     assert.equal(stdout, printed);
     const ours = stderr.split('\n').filter((line) => !line.startsWith('milvus-otel: ['));

@@ -85,7 +85,7 @@ describe('on the wire', { concurrency: 2 }, () => {
     });
   }
 
-  test('an operation that is not sampled says so to the server, and is not sent', async (t) => {
+  test('an operation that is not sampled sends the flag to the server, and is not exported', async (t) => {
     const milvus = await startStubMilvus({ record: true });
     t.after(() => milvus.stop());
     const { service, stdout } = await runs.run({

@@ -184,7 +184,7 @@ test('a search is hybrid when its first sub-search names a field', () => {
   }
 });
 
-test('a search says field, number of vectors and limit', () => {
+test('a search has field, number of vectors and limit', () => {
   assert.deepEqual(read(readSearchRequest, { anns_field: 'embedding', data: [[1], [2]], limit: 10 }), {
     [ATTR.annsField]: 'embedding',
     [ATTR.searchNq]: 2,
@@ -196,7 +196,7 @@ test('a search says field, number of vectors and limit', () => {
   });
 });
 
-test('a hybrid search says the fields of all its sub-searches', () => {
+test('a hybrid search has the fields of all its sub-searches', () => {
   const data = [
     { anns_field: 'dense', data: [1, 2] },
     { anns_field: 'sparse', data: { 3: 1 } },
@@ -209,7 +209,7 @@ test('a hybrid search says the fields of all its sub-searches', () => {
   });
 });
 
-test('partitions are said as a list, one or several', () => {
+test('partitions are a list, one or several', () => {
   assert.deepEqual(read(readRequest, { partition_names: ['p1', 'p2'] }), { [ATTR.partitions]: ['p1', 'p2'] });
   assert.deepEqual(read(readRequest, { partition_name: 'p1' }), { [ATTR.partitions]: ['p1'] });
   assert.deepEqual(read(readRequest, { partition_names: [], partition_name: 'p1' }), {
@@ -272,7 +272,7 @@ test('the list of partitions on the span is a copy: what the app does with its o
   assert.deepEqual(attributes[ATTR.partitions], ['p1']);
 });
 
-test('a consistency level is said by name, given as number or name', () => {
+test('a consistency level is recorded by name, given as number or name', () => {
   for (const [given, said] of [
     [0, 'Strong'],
     [1, 'Session'],
@@ -353,7 +353,7 @@ test('answers of the REST client have their counts in data', () => {
   }
 });
 
-test('the cost of a REST answer is beside its data', () => {
+test('the cost of a REST answer is next to its data', () => {
   assert.deepEqual(read(readCost, { code: 0, cost: 6, data: [] }), { [ATTR.cost]: 6 });
   assert.deepEqual(read(readCost, { code: 0, cost: 'much', data: [] }), {});
 });

@@ -34,7 +34,7 @@ test('no address, or what is none, is no server', () => {
   }
 });
 
-test('a database without a name is not said', () => {
+test('a database without a name is left out', () => {
   for (const dbname of ['', undefined, null, 7, ['sales']]) {
     assert.equal(readGrpcClient(grpcClient('db.example', dbname)).database, undefined);
   }
@@ -103,7 +103,7 @@ test('more addresses than are remembered are read right all the same', () => {
   }
 });
 
-test('whatever login an address has, no client says it', () => {
+test('no facts of a client contain the login of an address', () => {
   const word = fc.constantFrom('hunter2', 'me', ':', '@', '%40', '%2F', '.', '[', ']');
   const login = fc.array(word, { maxLength: 6 }).map((words) => words.join(''));
   fc.assert(

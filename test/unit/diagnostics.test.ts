@@ -14,13 +14,13 @@ function recorder(level: Level) {
 
 afterEach(() => diag.disable());
 
-test('a warning is one line that says who speaks', () => {
+test('a warning is one line with the prefix milvus-otel', () => {
   const { lines, diagnostics } = recorder(undefined);
   diagnostics.warn('the collector cannot be reached.');
   assert.deepEqual(lines, ['milvus-otel: the collector cannot be reached.\n']);
 });
 
-test('each text is said once', () => {
+test('each text is logged once', () => {
   for (const say of ['warn', 'info'] as const) {
     const { lines, diagnostics } = recorder('info');
     for (const text of ['one', 'two', 'one', 'two', 'one']) diagnostics[say](text);
@@ -28,7 +28,7 @@ test('each text is said once', () => {
   }
 });
 
-test('warnings are said unless the level is none or error, facts from info on', () => {
+test('warnings are logged unless the level is none or error, facts from info on', () => {
   for (const [level, warns, informs] of [
     [undefined, true, false],
     ['none', false, false],
@@ -54,7 +54,7 @@ test('a problem is described with variable, value, what is expected and what is 
   ]);
 });
 
-test('a problem without a fallback says that the value is ignored', () => {
+test('a problem without a fallback reports that the value is ignored', () => {
   const { problems } = readSettings({ OTEL_RESOURCE_ATTRIBUTES: 'production' });
   assert.deepEqual(problems.map(describeProblem), [
     'OTEL_RESOURCE_ATTRIBUTES: pair 1 (no =) cannot be used (expected key=value pairs separated by commas, percent-encoded); it is ignored.',

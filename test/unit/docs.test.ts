@@ -123,7 +123,7 @@ test('markers that are doubled, or in the wrong order, are refused', () => {
   assert.equal(fillPart(`x ${start} old ${end} y`, 'a', '$& new'), `x ${start}\n$& new\n${end} y`);
 });
 
-test('an option that is not known fails, and help says what there is', () => {
+test('an unknown option fails, and help lists the options', () => {
   assert.equal(docs('--chek').status, 1);
   assert.match(docs('--chek').stderr, /--chek/);
   const { status, stdout } = docs('--help');

@@ -275,12 +275,12 @@ describe('the answer of a trace store', () => {
     }
   });
 
-  test('of somebody else is nobody’s', () => {
+  test('of another program is ignored', () => {
     for (const answer of [null, 'text', {}, { status: 'ok' }, []]) assert.equal(spansOf(answer), undefined);
   });
 });
 
-test('an older Milvus is warned of, and a failed call is told with its reason', () => {
+test('an older Milvus gives a warning, and a failed call its reason', () => {
   const answer = {
     traceId,
     serviceName: 'app',
@@ -317,14 +317,14 @@ describe('findings about an app', () => {
   const statuses = (events: RecordedEvent[]) =>
     appFindings({ ...about, events }).map(({ id, status, found: text }) => `${id} ${status}: ${text}`);
 
-  test('tells a child process that the preload does not reach', () => {
+  test('report a child process that the preload does not reach', () => {
     assert.match(
       statuses([start, call(null, false)]).join('\n'),
       /the preload was not loaded in that process/,
     );
   });
 
-  test('tells an SDK inside a bundle, whose own calls need no span', () => {
+  test('report an SDK inside a bundle, whose own calls need no span', () => {
     const own = { ...call(null), method: 'DescribeCollection' };
     const findings = statuses([start, own]).join('\n');
     assert.match(findings, /app\.bundle warning: the SDK was not loaded as a package/);
@@ -333,14 +333,14 @@ describe('findings about an app', () => {
     assert.match(statuses([start, loaded, own]).join('\n'), /app\.untraced failure: 1 of 1/);
   });
 
-  test('tells a Node that is too old', () => {
+  test('report a Node that is too old', () => {
     assert.match(
       statuses([{ ...start, node: '20.20.2', supported: false }]).join('\n'),
       /runs on Node 20\.20\.2, which is too old/,
     );
   });
 
-  test('tells calls whose spans never arrived from those that were not sampled', () => {
+  test('distinguish calls whose spans never arrived from those that were not sampled', () => {
     const told = statuses([
       start,
       call(`00-${traceId}-00f067aa0ba902b7-01`),

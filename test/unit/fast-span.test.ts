@@ -264,7 +264,7 @@ describe('a fast span is what the SDK’s is:', () => {
     });
   });
 
-  test('nothing changes it after its end, and it is said at the level of a warning', () => {
+  test('nothing changes it after its end, and a warning is logged', () => {
     const warnings: string[] = [];
     const silent = () => {};
     diag.setLogger(

@@ -190,7 +190,7 @@ test('data of any kind can be hidden', () => {
   );
 });
 
-test('ten thousand keys are hidden in a time that nobody notices', () => {
+test('ten thousand keys are hidden fast enough for a call', () => {
   const ids = Array.from({ length: 10_000 }, (_, index) => `key-${index * 7_919}`);
   const started = performance.now();
   assert.equal(

@@ -140,7 +140,7 @@ test('without a collection the name has the database, without that the server, w
   );
 });
 
-test('a hybrid search is told from a search', () => {
+test('a hybrid search is distinguished from a search', () => {
   const data = [
     { anns_field: 'dense', data: [1, 2] },
     { anns_field: 'sparse', data: { 3: 1 } },
@@ -458,7 +458,7 @@ test('an operation that made no RPC is no failure, whatever it gives', () => {
   }
 });
 
-test('retries are counted, and not said when there were none', () => {
+test('retries are counted, without an attribute when there were none', () => {
   assert.ok(!(ATTR.retries in succeed({}).attributes));
   for (const end of ['end', 'endThrown'] as const) {
     const span = run({}, (operation) => {
@@ -470,7 +470,7 @@ test('retries are counted, and not said when there were none', () => {
   }
 });
 
-test('the cost that a server reports is said', () => {
+test('the cost that a server reports is recorded', () => {
   const status = { code: 0, extra_info: { report_value: '21' } };
   assert.equal(succeed({ method: 'insert' }, { status, insert_cnt: '1' }).attributes[ATTR.cost], 21);
 });
@@ -560,7 +560,7 @@ test('the span of an RPC is a child of its operation, named by service and metho
   operation.end({});
 });
 
-test('the span of an RPC says no server that is not known', () => {
+test('the span of an RPC has no server attributes when the server is unknown', () => {
   const operation = start({ client: {} });
   operation.startRpc(tracer, 'Search').span.end();
   assert.deepEqual(Object.keys(onlySpan().attributes), ['rpc.system.name', 'rpc.method']);

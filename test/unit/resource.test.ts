@@ -27,7 +27,7 @@ async function app(files: Record<string, string>): Promise<(file: string) => str
   return (file) => path.join(at, file);
 }
 
-test("the app's name is that of the package.json beside its main file", async () => {
+test("the app's name is that of the package.json next to its main file", async () => {
   const at = await app({ 'package.json': '{"name":"shop"}', 'package/package.json': '{"name":"other"}' });
   assert.equal(packageName(at('main.js')), 'shop');
 });
@@ -52,7 +52,7 @@ test('names that are no names are passed over', async () => {
   for (const inner of ['a', 'b', 'c', 'd']) assert.equal(packageName(at(`${inner}/main.js`)), 'shop');
 });
 
-test('an app without a main file has no name of its own', () => {
+test('an app without a main file has no name', () => {
   assert.equal(packageName(undefined), undefined);
 });
 
@@ -62,7 +62,7 @@ test('a main file outside of any package has no name', () => {
 
 const serviceName = (env: Record<string, string>) => serviceNameOf(readSettings(env));
 
-test('the service is called as OTEL_SERVICE_NAME says, then as service.name in the resource attributes', () => {
+test('the service name is OTEL_SERVICE_NAME, else service.name of the resource attributes', () => {
   const both = { OTEL_SERVICE_NAME: 'shop', OTEL_RESOURCE_ATTRIBUTES: 'service.name=other' };
   assert.equal(serviceName(both), 'shop');
   assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'a=b, service.name=shop,c=d' }), 'shop');

@@ -16,7 +16,7 @@ function select(enabled: string[] | undefined, disabled: string[] = []) {
   return { ...selection, entries: selection.entries.map(({ name }) => name) };
 }
 
-test('when nothing is said, all are on but the noisy ones', () => {
+test('without variables, all are on but the noisy ones', () => {
   const { milvus, entries, warnings } = select(undefined);
   assert.ok(milvus);
   assert.deepEqual(
@@ -38,7 +38,7 @@ test('a disabled one is off, whether it is enabled too or not', () => {
   assert.deepEqual(select(['milvus', 'express', 'pg'], ['express']).entries, ['pg']);
 });
 
-test('milvus can be disabled by its name, and nothing is said', () => {
+test('milvus can be disabled by its name, without a line', () => {
   const { milvus, warnings } = select(undefined, ['milvus']);
   assert.ok(!milvus);
   assert.deepEqual(warnings, []);
@@ -88,7 +88,7 @@ test('whatever is enabled and disabled, an entry is on once, in the order of the
   );
 });
 
-test('what is on is told by its names, or by those of the others when they are fewer', () => {
+test('the description lists what is on, or what is off when that is shorter', () => {
   const told = (enabled?: string[], disabled: string[] = []) =>
     describeSelection(
       selectInstrumentations({ enabledInstrumentations: enabled, disabledInstrumentations: disabled }),

@@ -152,7 +152,7 @@ test('a full batch does not wait for the delay', async (t) => {
   assert.equal(attempt().spans.length, 2, 'the rest comes after the delay');
 });
 
-test('one batch is on the way at a time, and full ones follow each other without a delay', async (t) => {
+test('one batch is in flight at a time, and full batches follow each other without a delay', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = makeSpans(35);
@@ -178,7 +178,7 @@ test('a span that is not sampled is not kept', () => {
   assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
 });
 
-test('spans beyond the limit, waiting and on the way together, are lost and counted, and why is said', async (t) => {
+test('spans beyond the limit, pending and in flight together, are lost and counted, with the reason', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue({ maxQueueSize: 25 });
   end(makeSpans(25));
@@ -191,7 +191,7 @@ test('spans beyond the limit, waiting and on the way together, are lost and coun
   assert.deepEqual([queue.unsent, queue.lost], [16, 3], 'there is room again');
 });
 
-test('what fills the queue is said, not that it is full, when the collector was away before', async (t) => {
+test('when the collector was unreachable before, the reason is that and not the full queue', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue({ maxQueueSize: 20 });
   end(makeSpans(10));
@@ -272,7 +272,7 @@ test('after an outage without a loss, no error is reported any more', async (t) 
   assert.equal(queue.lastError, undefined);
 });
 
-test('a batch that is refused is lost and counted, not tried again, and the next goes out as ever', async (t) => {
+test('a rejected batch is lost and counted, not retried, and the next one is sent', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   end(makeSpans(13));
@@ -346,12 +346,12 @@ test('large spans fill the queue sooner, so that it has a bound in bytes as well
     assert.equal(queue.unsent, fits, 'there is as much room as in the beginning');
   }
   queue.release();
-  assert.equal(queue.unsent, 2, 'on the way');
+  assert.equal(queue.unsent, 2, 'in flight');
   fill();
   assert.deepEqual([queue.unsent, queue.lost], [fits, 1 + fits]);
 });
 
-test('what a collector rejects of a batch that it accepts is lost, and why is said', async (t) => {
+test('spans that a partial success rejects are lost, with the reason', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue();
   end(makeSpans(20));
@@ -390,7 +390,7 @@ test('a batch that is too large comes in two, those in two again, and only what 
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 2, LATER.reason]);
 });
 
-test('a flush waits for the halves of a batch that is too large', async (t) => {
+test('a flush waits for both parts of a batch that was split because it was too large', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue();
   end(makeSpans(4));
@@ -403,7 +403,7 @@ test('a flush waits for the halves of a batch that is too large', async (t) => {
   assert.equal(queue.unsent, 0);
 });
 
-test('halves that are on the way are taken with the rest, once', async (t) => {
+test('parts of a split batch that are in flight are taken with the pending ones, once', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = makeSpans(12);
@@ -418,7 +418,7 @@ test('halves that are on the way are taken with the rest, once', async (t) => {
   assert.equal(attempts.length, 0, 'what was taken before its turn came is not sent here');
 });
 
-test('a flush of very many batches ends soon when nobody is there, and all of them are tried again', async (t) => {
+test('a flush of very many batches resolves soon when the collector is unreachable, and all are retried', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
   const spans = makeSpans(60);
@@ -442,7 +442,7 @@ test('a flush of very many batches ends soon when nobody is there, and all of th
   assert.deepEqual(sent, new Set(spans));
 });
 
-test('of a batch that is too large, the second half needs no attempt when nobody was there for the first', async (t) => {
+test('the second part of a split batch is not attempted when the first found no collector', async (t) => {
   const pass = stopTime(t);
   const { attempts, end, attempt } = makeQueue();
   const spans = makeSpans(10);
@@ -480,7 +480,7 @@ test('a flush of very many batches sends some at a time, and all in the end', as
   assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
 });
 
-test('what is taken is everything whose arrival is not known: on the way, waiting to be tried again, and new', async (t) => {
+test('takeUnsent() returns all spans without an answer: in flight, waiting for a retry, and new', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = makeSpans(34);
@@ -502,7 +502,7 @@ test('what is taken is everything whose arrival is not known: on the way, waitin
 });
 
 for (const outcome of [LATER, REFUSED]) {
-  test(`what was taken while it was on the way neither comes back nor is counted when it is answered "${outcome.kind}"`, async (t) => {
+  test(`spans taken while in flight neither return to the queue nor are counted when the answer is "${outcome.kind}"`, async (t) => {
     const pass = stopTime(t);
     const { queue, attempts, end, attempt } = makeQueue();
     end(makeSpans(10));
@@ -514,7 +514,7 @@ for (const outcome of [LATER, REFUSED]) {
   });
 }
 
-test('a batch that came back is taken with the rest', async (t) => {
+test('a batch that waits for its retry is taken with the pending ones', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = makeSpans(12);
@@ -578,7 +578,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
-test('a flush sends all that waits at once, in batches side by side, and ends when the fate of each is known', async (t) => {
+test('a flush sends all pending batches concurrently and resolves when each has an answer', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = makeSpans(34);
@@ -599,7 +599,7 @@ test('a flush sends all that waits at once, in batches side by side, and ends wh
   assert.equal(queue.unsent, 0);
 });
 
-test('a flush waits for a batch that was already on the way', async (t) => {
+test('a flush waits for a batch that was already in flight', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   end(makeSpans(10));
@@ -612,13 +612,13 @@ test('a flush waits for a batch that was already on the way', async (t) => {
   assert.equal(queue.unsent, 0);
 });
 
-test('a flush with nothing to send ends at once, and sends nothing', async () => {
+test('a flush with nothing to send resolves at once and sends nothing', async () => {
   const { queue, attempts } = makeQueue();
   await queue.forceFlush();
   assert.equal(attempts.length, 0);
 });
 
-test('a flush is one attempt: what cannot be sent stays, and is tried again later as ever', async (t) => {
+test('a flush is one attempt: unsent spans stay in the queue and are retried later', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   end(makeSpans(9));
@@ -642,7 +642,7 @@ test('a flush that is answered "refused" counts what it lost', async (t) => {
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 9, REFUSED.reason]);
 });
 
-test('batches side by side that all fail are one attempt in vain, so the next is a second away', async (t) => {
+test('concurrent batches that all fail count as one failed attempt, so the next is a second later', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end } = makeQueue();
   end(makeSpans(50));
@@ -696,7 +696,7 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
   assert.deepEqual(sizes, [64, ...new Array(9).fill(512), 5_000 - 64 - 9 * 512]);
 });
 
-test('a burst of 5,000 spans is kept while the collector is away, and nothing is lost or doubled when it is back', async (t) => {
+test('a burst of 5,000 spans survives an unreachable collector, without a loss or a duplicate', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end } = makeQueue(DEFAULTS);
   const spans = makeSpans(5_000);

@@ -144,7 +144,7 @@ test('an answer without a status, or no answer, is no failure', () => {
   }
 });
 
-test('each gRPC failure is said by the name of its code, with its details', () => {
+test('each gRPC failure has the name of its code and its details', () => {
   for (const [name, code] of Object.entries(grpcStatus)) {
     if (typeof code !== 'number' || code === 0) continue;
     assert.deepEqual(failureOfThrown(serviceError(code, 'why'), undefined), failure(name, name, 'why'));
@@ -160,7 +160,7 @@ test('a gRPC failure without details is described by its message', () => {
   assert.equal(failureOfThrown(error, undefined).reason, '14 UNAVAILABLE: No connection');
 });
 
-test('an HttpError is said by its status, never by its message, which quotes the URL and the answer', () => {
+test('an HttpError is reported by its status, never by its message, which quotes the URL and the answer', () => {
   const url = 'http://me:hunter2@db.example:19530/v2/vectordb/entities/query';
   const error = new HttpError(
     `HTTP 503 Service Unavailable: ${url} - {"a":1}`,
@@ -183,14 +183,14 @@ test('words of an HTTP status that are no text are left out', () => {
   }
 });
 
-test('an error of the REST client that is no answer is said by its class', () => {
+test('an error of the REST client without an answer is reported by its class', () => {
   assert.deepEqual(
     failureOfThrown(new TypeError('fetch failed'), undefined),
     failure(undefined, 'TypeError', 'fetch failed'),
   );
 });
 
-test('an error is said by its class and message', () => {
+test('an error is reported by its class and message', () => {
   class DimensionError extends Error {}
   assert.deepEqual(
     failureOfThrown(new DimensionError('768, not 5'), undefined),
@@ -222,7 +222,7 @@ test("an Error made of the server's reason gives way to the server's status", ()
   assert.deepEqual(failureOfThrown(thrown, rpcFailure), rpcFailure);
 });
 
-test('an Error of another cause is said as it is, whatever the last RPC answered', () => {
+test('an Error of another cause is reported unchanged, whatever the last RPC answered', () => {
   const other = failure(undefined, 'Error', 'checked before the call');
   assert.deepEqual(failureOfThrown(new Error('checked before the call'), rpcFailure), other);
   assert.deepEqual(

@@ -91,7 +91,7 @@ test('over gRPC, the path of an endpoint counts for nothing', () => {
   }
 });
 
-test('over gRPC, an endpoint without a scheme is one with TLS, unless it is said to be insecure', () => {
+test('over gRPC, an endpoint without a scheme is one with TLS, unless INSECURE is set', () => {
   for (const [insecure, url] of [
     ['', 'https://collector:4317'],
     ['false', 'https://collector:4317'],
@@ -105,7 +105,7 @@ test('over gRPC, an endpoint without a scheme is one with TLS, unless it is said
   }
 });
 
-test('an endpoint with a scheme is what its scheme says, whatever insecure says', () => {
+test('the scheme of an endpoint takes precedence over INSECURE', () => {
   for (const given of ['http://collector:4317', 'https://collector:4317', 'HTTPS://collector:4317']) {
     for (const insecure of ['true', 'false']) {
       const env = { OTEL_EXPORTER_OTLP_ENDPOINT: given, OTEL_EXPORTER_OTLP_INSECURE: insecure };
@@ -158,7 +158,7 @@ test('compression and the files for TLS are handed on', () => {
   );
 });
 
-test('a target can be told to another process: as JSON it is the same', () => {
+test('a target passes to another process as JSON unchanged', () => {
   const given: Env = { OTEL_EXPORTER_OTLP_HEADERS: 'a=b', OTEL_EXPORTER_OTLP_CERTIFICATE: 'ca.pem' };
   for (const env of [{}, given]) {
     const target = targetOf(env);
