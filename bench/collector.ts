@@ -7,8 +7,8 @@ export type ReceivedSpans = Record<string, Record<string, number>>;
 const SPAN_KIND_CLIENT = 3;
 
 /**
- * Adds the client spans of an ExportTraceServiceRequest to `counts`, and decodes nothing else of it: a collector that
- * unpacks every attribute would take the processor from the app that is measured beside it.
+ * Adds the client spans of an ExportTraceServiceRequest to `counts`, and decodes nothing else of it: a
+ * collector that unpacks every attribute would take the processor from the app that is measured next to it.
  */
 function countClientSpans(message: Buffer, counts: ReceivedSpans): void {
   for (const resourceSpans of fields(message, 1)) {
@@ -49,8 +49,9 @@ interface Field {
 const NOTHING = Buffer.alloc(0);
 
 /**
- * The fields of one protobuf message in order, or only those of one number. Throws on what is not protobuf. A second
- * reader beside the doctor's, which makes a BigInt of every number, too much for each span of a measurement.
+ * The fields of one protobuf message in order, or only those of one number. Throws on what is not protobuf. A
+ * second reader next to the doctor's, which makes a BigInt of every number, too much for each span of a
+ * measurement.
  */
 function* fields(message: Buffer, only?: number): Generator<Field> {
   let at = 0;

@@ -7,7 +7,10 @@ import type { Program } from './run-app.ts';
 import type { Spread } from './statistics.ts';
 import type { Installed, Variant } from './variants.ts';
 
-/** What V8's compile cache changes for one way to start, in ms added to the app without preload and without cache. */
+/**
+ * What V8's compile cache changes for one way to start, in ms added to the app without preload and without
+ * cache.
+ */
 export interface CacheCost {
   what: string;
   wall: Spread;
@@ -20,8 +23,8 @@ const PROGRAMS: [Program, string][] = [
 ];
 
 /**
- * The start of an app with and without the preload, each without a compile cache, with one that is there, and with one
- * that is yet to be written.
+ * The start of an app with and without the preload, each without a compile cache, with one that is there, and
+ * with one that is yet to be written.
  */
 export async function compileCache(bench: Bench, installed: Installed): Promise<CacheCost[]> {
   const scratch = await mkdtemp(path.join(os.tmpdir(), 'milvus-otel-compile-cache-'));

@@ -92,8 +92,8 @@ export interface Attribution {
   /** What each group's functions took themselves, V8's own and Node's apart. */
   groups: Amounts;
   /**
-   * The same for the file that asked for it: what Node and V8 did counts for the nearest caller outside of them. The
-   * loading of modules has no file: who asked for it is not to be seen in a stack.
+   * The same for the file that asked for it: what Node and V8 did counts for the nearest caller outside of
+   * them. The loading of modules has no file: who asked for it is not to be seen in a stack.
    */
   onBehalfOf: Amounts;
   /** By function, as `group file function`. */
@@ -157,7 +157,8 @@ function attribute<Node extends { callFrame: CallFrame }>(
     const { group, file, functionName } = read.originOf(node.callFrame);
     if (group === WAITING || PROFILER.test(node.callFrame.url)) return;
     const isSource = group !== 'node' && group !== NATIVE && !group.startsWith('(');
-    // Between the app's `require` and what Node does for it there may be a hook of ours, which did not ask for it.
+    // Between the app's `require` and what Node does for it there may be a hook of ours, which did not ask
+    // for it.
     const isLoading = group === 'node' && file.startsWith('internal/modules/');
     const behalf = isSource ? `${group} ${file}` : isLoading ? LOADING : caller || group;
     const below = isBelow || node.callFrame.url.includes('/milvus-otel/dist/');

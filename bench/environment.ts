@@ -1,6 +1,6 @@
 /**
- * The environment of everything that the bench starts: this process' own, without what would trace, tune or change a
- * measured program behind our back, and with what the variant under test sets.
+ * The environment of everything that the bench starts: this process' own, without what would trace, tune or
+ * change a measured program behind our back, and with what the variant under test sets.
  */
 export function measuredEnvironment(set: Record<string, string> = {}): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(

@@ -54,7 +54,10 @@ export interface Growth {
   untraced: Spread;
   /** How much more it is with one. */
   ours: Spread;
-  /** That as a multiple of the least that it is at a smaller size; undefined where that drowned in noise, or nothing is smaller. */
+  /**
+   * That as a multiple of the least that it is at a smaller size; undefined where that drowned in noise, or
+   * nothing is smaller.
+   */
   oursToSmaller: number | undefined;
 }
 
@@ -62,9 +65,9 @@ export interface Growth {
 export const FLAT = 1.5;
 
 /**
- * The young generation is collected before each slice, and has room for what most of them leave (256 calls fill it every other time):
- * how many collections fall into one would be chance otherwise, and more than what a span adds. No threads: what they do would
- * count for whichever slice is under way.
+ * The young generation is collected before each slice, and has room for what most of them leave (256 calls
+ * fill it every other time): how many collections fall into one would be chance otherwise, and more than what
+ * a span adds. No threads: what they do would count for whichever slice is under way.
  */
 const COLLECTIONS = [
   '--expose-gc',
@@ -74,20 +77,26 @@ const COLLECTIONS = [
 ];
 
 /**
- * Of a slice: as few as possible, so that both of a pair meet the machine in the same state, but two each of those in flight; or as
- * many as are in flight.
+ * Of a slice: as few as possible, so that both of a pair meet the machine in the same state, but two each of
+ * those in flight; or as many as are in flight.
  */
 const FEWEST_CALLS = 16;
 
 const sliceCalls = ({ inFlight }: Point): number => Math.max(FEWEST_CALLS, inFlight);
 
-/** In one turn: fewer of the long slices, more of those in which the process sleeps and is woken, which differ most. */
+/**
+ * In one turn: fewer of the long slices, more of those in which the process sleeps and is woken, which differ
+ * most.
+ */
 function slicePairs({ inFlight }: Point): number {
   if (inFlight > FEWEST_CALLS) return 1;
   return inFlight === 1 ? 4 : 2;
 }
 
-/** The cost of a call as the work around it grows, in the order of the series. Throws when spans of it did not come in. */
+/**
+ * The cost of a call as the work around it grows, in the order of the series. Throws when spans of it did not
+ * come in.
+ */
 export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
   const { growthRounds, growthTurns, growthWarmUp } = bench.plan;
   const env = {

@@ -1,4 +1,6 @@
-/** Part of a heap snapshot as V8 writes it: nodes and edges are flat arrays, a fixed number of fields each. */
+/**
+ * Part of a heap snapshot as V8 writes it: nodes and edges are flat arrays, a fixed number of fields each.
+ */
 export interface HeapSnapshot {
   snapshot: {
     meta: {
@@ -17,7 +19,9 @@ export interface HeapSummary {
   totalBytes: number;
   /** Bytes of the objects themselves, by type and name, such as `object Span` or `string`. */
   byName: Map<string, number>;
-  /** What would be freed with an object, largest first; an object below another one of the list is left out. */
+  /**
+   * What would be freed with an object, largest first; an object below another one of the list is left out.
+   */
   retained: { name: string; bytes: number }[];
 }
 
@@ -85,8 +89,8 @@ export function summarize({ snapshot, nodes, edges, strings }: HeapSnapshot): He
 }
 
 /**
- * Immediate dominators of all nodes that can be reached from node 0, and those nodes, each after its dominator. The
- * algorithm is that of Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm".
+ * Immediate dominators of all nodes that can be reached from node 0, and those nodes, each after its
+ * dominator. The algorithm is that of Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm".
  */
 export function dominatorTree(
   count: number,

@@ -1,6 +1,6 @@
 /**
- * How many processor instructions a search takes, by valgrind's callgrind. CPU time of the same work differs by more from run
- * to run than what a preload adds; instructions do not.
+ * How many processor instructions a search takes, by valgrind's callgrind. CPU time of the same work differs
+ * by more from run to run than what a preload adds; instructions do not.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -142,7 +142,7 @@ const COLLECTING =
   /Mark(?:ing|er|Compact|Bit)|Evacuat|Sweep|Scaveng|LiveObjectVisitor|RememberedSet|Heap::|FreeList|Allocator::|Space::|SlotSet|Worklist|Iterate(?:Body|Pointers)|PageMetadata|RecordWrite|WriteBarrier|cppgc/;
 const MARKING = /Marking|MarkCompact/;
 
-/** What must be said of counts beside them: of which variants a full collection was under way. */
+/** What must be said of counts next to them: of which variants a full collection was under way. */
 export function spoilt(counts: Map<string, Instructions>): string[] {
   const names = [...counts]
     .filter(([, { marking, running }]) => marking > running / 100)

@@ -45,7 +45,9 @@ export interface Row {
   ours: Spread;
   stock: Spread;
   ratio?: Spread;
-  /** The largest ratio that is aimed at, or for lost spans the largest number; rows for comparison have none. */
+  /**
+   * The largest ratio that is aimed at, or for lost spans the largest number; rows for comparison have none.
+   */
   target?: number;
 }
 

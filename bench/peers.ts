@@ -14,11 +14,12 @@ interface PeerDefinition {
   fallback?: string;
   /** What its documentation says to preload. */
   preload: string;
-  /** Variables that it needs beside OpenTelemetry's. */
+  /** Variables that it needs in addition to OpenTelemetry's. */
   env: (agent: SideProcess) => Record<string, string>;
 }
 
-// The clouds' metadata services are asked by none of them, as for the others; Splunk and AWS have no such choice.
+// The clouds' metadata services are asked by none of them, as for the others; Splunk and AWS have no such
+// choice.
 const DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
 
 export const PEERS: PeerDefinition[] = [
@@ -26,7 +27,7 @@ export const PEERS: PeerDefinition[] = [
     name: 'Elastic',
     package: '@elastic/opentelemetry-node',
     preload: '@elastic/opentelemetry-node',
-    // Metrics of its own come beside those of OTEL_METRICS_EXPORTER.
+    // Metrics of its own come next to those of OTEL_METRICS_EXPORTER.
     env: () => ({ ...DETECTORS, ELASTIC_OTEL_METRICS_DISABLED: 'true' }),
   },
   {
@@ -40,8 +41,8 @@ export const PEERS: PeerDefinition[] = [
     name: 'Datadog',
     package: 'dd-trace',
     preload: 'dd-trace/initialize.mjs',
-    // As it comes, it speaks to an agent of its own kind; told to use OTLP, it does so over HTTP only. Telemetry about itself,
-    // metrics and remote configuration are not tracing.
+    // By default it sends to its own kind of agent; with OTLP it uses HTTP only.
+    // Telemetry about itself, metrics and remote configuration are not tracing.
     env: (agent) => ({
       OTEL_TRACES_EXPORTER: '',
       DD_TRACE_AGENT_URL: `http://${agent.address}`,
@@ -74,8 +75,8 @@ export interface Peer {
 }
 
 /**
- * Installs the peers into a scratch folder, and measures those that run beside this package and the stock preload, all in
- * the same rounds. What fails is a line with its reason.
+ * Installs the peers into a scratch folder, and measures those that run next to this package and the stock
+ * preload, all in the same rounds. What fails is a line with its reason.
  */
 export async function measurePeers(
   bench: Bench,

@@ -12,7 +12,10 @@ export interface Results extends Figures {
   peers?: { conditions: string[]; rows: Peer[] };
 }
 
-/** What was compared, on what, how often: no date and no host, so that an unchanged setup gives unchanged text. */
+/**
+ * What was compared, on what, how often: no date and no host, so that an unchanged setup gives unchanged
+ * text.
+ */
 export function conditions(installed: Installed, rounds: string): string[] {
   return [...setup(installed), `Rounds: ${rounds}; values are medians, with the smallest and the largest`];
 }

@@ -18,7 +18,7 @@ export interface Plan {
   searchSlices: number;
   /** Of each process, before those that count: by then V8 has compiled most of what it will compile. */
   warmUpCalls: number;
-  /** The first of them, which have a row of their own. */
+  /** The first of them, which have a separate row. */
   firstCalls: number;
   /** Of the searches that show where the floor is, how many calls each, and how many before them. */
   floorRounds: number;
@@ -27,7 +27,9 @@ export interface Plan {
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
-  /** Of each process, in each series: at each point, pairs of slices of calls, one with spans and one without. */
+  /**
+   * Of each process, in each series: at each point, pairs of slices of calls, one with spans and one without.
+   */
   growthTurns: number;
   /** Of each process, at the first points. */
   growthWarmUp: number;
@@ -105,8 +107,8 @@ export interface Bench {
 export type Costs = Map<string, Cost[]>;
 
 /**
- * Runs every variant once per round, beginning with another one each time, so that what drifts on the machine hits all
- * alike. With `warmUp` a first round, which fills the file caches, does not count.
+ * Runs every variant once per round, beginning with another one each time, so that what drifts on the machine
+ * hits all alike. With `warmUp` a first round, which fills the file caches, does not count.
  */
 export async function rounds(
   bench: Bench,
@@ -174,9 +176,10 @@ export interface Load {
 export type Workload = 'mixed' | 'uniform';
 
 /**
- * One run of the searching app under each variant, and how many spans of its searches (warm-up included) reached the
- * collector, by the variant's name. All warm up side by side, and then search in turn, a slice each, while the others wait; every
- * time another one begins. Moments in which the machine is slow hit all of them alike, the better the shorter the slices are.
+ * One run of the searching app under each variant, and how many spans of its searches (warm-up included)
+ * reached the collector, by the variant's name. All warm up side by side, and then search in turn, a slice
+ * each, while the others wait; every time another one begins. Moments in which the machine is slow hit all of
+ * them alike, the better the shorter the slices are.
  */
 export async function search(
   bench: Bench,
@@ -203,8 +206,8 @@ export async function search(
 }
 
 /**
- * Starts the app under all variants, which warm up side by side, and lets them go in turn. Each turn has the places in
- * `variants` of those that go at once, and each comes as often as the app waits to be told.
+ * Starts the app under all variants, which warm up side by side, and lets them go in turn. Each turn has the
+ * places in `variants` of those that go at once, and each comes as often as the app waits to be told.
  */
 export async function together(
   bench: Bench,
@@ -236,7 +239,9 @@ export async function together(
   }
 }
 
-/** Client spans with such a name that the collector has, once nothing more comes in, by the variant's name. */
+/**
+ * Client spans with such a name that the collector has, once nothing more comes in, by the variant's name.
+ */
 export async function receivedSpans(
   bench: Bench,
   variants: Variant[],

@@ -19,20 +19,29 @@ export interface Cost {
   /** User and system time of all threads of the app's process. */
   cpuMs: number;
   /**
-   * The same as the kernel has it once the process is gone: what comes after its `exit` event counts too, and so do processes
-   * that it started. In steps of 10 ms; undefined where there is no /proc.
+   * The same as the kernel has it once the process is gone: what comes after its `exit` event counts too, and
+   * so do processes that it started. In steps of 10 ms; undefined where there is no /proc.
    */
   wholeCpuMs?: number;
   peakMiB: number;
   /** Searches that came back as expected; only from the program that searches. */
   answered?: number;
-  /** Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at the end. */
+  /**
+   * Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at
+   * the end.
+   */
   heapPeakMiB?: number;
   keptMiB?: number;
-  /** Of the program whose work grows: its slices of calls by series, point and pair, and how many calls of all had a span. */
+  /**
+   * Of the program whose work grows: its slices of calls by series, point and pair, and how many calls of all
+   * had a span.
+   */
   sliceCpuMs?: Slice[][][];
   traced?: number;
-  /** Of the program that searches: CPU time of the first searches of the process, and what it had cost when each slice began. */
+  /**
+   * Of the program that searches: CPU time of the first searches of the process, and what it had cost when
+   * each slice began.
+   */
   firstCpuMs?: number;
   slicesBegan?: Pick<Cost, 'cpuMs' | 'peakMiB'>[];
   /** Of the program that times its searches, each of them. */
@@ -44,7 +53,10 @@ export interface RunningApp {
   /** Resolves when the program waits for its next `go`; rejects when it ends instead. */
   ready(): Promise<void>;
   go(): void;
-  /** What it cost, once it has ended well. Rejects when it failed, hung or reported nothing, with the end of its stderr. */
+  /**
+   * What it cost, once it has ended well. Rejects when it failed, hung or reported nothing, with the end of
+   * its stderr.
+   */
   ended: Promise<Cost>;
 }
 
@@ -57,7 +69,8 @@ export type Program =
   | 'memory.mjs'
   | 'growth.mjs';
 
-// A preload that hangs at the end must not hold the bench for ever. Apps that take turns live as long as all of them take.
+// A preload that hangs at the end must not hold the bench for ever. Apps that take turns live as long as all
+// of them take.
 const DEADLINE_MS = 300_000;
 
 export interface AppOptions {
@@ -115,7 +128,8 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
     if (line === 'ready') lines.emit('ready');
     else report = line;
   });
-  // An abort also comes as an error, and a write to an app that has died as one of stdin; the end of the app tells both.
+  // An abort also comes as an error, and a write to an app that has died as one of stdin; the end of the app
+  // tells both.
   child.on('error', () => {});
   child.stdin?.on('error', () => {});
 
@@ -147,10 +161,14 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
   };
 }
 
-/** CPU time of all children of this process that have ended, and of theirs, in ms; undefined where there is no /proc. */
+/**
+ * CPU time of all children of this process that have ended, and of theirs, in ms; undefined where there is no
+ * /proc.
+ */
 function cpuOfEnded(): number | undefined {
   try {
-    // The name of the program, in parentheses, may contain blanks. The kernel counts in hundredths of a second.
+    // The name of the program, in parentheses, may contain blanks. The kernel counts in hundredths of a
+    // second.
     const fields = readFileSync('/proc/self/stat', 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ');

@@ -12,8 +12,8 @@ export interface SideProcess {
 }
 
 /**
- * Runs a server's file in a process of its own, so that its work never counts as the app's. Resolves once the file has
- * called `announce`; rejects when it ends before that.
+ * Runs a server's file in a separate process, so that its work never counts as the app's. Resolves once the
+ * file has called `announce`; rejects when it ends before that.
  */
 export async function startSideProcess(file: URL): Promise<SideProcess> {
   const child = fork(file, {
@@ -51,7 +51,9 @@ function nextMessage(child: ChildProcess): Promise<Message> {
   return new Promise((resolve) => child.once('message', (message) => resolve(message as Message)));
 }
 
-/** On the server's side: tells its address, answers what is asked, and ends with the process that started it. */
+/**
+ * On the server's side: tells its address, answers what is asked, and ends with the process that started it.
+ */
 export function announce(address: string, answerTo: (question: string) => unknown = () => undefined): void {
   process.on('message', (question) => process.send?.({ answer: answerTo(String(question)) }));
   // Also fires when the bench is killed outright: no server of ours stays behind.

@@ -26,8 +26,8 @@ export function added(withPreload: number[], without: number[]): number[] {
 }
 
 /**
- * Ratio of the means of two added costs, over all rounds: what single rounds say differs by more than either cost. The range is that
- * of the single rounds. Undefined when the other side seems to have added nothing.
+ * Ratio of the means of two added costs, over all rounds: what single rounds say differs by more than either
+ * cost. The range is that of the single rounds. Undefined when the other side seems to have added nothing.
  */
 export function ratioOfMeans(ours: number[], theirs: number[]): Spread | undefined {
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
@@ -36,8 +36,8 @@ export function ratioOfMeans(ours: number[], theirs: number[]): Spread | undefin
 }
 
 /**
- * Ratio of two added costs, round by round. A round in which the other side seems to have added nothing has no ratio:
- * it was drowned in noise and is left out, which shows in the count.
+ * Ratio of two added costs, round by round. A round in which the other side seems to have added nothing has
+ * no ratio: it was drowned in noise and is left out, which shows in the count.
  */
 export function ratios(ours: number[], theirs: number[]): number[] {
   return ours.flatMap((value, round) => {

@@ -124,7 +124,9 @@ function mixedNumber(request: Buffer): number | undefined {
 export interface StubCall {
   /** The RPC's name, such as `Search`. */
   method: string;
-  /** Every header as it came, by lower-case name; more than one value means that it was sent more than once. */
+  /**
+   * Every header as it came, by lower-case name; more than one value means that it was sent more than once.
+   */
   metadata: Record<string, string[]>;
 }
 
@@ -180,11 +182,11 @@ function answers(): Map<string, Answer> {
 }
 
 /**
- * A gRPC server that speaks Milvus' protocol as the installed SDK defines it, and answers Connect, GetVersion,
- * CheckHealth, DescribeCollection, Search, Query and Insert with fixed values, any other call with UNIMPLEMENTED.
- * Fixed answers, and those to mixed searches, are encoded once and their requests are not decoded; and it does no more of gRPC than an answer takes, with
- * HTTP/2 as Node has it: so that it is never what a measurement waits for.
- * `port` 0 (the default) takes a free one; a busy port rejects, naming it.
+ * A gRPC server that speaks Milvus' protocol as the installed SDK defines it, and answers Connect,
+ * GetVersion, CheckHealth, DescribeCollection, Search, Query and Insert with fixed values, any other call
+ * with UNIMPLEMENTED. Fixed answers, and those to mixed searches, are encoded once and their requests are not
+ * decoded; and it does no more of gRPC than an answer takes, with HTTP/2 as Node has it: so that it is never
+ * what a measurement waits for. `port` 0 (the default) takes a free one; a busy port rejects, naming it.
  */
 export async function startStubMilvus(
   options: { port?: number; record?: boolean } = {},

@@ -46,7 +46,10 @@ export interface Installed {
   versions: { sdk: string; ours: string; stock: string };
 }
 
-/** Same for all: traces over OTLP/gRPC and nothing else, so that nobody pays for a signal that the others leave out. */
+/**
+ * Same for all: traces over OTLP/gRPC and nothing else, so that nobody pays for a signal that the others
+ * leave out.
+ */
 export function telemetryEnvironment(collector: string, serviceName: string): Record<string, string> {
   return {
     OTEL_SERVICE_NAME: serviceName,
@@ -64,9 +67,9 @@ const LOCAL_DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
 const apps = path.join(cache, 'apps');
 
 /**
- * Installs three apps below .cache/bench/apps: the Milvus SDK alone, with the stock preload, and with this package as `npm
- * pack` makes it; and Express and pg beside them, for all three to find. What is already there with the same versions
- * stays; this package is packed anew each time.
+ * Installs three apps below .cache/bench/apps: the Milvus SDK alone, with the stock preload, and with this
+ * package as `npm pack` makes it; and Express and pg next to them, for all three to find. What is already
+ * there with the same versions stays; this package is packed anew each time.
  */
 export async function installVariants(say: (line: string) => void, signal: AbortSignal): Promise<Installed> {
   const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
@@ -136,8 +139,8 @@ export async function installedBytes(folder: string): Promise<number> {
 }
 
 /**
- * Puts an app with these dependencies and the bench's programs into `folder`; what is there with the same dependencies
- * stays. Gives the folder.
+ * Puts an app with these dependencies and the bench's programs into `folder`; what is there with the same
+ * dependencies stays. Gives the folder.
  */
 export async function installApp(
   folder: string,
@@ -164,7 +167,10 @@ export async function installApp(
   return folder;
 }
 
-/** Packs this package and gives the tarball's path; the name carries its content, so that an unchanged one is known. */
+/**
+ * Packs this package and gives the tarball's path; the name carries its content, so that an unchanged one is
+ * known.
+ */
 async function packOurs(signal: AbortSignal): Promise<string> {
   const folder = path.join(cache, 'packed');
   await rm(folder, { recursive: true, force: true });

@@ -1,4 +1,7 @@
-/** `npm run bench`: what the preload costs, beside the stock one, measured in one run. See docs/benchmarks.md. */
+/**
+ * `npm run bench`: what the preload costs, compared with the stock one, measured in one run. See
+ * docs/benchmarks.md.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';

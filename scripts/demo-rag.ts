@@ -1,4 +1,6 @@
-/** The RAG sample on a real Milvus: some questions, the trace of one, and where the time of all of them went. */
+/**
+ * The RAG sample on a real Milvus: some questions, the trace of one, and where the time of all of them went.
+ */
 import { styleText } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { node, runCommand, say, startedBy } from '../tools/demo/demo-command.ts';
@@ -75,7 +77,9 @@ async function post<T>(url: URL, body: object): Promise<T> {
   return (await response.json()) as T;
 }
 
-/** All requests, one after the other. Fails when the service refuses one or does not find what was just added. */
+/**
+ * All requests, one after the other. Fails when the service refuses one or does not find what was just added.
+ */
 async function askAll(serviceUrl: string): Promise<void> {
   const ask = async (question: string, fresh: boolean) => {
     const { answer, sources } = await post<Answer>(new URL('/ask', serviceUrl), { question, fresh });

@@ -1,4 +1,6 @@
-/** One command that shows the join: a real Milvus, a plain app under the preload, and their spans in one tree. */
+/**
+ * One command that shows the join: a real Milvus, a plain app under the preload, and their spans in one tree.
+ */
 import { runCommand, say, startedBy, UsageError } from '../tools/demo/demo-command.ts';
 import { makeReport, reportLines } from '../tools/demo/demo-report.ts';
 import { clientService, joinedSpans, runTraced, type Stack, startStack } from '../tools/demo/demo-stack.ts';

@@ -1,4 +1,7 @@
-/** `npm run reliability`: how many of twenty spans arrive at every exit and with every fault. See docs/reliability.md. */
+/**
+ * `npm run reliability`: how many of twenty spans arrive at every exit and with every fault. See
+ * docs/reliability.md.
+ */
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -118,7 +121,10 @@ async function run(
 const shownEnd = ({ result }: Outcome) =>
   result === undefined ? 'hangs, killed' : String(result.signal ?? result.code);
 
-/** Whether the program's end is the one it has without a preload, but for positions and addresses that Node prints. */
+/**
+ * Whether the program's end is the one it has without a preload, but for positions and addresses that Node
+ * prints.
+ */
 function isSame(own: Outcome, other: Outcome): boolean {
   const comparable = ({ stdout, stderr, code, signal }: FixtureResult) =>
     JSON.stringify([stdout, signal === 'SIGABRT' ? '' : stderr.replace(/\(node:[^)]*\)/g, ''), code, signal]);

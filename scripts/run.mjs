@@ -1,7 +1,7 @@
 /**
- * Runs a task of this project, scripts/<task>.ts, with the Node that the project brings along, after seeing to it that
- * node_modules is what package-lock.json says. Plain JavaScript for any Node from 18 on: it runs before anything is
- * installed.
+ * Runs a task of this project, scripts/<task>.ts, with the Node that the project brings along, after seeing
+ * to it that node_modules is what package-lock.json says. Plain JavaScript for any Node from 18 on: it runs
+ * before anything is installed.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -11,7 +11,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const devNode = path.join(root, 'node_modules', 'node', 'bin', 'node');
-/** MILVUS_OTEL_NODE=system runs the tasks with the Node that runs this file: for a matrix of Node versions. */
+/**
+ * MILVUS_OTEL_NODE=system runs the tasks with the Node that runs this file: for a matrix of Node versions.
+ */
 const taskNode = process.env.MILVUS_OTEL_NODE === 'system' ? process.execPath : devNode;
 
 /** Name of the task → name of its npm script, from package.json. */

@@ -1,6 +1,7 @@
 /**
- * How many spans one request makes and how many bytes each has on the wire: the Express sample under the preload, searches on
- * a real Milvus. docs/production.md and samples/cluster/calculator.mjs take their figures from here.
+ * How many spans one request makes and how many bytes each has on the wire: the Express sample under the
+ * preload, searches on a real Milvus. docs/production.md and samples/cluster/calculator.mjs take their
+ * figures from here.
  */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -55,7 +56,10 @@ async function startCounter(): Promise<ExportServer & { sent: Map<string, Sent> 
   return { ...server, sent };
 }
 
-/** Resolves once nothing has come in for two seconds: Milvus sends every 200 ms, its background steps end a little later. */
+/**
+ * Resolves once nothing has come in for two seconds: Milvus sends every 200 ms, its background steps end a
+ * little later.
+ */
 async function settled(sent: Map<string, Sent>): Promise<void> {
   const count = () => [...sent.values()].reduce((sum, { spans }) => sum + spans, 0);
   for (let before = -1; before !== count(); ) {

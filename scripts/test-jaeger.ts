@@ -1,4 +1,7 @@
-/** npm run test:jaeger: the tests against real Jaegers, a Collector and Prometheus, which are built before them. */
+/**
+ * npm run test:jaeger: the tests against real Jaegers, a Collector and Prometheus, which are built before
+ * them.
+ */
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt } from '../tools/build/build-package.ts';
@@ -28,8 +31,8 @@ await runTests(help, async (args) => {
   if (stray !== undefined)
     throw new Error(`"${stray}" is no option: this runs all tests of test/jaeger\n\n${help}`);
   await ensureBuilt();
-  // Before the tests, so that the minutes it takes the first time count against no test's time. A build that is under
-  // way at a signal ends with this process.
+  // Before the tests, so that the minutes it takes the first time count against no test's time. A build that
+  // is under way at a signal ends with this process.
   const log = (line: string) => console.error(line);
   const programs = [ensureJaeger, ensureJaeger2, ensureCollector, ensurePrometheus, ensurePromtool];
   for (const ensure of [...programs, ensureComposeLoader]) await ensure({ log });

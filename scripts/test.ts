@@ -22,7 +22,8 @@ const testTimeoutMs = 600_000;
 /** Paths from the root. Fails for a pattern that no test file fits. */
 function testFiles(patterns: string[]): string[] {
   const existing = globSync('test/**/*.test.ts', { cwd: root }).sort();
-  // Other tasks run these: they need a Jaeger, or minutes to build apps. A full path selects one of them here too.
+  // Other tasks run these: they need a Jaeger, or minutes to build apps. A full path selects one of them here
+  // too.
   const usual = existing.filter((file) => !/^test\/(jaeger|frameworks)\//.test(file));
   if (patterns.length === 0) return usual;
   const chosen = patterns.flatMap((pattern) => {

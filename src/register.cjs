@@ -1,13 +1,14 @@
 'use strict';
 
-// What `--import`, `--require` and NODE_OPTIONS load. Any Node, Bun and Deno can read it: where the preload does not run,
-// it is the only file that is loaded, writes one line, and the app runs as if it were not there.
+// What `--import`, `--require` and NODE_OPTIONS load. Any Node, Bun and Deno can read it: where the preload
+// does not run, it is the only file that is loaded, writes one line, and the app runs as if it were not
+// there.
 const { bun, deno } = process.versions;
 // Workers cannot abort the process. (Loading worker_threads for it would take milliseconds.)
 const inWorker = process.abort.disabled === true;
 
-// Programs that inherit NODE_OPTIONS and start the app in a child process, which loads the preload itself. Both the file
-// and the package must match: an app may have a yarn.js, too.
+// Programs that inherit NODE_OPTIONS and start the app in a child process, which loads the preload itself.
+// Both the file and the package must match: an app may have a yarn.js, too.
 const TOOL_FILES =
   /^(next|npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently)$/;
 const TOOL_PACKAGES =

@@ -1,5 +1,5 @@
-// The least that tracing of Milvus can be, with OpenTelemetry's own parts: a span without an attribute for each RPC, one
-// header, and the SDK's batch processor with its OTLP/gRPC exporter.
+// The least that tracing of Milvus can be, with OpenTelemetry's own parts: a span without an attribute for
+// each RPC, one header, and the SDK's batch processor with its OTLP/gRPC exporter.
 import { createRequire } from 'node:module';
 import { ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';

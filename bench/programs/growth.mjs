@@ -1,7 +1,8 @@
-// An app whose work grows in the ways of BENCH_SERIES, [[{ operation, clients, collections, inFlight, calls, pairs }]], one series
-// of points after the other. In each it takes BENCH_TURNS turns, and in each turn makes the calls of each point in pairs: with spans,
-// and without. It reports the CPU time of both in ms, by series, point and pair, from the first call to the last answer; and
-// how many calls had a span in all. Before all of them it makes BENCH_WARM_UP calls at the first points. Needs --expose-gc.
+// An app whose work grows in the ways of BENCH_SERIES, [[{ operation, clients, collections, inFlight, calls,
+// pairs }]], one series of points after the other. In each it takes BENCH_TURNS turns, and in each turn makes
+// the calls of each point in pairs: with spans, and without. It reports the CPU time of both in ms, by
+// series, point and pair, from the first call to the last answer; and how many calls had a span in all.
+// Before all of them it makes BENCH_WARM_UP calls at the first points. Needs --expose-gc.
 import { createRequire } from 'node:module';
 import { context, createContextKey } from '@opentelemetry/api';
 import { newClient, run, search, withoutHeartbeats } from './load.mjs';
@@ -30,8 +31,8 @@ function remember(owner, name) {
   };
 }
 
-// The SDK parses Milvus' protocol anew for each client. For a hundred, that takes longer than all calls, and leaves a heap next to
-// which what a span adds cannot be seen.
+// The SDK parses Milvus' protocol anew for each client. For a hundred, that takes longer than all calls, and
+// leaves a heap next to which what a span adds cannot be seen.
 const requireOfSdk = createRequire(createRequire(import.meta.url).resolve('@zilliz/milvus2-sdk-node'));
 remember(requireOfSdk('@grpc/proto-loader'), 'fromJSON');
 remember(requireOfSdk('protobufjs').Root, 'fromJSON');
@@ -74,7 +75,10 @@ const ways = {
   untraced: (point, total) => context.with(withoutTracing, make, undefined, point, total),
 };
 
-/** CPU time in ms of making calls in one of the ways; what was left behind before is collected first, and does not count. */
+/**
+ * CPU time in ms of making calls in one of the ways; what was left behind before is collected first, and does
+ * not count.
+ */
 async function cost(way, point, total = point.calls) {
   globalThis.gc({ type: 'minor' });
   if (way === 'traced') traced += total;
@@ -98,7 +102,8 @@ for (const [at, points] of allSeries.entries()) {
     await cost('traced', point, Math.max(point.calls, point.clients, point.collections));
   for (let turn = 0; turn < turns; turn += 1)
     for (let step = 0; step < points.length; step += 1) {
-      // Beginning with another one each time, and there and back, so that what follows on what is the same for all in the end.
+      // Beginning with another one each time, and there and back, so that what follows on what is the same
+      // for all in the end.
       const place = (turn + (turn % 2 === 0 ? step : points.length - 1 - step)) % points.length;
       const point = points[place];
       // What ran before, at another point, is out of the processor's caches then.

@@ -1,5 +1,5 @@
-// An app that makes BENCH_CALLS searches, one after the other, in BENCH_SLICES equal parts, each when it is told to, after
-// BENCH_WARM_UP others, and reports how long each took.
+// An app that makes BENCH_CALLS searches, one after the other, in BENCH_SLICES equal parts, each when it is
+// told to, after BENCH_WARM_UP others, and reports how long each took.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { ConsistencyLevelEnum } from '@zilliz/milvus2-sdk-node';
@@ -10,7 +10,8 @@ const [calls, slices, warmUp] = ['BENCH_CALLS', 'BENCH_SLICES', 'BENCH_WARM_UP']
   Number(process.env[name]),
 );
 const client = newClient();
-// Milvus waits up to 200 ms for a tick of its clock at the level Strong, and when it has to read vectors for the output.
+// Milvus waits up to 200 ms for a tick of its clock at the level Strong, and when it has to read vectors for
+// the output.
 const atOnce = { consistency_level: ConsistencyLevelEnum.Eventually, output_fields: ['id'] };
 const latenciesMs = [];
 reportAtExit(() => ({ latenciesMs }));

@@ -1,7 +1,7 @@
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { mixedFails, mixedLimit, mixedRows } from './mixed-searches.mjs';
 
-/** @param config of the client, beside its address */
+/** @param config of the client, in addition to its address */
 export const newClient = (config = {}) => new MilvusClient({ address: process.env.BENCH_MILVUS, ...config });
 
 export const withoutHeartbeats = { telemetry: { enabled: false } };
@@ -21,9 +21,10 @@ const MIXED_COLLECTIONS = 20;
 const MIXED_PARTITIONS = 30;
 
 /**
- * Two workloads. `uniform` repeats one search. `mixed` is like a real service: search `number` has its own collection, partition,
- * limit and filter, and the stub Milvus answers it with `mixedRows(number)` hits, or with an error.
- * `prepared` is how many searches reach every collection once; `search` gives whether the answer is the expected one.
+ * Two workloads. `uniform` repeats one search. `mixed` is like a real service: search `number` has its own
+ * collection, partition, limit and filter, and the stub Milvus answers it with `mixedRows(number)` hits, or
+ * with an error. `prepared` is how many searches reach every collection once; `search` gives whether the
+ * answer is the expected one.
  */
 export const WORKLOADS = {
   uniform: { prepared: 1, search: (client) => search(client) },

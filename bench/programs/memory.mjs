@@ -1,5 +1,5 @@
-// An app that makes BENCH_CALLS searches, eight at a time, and says how large its heap and its buffers were at most, and what is
-// left of them when everything that is no longer used is gone. Needs --expose-gc.
+// An app that makes BENCH_CALLS searches, eight at a time, and says how large its heap and its buffers were
+// at most, and what is left of them when everything that is no longer used is gone. Needs --expose-gc.
 import { newClient, run, search } from './load.mjs';
 import { reportAtExit } from './report.mjs';
 

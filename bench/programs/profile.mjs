@@ -1,7 +1,7 @@
-// Preloaded ahead of everything else by `npm run bench -- --profile`. BENCH_PROFILE names what to record, BENCH_PROFILE_FILE
-// where to: `start` and `search` give a CPU profile, of the whole process or from the first counted search on; `allocation`
-// a sampling heap profile from the first counted search on, with what the garbage collector has taken back; `heap` a
-// heap snapshot at the end.
+// Preloaded ahead of everything else by `npm run bench -- --profile`. BENCH_PROFILE names what to record,
+// BENCH_PROFILE_FILE where to: `start` and `search` give a CPU profile, of the whole process or from the
+// first counted search on; `allocation` a sampling heap profile from the first counted search on, with what
+// the garbage collector has taken back; `heap` a heap snapshot at the end.
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { writeHeapSnapshot } from 'node:v8';

@@ -9,8 +9,9 @@ export function cpuMs() {
 export const costSoFar = () => ({ cpuMs: cpuMs(), peakMiB: peakKiB() / 1024 });
 
 /**
- * At the end of the process writes { cpuMs, peakMiB, ...more() } as JSON to file descriptor 3, which the bench reads. To be called
- * from the app, so that the handler runs after those of a preload: their last work counts too.
+ * At the end of the process writes { cpuMs, peakMiB, ...more() } as JSON to file descriptor 3, which the
+ * bench reads. To be called from the app, so that the handler runs after those of a preload: their last work
+ * counts too.
  */
 export function reportAtExit(more = () => ({})) {
   process.on('exit', () => {
@@ -20,7 +21,8 @@ export function reportAtExit(more = () => ({})) {
 
 function peakKiB() {
   try {
-    // The kernel's ru_maxrss also counts the moment between fork and exec, when this process still was the bench.
+    // The kernel's ru_maxrss also counts the moment between fork and exec, when this process still was the
+    // bench.
     const peak = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'));
     if (peak) return Number(peak[1]);
   } catch {

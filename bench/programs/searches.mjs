@@ -1,8 +1,9 @@
-// An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each when it is told to; before
-// them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled. It reports the CPU time and the peak
-// memory of the process when each part began, and the CPU time in ms of the first BENCH_FIRST searches of all. BENCH_WORKLOAD names
-// one of the workloads of load.mjs.
-// BENCH_SLOWLY=1: it runs so much more slowly than usual that there are no heartbeats, and that an answer may take minutes.
+// An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each when
+// it is told to; before them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled.
+// It reports the CPU time and the peak memory of the process when each part began, and the CPU time in ms of
+// the first BENCH_FIRST searches of all. BENCH_WORKLOAD names one of the workloads of load.mjs.
+// BENCH_SLOWLY=1: it runs so much more slowly than usual that there are no heartbeats, and that an answer may
+// take minutes.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { newClient, run, WORKLOADS, withoutHeartbeats } from './load.mjs';

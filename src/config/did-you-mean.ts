@@ -1,7 +1,7 @@
 /**
  * The known name that a mistyped one was meant to be, or undefined when none is near: one slip in every six
- * characters, at most three, where a character too many, too few, another one, or two swapped is one slip. Of several
- * the nearest, and of equally near ones the first.
+ * characters, at most three, where a character too many, too few, another one, or two swapped is one slip. Of
+ * several the nearest, and of equally near ones the first.
  */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   let most = Math.min(3, Math.max(1, Math.floor(name.length / 6)));

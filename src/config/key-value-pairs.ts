@@ -1,4 +1,7 @@
-/** `key=value,key=value` as the specification has it for resource attributes and headers: percent-encoded, as in W3C Baggage. */
+/**
+ * `key=value,key=value` as the specification has it for resource attributes and headers: percent-encoded, as
+ * in W3C Baggage.
+ */
 
 export interface KeyValuePairs {
   /** Decoded. Of a key that is there twice, the last value. */

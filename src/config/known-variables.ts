@@ -1,7 +1,7 @@
 /**
- * Names beginning with OTEL_ that some OpenTelemetry component reads, in addition to those of the settings table: of the
- * specification, of JavaScript packages, and of the collector's and other languages' agents that share an environment.
- * They are here so that none of them is ever taken for a mistyped one.
+ * Names beginning with OTEL_ that some OpenTelemetry component reads, in addition to those of the settings
+ * table: of the specification, of JavaScript packages, and of the collector's and other languages' agents
+ * that share an environment. They are here so that none of them is ever taken for a mistyped one.
  */
 
 const SIGNALS = ['TRACES_', 'METRICS_', 'LOGS_', 'PROFILES_', ''];

@@ -1,6 +1,6 @@
 /**
- * Texts that must never be printed, also when another program repeats them: a collector that quotes a header in its refusal, OpenTelemetry's own
- * messages at a fine log level, an address in an error of the network's.
+ * Texts that must never be printed, also when another program repeats them: a collector that quotes a header
+ * in its refusal, OpenTelemetry's own messages at a fine log level, an address in an error of the network's.
  */
 type Env = Readonly<Record<string, string | undefined>>;
 

@@ -1,6 +1,7 @@
 /**
- * Every variable that milvus-otel reads, one row each: how it is parsed, its default, and whether its value may be
- * printed. `env.example` and the tables in the documents are generated from it; their texts are in tools/docs/.
+ * Every variable that milvus-otel reads, one row each: how it is parsed, its default, and whether its value
+ * may be printed. `env.example` and the tables in the documents are generated from it; their texts are in
+ * tools/docs/.
  *
  * Rows with `ownDefault` differ from the OpenTelemetry specification while the variable is unset; once it is
  * set, every standard variable means what the specification says.
@@ -13,7 +14,10 @@ import { isReadByOthers, RENAMED } from './known-variables.ts';
 /** A value that could not be used: what was set, and what is used instead. Printed in one line each. */
 export interface Problem {
   variable: string;
-  /** As it was set, already redacted when the row is secret. With `isPart`, which parts of it cannot be used, and why. */
+  /**
+   * As it was set, already redacted when the row is secret. With `isPart`, which parts of it cannot be used,
+   * and why.
+   */
   value: string;
   isPart?: true;
   expected: string;
@@ -44,7 +48,10 @@ interface Row<T> {
   shownFallback?: string;
 }
 
-/** A set variable that nothing reads, and the one that was meant, by all appearances or because it was renamed. */
+/**
+ * A set variable that nothing reads, and the one that was meant, by all appearances or because it was
+ * renamed.
+ */
 export interface Misspelling {
   variable: string;
   meant: string;
@@ -479,8 +486,8 @@ export type Settings = {
 };
 
 /**
- * Reads the settings out of an environment. Never throws: a value that cannot be used gives a Problem, and the
- * fallback counts. As the specification says, an empty value is an unset one.
+ * Reads the settings out of an environment. Never throws: a value that cannot be used gives a Problem, and
+ * the fallback counts. As the specification says, an empty value is an unset one.
  */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
   const values: Record<string, unknown> = {};
@@ -542,7 +549,10 @@ function withConfigFile(settings: Settings): Settings {
   };
 }
 
-/** Names beginning with OTEL_ that nothing reads, where one that we read is near. Any other is somebody else's. */
+/**
+ * Names beginning with OTEL_ that nothing reads, where one that we read is near. Any other is somebody
+ * else's.
+ */
 function findMisspellings(env: Readonly<Record<string, string | undefined>>): Misspelling[] {
   const misspellings: Misspelling[] = [];
   for (const variable of Object.keys(env)) {
@@ -559,7 +569,10 @@ function findMisspellings(env: Readonly<Record<string, string | undefined>>): Mi
 
 const NAMES: ReadonlySet<string> = new Set(Object.values(SETTINGS).map(({ env }) => env));
 
-/** Only OTLP over gRPC takes an endpoint without a scheme; over HTTP there is nothing that it could be sent to. */
+/**
+ * Only OTLP over gRPC takes an endpoint without a scheme; over HTTP there is nothing that it could be sent
+ * to.
+ */
 function withoutSchemelessHttp(settings: Settings, problems: Problem[]): Settings {
   const unusable = {} as Record<string, undefined>;
   for (const key of ['endpoint', 'tracesEndpoint', 'metricsEndpoint', 'logsEndpoint'] as const) {
@@ -586,8 +599,9 @@ export function shownFallback(definition: { fallback: unknown; shownFallback?: s
 }
 
 /**
- * Takes user:password and the values of a query out of a URL or host:port, so that it can be printed. All up to the last @ goes: a password
- * that was not encoded may hold @, / and blanks itself, and then the value is no URL at all.
+ * Takes user:password and the values of a query out of a URL or host:port, so that it can be printed. All up
+ * to the last @ goes: a password that was not encoded may hold @, / and blanks itself, and then the value is
+ * no URL at all.
  */
 export function withoutCredentials(value: string): string {
   return value.replace(/^([^@]*?:\/\/)?.*@/s, '$1***@').replace(/([?&][^\s=&#]+=)[^\s&#]*/g, '$1***');

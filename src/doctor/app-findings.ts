@@ -23,7 +23,9 @@ export interface RunFacts {
   spans: readonly ExportedSpan[];
   /** Where the spans would have gone. */
   destination: string;
-  /** The first failure of the settings stage, such as a list without milvus or a sampler that keeps nothing. */
+  /**
+   * The first failure of the settings stage, such as a list without milvus or a sampler that keeps nothing.
+   */
   settingsFailure: string | undefined;
   /** The bundler option that keeps the SDK outside the bundle in this app. */
   howToKeepOutside: string;

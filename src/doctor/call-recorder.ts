@@ -1,7 +1,8 @@
 /**
- * Call recorder, loaded before the preload in an app that the doctor runs. It records every outgoing Milvus call, whoever
- * makes it and however it was loaded, and when preload and SDK were loaded. Each is one line of JSON (RecordedEvent),
- * appended synchronously so that no exit loses it. It changes nothing and fails silently.
+ * Call recorder, loaded before the preload in an app that the doctor runs. It records every outgoing Milvus
+ * call, whoever makes it and however it was loaded, and when preload and SDK were loaded. Each is one line of
+ * JSON (RecordedEvent), appended synchronously so that no exit loses it. It changes nothing and fails
+ * silently.
  */
 import { appendFileSync } from 'node:fs';
 import module from 'node:module';

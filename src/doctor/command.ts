@@ -1,4 +1,6 @@
-/** `milvus-otel doctor`: arguments → stages, in the order in which a span travels → a report and an exit code. */
+/**
+ * `milvus-otel doctor`: arguments → stages, in the order in which a span travels → a report and an exit code.
+ */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs, parseEnv } from 'node:util';

@@ -1,4 +1,7 @@
-/** OTLP over gRPC on a free port of 127.0.0.1. Messages stay bytes; the caller decodes the fields that it needs. */
+/**
+ * OTLP over gRPC on a free port of 127.0.0.1. Messages stay bytes; the caller decodes the fields that it
+ * needs.
+ */
 import { type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
 import { asIs, EXPORT } from '../otlp/grpc-sender.ts';
 

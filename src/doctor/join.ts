@@ -1,4 +1,7 @@
-/** Stage 5: the probe's trace, looked up where people look at it: both halves, rightly joined, and their clocks. */
+/**
+ * Stage 5: the probe's trace, looked up where people look at it: both halves, rightly joined, and their
+ * clocks.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withoutCredentials } from '../config/settings.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
@@ -180,8 +183,9 @@ export function joinFindings(
 const TOLERATED_MS = 1;
 
 /**
- * The server's clock against the client's. A server span lies inside its client span, so of each pair the skew is within
- * [server end - client end, server start - client start]; of all pairs, within what is common to these.
+ * The server's clock against the client's. A server span lies inside its client span, so of each pair the
+ * skew is within [server end - client end, server start - client start]; of all pairs, within what is common
+ * to these.
  */
 export function clockFinding(of: readonly (readonly [client: FoundSpan, server: FoundSpan])[]): Finding {
   const least = Math.max(...of.map(([client, server]) => server.endMs - client.endMs));

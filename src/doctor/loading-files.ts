@@ -1,4 +1,7 @@
-/** Whether a source file loads the preload, by its text: a wrapper such as the Operator's, or the app's own entry file. */
+/**
+ * Whether a source file loads the preload, by its text: a wrapper such as the Operator's, or the app's own
+ * entry file.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { isAbsolute } from 'node:path';

@@ -21,7 +21,7 @@ const fixed64 = (number: number, value: bigint): Buffer => {
 };
 const int = (number: number, value: number): Buffer => Buffer.concat([varint(number * 8), varint(value)]);
 
-/** ExportTraceServiceRequest with one INTERNAL span of 1 ms that ends now, in a trace of its own. */
+/** ExportTraceServiceRequest with one INTERNAL span of 1 ms that ends now, in a separate trace. */
 export function markedRequest(protocol: Protocol, traceId: string, version: string): Buffer {
   const spanId = randomBytes(8).toString('hex');
   const endNs = BigInt(Date.now()) * 1_000_000n;

@@ -1,4 +1,7 @@
-/** Stage 4: from a name to a traced call that Milvus answers. The call is made by a probe, a process under the preload. */
+/**
+ * Stage 4: from a name to a traced call that Milvus answers. The call is made by a probe, a process under the
+ * preload.
+ */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { withoutCredentials } from '../config/settings.ts';

@@ -18,8 +18,8 @@ const LOOKUP = `require('node:dns').lookup(process.argv[1], { all: true }, (erro
   process.stdout.write(JSON.stringify(error ? { failure: error.message, code: error.code } : { addresses: found.map((one) => one.address) })))`;
 
 /**
- * As the system resolves it, hosts file included. In a process of its own: a lookup cannot be cancelled, and Node waits
- * for it at its end.
+ * As the system resolves it, hosts file included. In a separate process: a lookup cannot be cancelled, and
+ * Node waits for it at its end.
  */
 export function resolveName(host: string, limitMs: number): Promise<{ addresses: string[] } | Failure> {
   if (isIP(host)) return Promise.resolve({ addresses: [host] });
@@ -89,7 +89,9 @@ export interface Handshake {
   certificate: string;
 }
 
-/** A TLS handshake to its end, whatever the certificate is; a failure when the other side does not speak TLS. */
+/**
+ * A TLS handshake to its end, whatever the certificate is; a failure when the other side does not speak TLS.
+ */
 export function shakeHands(
   address: string,
   port: number,
@@ -152,7 +154,10 @@ export function recognise(bytes: Buffer): DetectedProtocol | undefined {
   return bytes.length >= 9 ? 'nothing' : undefined;
 }
 
-/** Sends the first bytes of HTTP/2 or HTTP/1.1 and returns the protocol of the answer. `nothing`: closed or silent. */
+/**
+ * Sends the first bytes of HTTP/2 or HTTP/1.1 and returns the protocol of the answer. `nothing`: closed or
+ * silent.
+ */
 async function ask(address: string, port: number, bytes: Buffer, limitMs: number): Promise<DetectedProtocol> {
   const socket = connectTcp({ host: address, port });
   let got = Buffer.alloc(0);

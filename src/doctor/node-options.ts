@@ -67,7 +67,7 @@ export interface Command {
   isNode: boolean;
 }
 
-/** Options of Node that take a word of their own. */
+/** Options of Node that take a separate word. */
 const WITH_VALUE = new Set([
   '-r',
   '--require',

@@ -38,7 +38,9 @@ export const exportedSpans = (request: Uint8Array): ExportedSpan[] =>
 const hex = (value: FieldValue): string =>
   typeof value === 'bigint' ? '' : Buffer.from(value).toString('hex');
 
-/** Span { trace_id = 1, span_id = 2, name = 5, attributes = 9 { key = 1, value = 2 { string_value = 1 } } } */
+/**
+ * Span { trace_id = 1, span_id = 2, name = 5, attributes = 9 { key = 1, value = 2 { string_value = 1 } } }
+ */
 function exportedSpan(span: Uint8Array): ExportedSpan {
   const found: ExportedSpan = { traceId: '', spanId: '', name: text(span, 5), attributes: {} };
   for (const [number, value] of fields(span)) {

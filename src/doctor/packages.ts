@@ -51,7 +51,7 @@ export function installedCopies(appFolder: string): InstalledPackage[] {
   };
   const visit = (modules: string) => {
     for (const entry of list(modules)) {
-      // pnpm keeps all copies in a folder of its own.
+      // pnpm keeps all copies in a separate folder.
       if (entry === '.pnpm')
         for (const copy of list(join(modules, entry))) visit(join(modules, entry, copy, 'node_modules'));
       if (entry.startsWith('.')) continue;

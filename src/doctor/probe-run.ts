@@ -6,7 +6,9 @@ import { pathToFileURL } from 'node:url';
 declare const __dirname: string;
 
 export interface ProbeOrder {
-  /** May hold credentials, as the others do: stdin, not arguments, which everybody on the machine can read. */
+  /**
+   * May hold credentials, as the others do: stdin, not arguments, which everybody on the machine can read.
+   */
   address: string;
   token?: string | undefined;
   username?: string | undefined;
@@ -30,7 +32,10 @@ export interface ProbeAnswer {
 /** Before the answer on the probe's stdout, on which an SDK may print too. */
 export const ANSWER = 'milvus-otel-probe ';
 
-/** Settings that would keep the probe's own trace from being made; the stage before has said what they do to the app. */
+/**
+ * Settings that would keep the probe's own trace from being made; the stage before has said what they do to
+ * the app.
+ */
 const REMOVED = [
   'NODE_OPTIONS',
   'OTEL_SDK_DISABLED',

@@ -1,6 +1,6 @@
 /**
- * A program of its own, under the preload: one traced call to Milvus, by the app's SDK where there is one. It reads only
- * (Connect and GetVersion), so nothing is created.
+ * A separate program, under the preload: one traced call to Milvus, by the app's SDK where there is one. It
+ * reads only (Connect and GetVersion), so nothing is created.
  *
  * stdin: JSON (ProbeOrder). stdout: one line, ANSWER and JSON (ProbeAnswer without complaints).
  */

@@ -49,7 +49,9 @@ export function checkRuntime(order: RuntimeOrder): Finding[] {
   ];
 }
 
-/** The app's main file: of the command, else what package.json starts or names. Undefined when it is unknown. */
+/**
+ * The app's main file: of the command, else what package.json starts or names. Undefined when it is unknown.
+ */
 export function entryFile({
   appFolder,
   command,

@@ -1,4 +1,7 @@
-/** Stage 2: the variables as they are understood, and what in them cancels out. Pure but for a look at OTEL_CONFIG_FILE. */
+/**
+ * Stage 2: the variables as they are understood, and what in them cancels out. Pure but for a look at
+ * OTEL_CONFIG_FILE.
+ */
 import { accessSync, constants } from 'node:fs';
 import { readSettings, SETTINGS, type Settings, withoutCredentials } from '../config/settings.ts';
 import { selectInstrumentations } from '../instrumentations/selection.ts';
@@ -174,7 +177,9 @@ function endpointFindings(settings: Settings, env: Environment): Finding[] {
   return findings;
 }
 
-/** What grpc-js reads, in its order; names in capitals are not read. Source: http_proxy.js of grpc-js 1.14. */
+/**
+ * What grpc-js reads, in its order; names in capitals are not read. Source: http_proxy.js of grpc-js 1.14.
+ */
 const PROXIES = ['grpc_proxy', 'https_proxy', 'http_proxy'];
 
 /** gRPC goes through a proxy as soon as one is in the environment. */

@@ -1,6 +1,6 @@
 /**
- * Loads an instrumentation when the app loads its module: a resolve hook, which sees both require and import, creates
- * it just before the module loads. Instrumentations of unused modules cost nothing.
+ * Loads an instrumentation when the app loads its module: a resolve hook, which sees both require and import,
+ * creates it just before the module loads. Instrumentations of unused modules cost nothing.
  */
 
 import diagnosticsChannel from 'node:diagnostics_channel';
@@ -27,7 +27,9 @@ type InstrumentationClass = new (config?: object) => Instrumentation & { init():
 /** Instrumentations that add trace ids to log records, and can also send the records. */
 const LOGGERS = ['bunyan', 'pino', 'winston'];
 
-/** Transport of instrumentation-winston. An app that exports records installs it, as with upstream's preload. */
+/**
+ * Transport of instrumentation-winston. An app that exports records installs it, as with upstream's preload.
+ */
 const WINSTON_TRANSPORT = '@opentelemetry/winston-transport';
 
 /** Conditions outside the app's modules that some instrumentations wait for. */
@@ -58,8 +60,8 @@ export type Watched = Readonly<Record<string, (url: string) => void>>;
 export type GiveWay = (name: string) => void;
 
 /**
- * Starts waiting. `activated` is called for each instrumentation that was created, so that the caller can pass it the
- * SDK's providers.
+ * Starts waiting. `activated` is called for each instrumentation that was created, so that the caller can
+ * pass it the SDK's providers.
  */
 export function activateOnLoad(
   entries: readonly CatalogEntry[],
@@ -78,7 +80,8 @@ export function activateOnLoad(
       const { Instrumentation: Class } = loadChunk<{ Instrumentation: InstrumentationClass }>(
         `instrumentation-${entry.name}`,
       );
-      // Records are not exported, or winston's transport is missing: it would warn for each logger, the SDK's included.
+      // Records are not exported, or winston's transport is missing: it would warn for each logger, the SDK's
+      // included.
       const quiet =
         LOGGERS.includes(entry.name) &&
         (!surroundings.logsOn || (entry.name === 'winston' && !isInstalled(WINSTON_TRANSPORT)));
@@ -209,8 +212,8 @@ interface FetchListener {
 }
 
 /**
- * fetch exists from the start, so no module load can activate its instrumentation. The first request does. The
- * instrumentation's own subscription begins with the second request, so the first one is passed on to it.
+ * fetch exists from the start, so no module load can activate its instrumentation. The first request does.
+ * The instrumentation's own subscription begins with the second request, so the first one is passed on to it.
  */
 function activateOnFirstFetch(
   entry: CatalogEntry,
@@ -244,8 +247,8 @@ interface EsmImports {
 }
 
 /**
- * ES modules are patched by import-in-the-middle: in this thread from the first import that needs it, where Node
- * can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which must exist from the start.
+ * ES modules are patched by import-in-the-middle: in this thread from the first import that needs it, where
+ * Node can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which must exist from the start.
  */
 function esmImports(include: string[]): EsmImports {
   const unchanged: Resolve = (specifier, context, nextResolve) => nextResolve(specifier, context);

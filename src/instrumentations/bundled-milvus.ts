@@ -1,6 +1,7 @@
 /**
- * The span of one call of a bundled SDK, read from the HTTP/2 stream: name and attributes from the request message, the
- * outcome from the answer and its trailers. Loaded with the first such call. A failure in here never fails the call.
+ * The span of one call of a bundled SDK, read from the HTTP/2 stream: name and attributes from the request
+ * message, the outcome from the answer and its trailers. Loaded with the first such call. A failure in here
+ * never fails the call.
  */
 import type { ClientHttp2Session, OutgoingHttpHeaders } from 'node:http2';
 import {
@@ -47,7 +48,8 @@ export class BundledCalls {
   /**
    * Undefined for a call that must have no span.
    *
-   * @param ofGrpc the span that instrumentation-grpc has created for the call: it becomes the operation's span.
+   * @param ofGrpc the span that instrumentation-grpc has created for the call: it becomes the operation's
+   *   span.
    */
   start(headers: OutgoingHttpHeaders, connection: Connection, ofGrpc?: Span): BundledCall | undefined {
     const rpc = String(headers[':path']).slice(SERVICE_PATH.length);
@@ -155,7 +157,8 @@ export class BundledCall {
       this.grpcStatus = Number(status);
       this.details = decoded(details);
     };
-    // The SDK's promise settles right after the end, and the process may exit then: the span does not wait for 'close'.
+    // The SDK's promise settles right after the end, and the process may exit then: the span does not wait
+    // for 'close'.
     const finish = () =>
       this.guarded(() => {
         if (this.grpcStatus !== undefined) this.finish(this.failure());

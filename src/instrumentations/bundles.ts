@@ -1,6 +1,7 @@
 /**
- * Detects Milvus calls of an SDK that no module hook has seen, because a bundler put it into the app's own files. The sign is
- * the first HTTP/2 request to Milvus' service; the number of files in the bundle does not matter.
+ * Detects Milvus calls of an SDK that no module hook has seen, because a bundler put it into the app's own
+ * files. The sign is the first HTTP/2 request to Milvus' service; the number of files in the bundle does not
+ * matter.
  */
 import type { ClientHttp2Session, OutgoingHttpHeaders } from 'node:http2';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
@@ -137,7 +138,10 @@ function activeSpanOf(traceparent: unknown): Span | undefined {
 const isOwnFile = (file: string | undefined): boolean =>
   file !== undefined && dirname(pathOf(file)) === dirname(__filename);
 
-/** Stack frames to search for a file that is neither the preload's nor Node's: another tool's wrapper may be among them. */
+/**
+ * Stack frames to search for a file that is neither the preload's nor Node's: another tool's wrapper may be
+ * among them.
+ */
 const FRAMES = 8;
 const INSTALLED_GRPC = new RegExp(
   `^(file:|[A-Za-z]:)?[\\\\/].*[\\\\/]${GRPC.replace('/', '[\\\\/]')}[\\\\/]`,

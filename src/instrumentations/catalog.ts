@@ -1,6 +1,6 @@
 /**
- * All of @opentelemetry/auto-instrumentations-node, as data, with the modules of the app that each one waits for. A
- * test compares this table with the package.
+ * All of @opentelemetry/auto-instrumentations-node, as data, with the modules of the app that each one waits
+ * for. A test compares this table with the package.
  */
 export interface CatalogEntry {
   /** As in OTEL_NODE_ENABLED_INSTRUMENTATIONS: the package's name without @opentelemetry/instrumentation-. */

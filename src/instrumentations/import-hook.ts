@@ -1,6 +1,6 @@
 /**
- * In the bundle, this replaces import-in-the-middle, which takes milliseconds to load and is not needed before the app
- * imports an instrumented ES module. Hooks that are created earlier wait until then.
+ * In the bundle, this replaces import-in-the-middle, which takes milliseconds to load and is not needed
+ * before the app imports an instrumented ES module. Hooks that are created earlier wait until then.
  */
 import { diag } from '@opentelemetry/api';
 
@@ -27,8 +27,8 @@ export function startImportHooks(Real: HookClass): void {
 }
 
 /**
- * An error of an instrumentation would fail the app's import, so it is caught here. Some instrumentations can patch a
- * CommonJS module only as `require` returns it. They get that, and the import gets the result.
+ * An error of an instrumentation would fail the app's import, so it is caught here. Some instrumentations can
+ * patch a CommonJS module only as `require` returns it. They get that, and the import gets the result.
  */
 function patching(onImport: OnImport): OnImport {
   return (namespace, name, folder, format) => {
@@ -46,7 +46,10 @@ function patching(onImport: OnImport): OnImport {
   };
 }
 
-/** Patches the result of `require`, and refreshes the named exports for its properties. Returns the new default export. */
+/**
+ * Patches the result of `require`, and refreshes the named exports for its properties. Returns the new
+ * default export.
+ */
 function patchedDefault(
   onImport: OnImport,
   namespace: Exports,

@@ -1,6 +1,9 @@
 import module from 'node:module';
 
-/** Turbopack links a package that stays outside its bundle as `ioredis-23a6225d8f1c0b74`. Source: Next.js 16.4. */
+/**
+ * Turbopack links a package that stays outside its bundle as `ioredis-23a6225d8f1c0b74`. Source: Next.js
+ * 16.4.
+ */
 const TURBOPACK_HASH = /^((?:@[^/]+\/)?[^/]+)-[0-9a-f]{16}(?=\/|$)/;
 
 /** A specifier as the app wrote it, before Turbopack renamed its package. */

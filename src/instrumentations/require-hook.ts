@@ -1,6 +1,6 @@
 /**
- * In the bundle, this replaces require-in-the-middle by the same hook for listed modules only. The original resolves
- * every module of the app a second time, which costs more than all the instrumentations together.
+ * In the bundle, this replaces require-in-the-middle by the same hook for listed modules only. The original
+ * resolves every module of the app a second time, which costs more than all the instrumentations together.
  */
 import Module from 'node:module';
 import path from 'node:path';

@@ -12,8 +12,8 @@ export interface Selection {
 }
 
 /**
- * The instrumentations that are on. As upstream: a list of enabled names means only these; a disabled name is always
- * off.
+ * The instrumentations that are on. As upstream: a list of enabled names means only these; a disabled name is
+ * always off.
  */
 export function selectInstrumentations(
   settings: Pick<Settings, 'enabledInstrumentations' | 'disabledInstrumentations'>,
@@ -53,7 +53,10 @@ function describeUnknown(variable: string, unknown: readonly string[], known: re
 
 const LONGEST_SHOWN = 200;
 
-/** The instrumentations that are on, for the line at start: their names or, when most are on, the names of the others. */
+/**
+ * The instrumentations that are on, for the line at start: their names or, when most are on, the names of the
+ * others.
+ */
 export function describeSelection({ milvus, entries }: Pick<Selection, 'milvus' | 'entries'>): string {
   const on = [...(milvus ? [MILVUS] : []), ...entries.map(({ name }) => name)];
   const off = [MILVUS, ...CATALOG.map(({ name }) => name)].filter((name) => !on.includes(name));

@@ -1,6 +1,7 @@
 /**
- * Span attributes from requests and responses of the SDK. Pure functions over any values: a field that is absent or has
- * another type is left out. They read only names, counts and levels, and copy nothing from vectors or rows.
+ * Span attributes from requests and responses of the SDK. Pure functions over any values: a field that is
+ * absent or has another type is left out. They read only names, counts and levels, and copy nothing from
+ * vectors or rows.
  */
 import type { AttributeValue } from '@opentelemetry/api';
 import {
@@ -70,9 +71,9 @@ function put(sink: AttributeSink, key: string, value: AttributeValue | undefined
 }
 
 /**
- * The collection that a request is about. Most requests have `collection_name`; segment and load-balance calls and
- * the REST client have `collectionName`; flush has `collection_names`, which is used when it has one element. Source: SDK
- * 3.0.6.
+ * The collection that a request is about. Most requests have `collection_name`; segment and load-balance
+ * calls and the REST client have `collectionName`; flush has `collection_names`, which is used when it has
+ * one element. Source: SDK 3.0.6.
  */
 export function collectionName(request: unknown): string | undefined {
   const { collection_name, collectionName: camelCase, collection_names } = fields(request);
@@ -87,17 +88,20 @@ export function databaseName(request: unknown): string | undefined {
   return name(db_name) ?? name(dbName);
 }
 
-/** The id that the SDK sends along with the call, for Milvus' access log. Source: getClientRequestId, SDK 2.6.11 on. */
+/**
+ * The id that the SDK sends along with the call, for Milvus' access log. Source: getClientRequestId, SDK
+ * 2.6.11 on.
+ */
 export function clientRequestId(request: unknown): string | undefined {
   const given = fields(request);
   return name(given.client_request_id ?? given['client-request-id']);
 }
 
 /**
- * Number of query vectors in one search: `data`, `vector` or `vectors` is one vector (number[], a sparse object,
- * bytes, a text) or an array of them. For a hybrid search it is that of the first sub-search; a search by `ids`
- * has one for each. An unknown shape gives undefined.
- * Source: SearchReq, SearchSimpleReq, HybridSearchReq, SDK 2.3.5 to 3.0.6.
+ * Number of query vectors in one search: `data`, `vector` or `vectors` is one vector (number[], a sparse
+ * object, bytes, a text) or an array of them. For a hybrid search it is that of the first sub-search; a
+ * search by `ids` has one for each. An unknown shape gives undefined. Source: SearchReq, SearchSimpleReq,
+ * HybridSearchReq, SDK 2.3.5 to 3.0.6.
  */
 export function queryVectors(request: unknown, searches = subSearches(request)): number | undefined {
   if (searches !== undefined) return vectorsIn(fields(searches[0]).data);
@@ -118,7 +122,10 @@ function vectorsIn(given: unknown): number | undefined {
   return given.length;
 }
 
-/** A hybrid search carries sub-searches, each with its own `anns_field`, in `data`. Source: isHybridSearchRequest. */
+/**
+ * A hybrid search carries sub-searches, each with its own `anns_field`, in `data`. Source:
+ * isHybridSearchRequest.
+ */
 export function isHybridSearch(request: unknown): boolean {
   const { data } = fields(request);
   return Array.isArray(data) && Boolean(fields(data[0]).anns_field);
@@ -198,8 +205,8 @@ function filterText(request: unknown): string | undefined {
 }
 
 /**
- * The cost that newer servers report, in the server's own unit: `status.extra_info.report_value`, or `cost` of the
- * REST API.
+ * The cost that newer servers report, in the server's own unit: `status.extra_info.report_value`, or `cost`
+ * of the REST API.
  */
 export function readCost(response: unknown, sink: AttributeSink): void {
   const { status, extra_info, cost } = fields(response);
@@ -210,7 +217,10 @@ export function readCost(response: unknown, sink: AttributeSink): void {
 /** Hits of a search: `results` is Hit[] for one query vector, Hit[][] for several. No hit is read. */
 export const searchRows = (response: unknown): number | undefined => hitsIn(fields(response).results);
 
-/** The same for the REST client, which has them in `data`, and makes groups of them when there are several vectors. */
+/**
+ * The same for the REST client, which has them in `data`, and makes groups of them when there are several
+ * vectors.
+ */
 export const httpSearchRows = (response: unknown): number | undefined => hitsIn(fields(response).data);
 
 function hitsIn(results: unknown): number | undefined {
@@ -261,8 +271,8 @@ export function serverTarget({ address, port = MILVUS_PORT }: ServerAddress): st
 }
 
 /**
- * Parses the address that a client was created with; scheme, credentials, port and path are optional. Undefined for an
- * empty address.
+ * Parses the address that a client was created with; scheme, credentials, port and path are optional.
+ * Undefined for an empty address.
  *
  * @param defaultPort the client's port for an address without one.
  */

@@ -1,9 +1,11 @@
 /**
- * Milvus' error codes by name, for `error.type`. The names are those of Milvus' Go package merr without their `Err`:
- * `ErrCollectionNotFound` is `CollectionNotFound`. A code keeps its meaning from 2.3 on; names follow the newest version.
+ * Milvus' error codes by name, for `error.type`. The names are those of Milvus' Go package merr without their
+ * `Err`: `ErrCollectionNotFound` is `CollectionNotFound`. A code keeps its meaning from 2.3 on; names follow
+ * the newest version.
  *
- * Sources: github.com/milvus-io/milvus/pkg/v2 v2.6.0, util/merr/errors.go, and what its main branch has added since
- * (read in November 2026). Codes 2001 to 2099 come from the C++ core as they are: util/merr/segcore_codes_gen.go.
+ * Sources: github.com/milvus-io/milvus/pkg/v2 v2.6.0, util/merr/errors.go, and what its main branch has added
+ * since (read in November 2026). Codes 2001 to 2099 come from the C++ core as they are:
+ * util/merr/segcore_codes_gen.go.
  */
 const NAMES: Readonly<Record<number, string>> = {
   1: 'ServiceNotReady',
@@ -187,8 +189,9 @@ const NAMES: Readonly<Record<number, string>> = {
 };
 
 /**
- * `error_code` of servers before 2.3, and of what newer ones answer without a code → the name of the code that took its
- * place. Those that are not here keep their own. Source: OldCodeToMerr in util/merr/utils.go, pkg/v2 v2.6.0.
+ * `error_code` of servers before 2.3, and of what newer ones answer without a code → the name of the code
+ * that took its place. Those that are not here keep their own. Source: OldCodeToMerr in util/merr/utils.go,
+ * pkg/v2 v2.6.0.
  */
 const NAMES_OF_OLD_CODES: Readonly<Record<string, string>> = {
   UnexpectedError: 'Unexpected',

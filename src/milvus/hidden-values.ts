@@ -1,6 +1,6 @@
 /**
- * Finds the app's data in a request (filter expressions, primary keys, values of templates) and removes it from a text of
- * the server. Milvus quotes an invalid expression, or parts of it.
+ * Finds the app's data in a request (filter expressions, primary keys, values of templates) and removes it
+ * from a text of the server. Milvus quotes an invalid expression, or parts of it.
  */
 
 type Fields = Record<string, unknown>;
@@ -15,8 +15,8 @@ const fields = (value: unknown): Fields =>
   typeof value === 'object' && value !== null ? (value as Fields) : {};
 
 /**
- * Of a request of the SDK or of its REST client, or of the message of an RPC. Undefined when it has nothing to hide, as most
- * have. Source: SDK 3.0.6, QueryReq, DeleteReq, SearchReq, HybridSearchReq, types/Http.d.ts.
+ * Of a request of the SDK or of its REST client, or of the message of an RPC. Undefined when it has nothing
+ * to hide, as most have. Source: SDK 3.0.6, QueryReq, DeleteReq, SearchReq, HybridSearchReq, types/Http.d.ts.
  */
 export function hiddenValuesOf(request: unknown, isPart = false): HiddenValues | undefined {
   const { filter, expr, dsl, ids, id, exprValues, exprParams, expr_template_values, data, search, requests } =
@@ -52,8 +52,9 @@ const WORD = /[\p{L}\p{M}\p{N}_]{4,}/gu;
 const MAX_WORD_LENGTH = 100;
 
 /**
- * `text` without any part of `hidden`. At a whole expression the text ends, since the following text is about it. Elsewhere, literals
- * are replaced, then words that share four characters or more with a hidden value, except `names`.
+ * `text` without any part of `hidden`. At a whole expression the text ends, since the following text is about
+ * it. Elsewhere, literals are replaced, then words that share four characters or more with a hidden value,
+ * except `names`.
  */
 export function withoutHidden(
   text: string,
@@ -130,7 +131,10 @@ function literalsIn(expression: string): string[] {
   return [...quoted, ...expression.split(BETWEEN)];
 }
 
-/** The forms in which a server may write `text`: unchanged, decoded, with escapes of JSON or Go, a number in Go's format. */
+/**
+ * The forms in which a server may write `text`: unchanged, decoded, with escapes of JSON or Go, a number in
+ * Go's format.
+ */
 function written(text: string): string[] {
   if (PLAIN.test(text)) return [text];
   const forms = [text];

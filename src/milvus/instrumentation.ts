@@ -121,7 +121,10 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     ];
   }
 
-  /** Patches each method of the client's class chain that is in the table, and the hook that writes gRPC metadata. */
+  /**
+   * Patches each method of the client's class chain that is in the table, and the hook that writes gRPC
+   * metadata.
+   */
   private patchClient({ MilvusClient }: { MilvusClient?: { prototype: object } }): void {
     let prototype: object | null = MilvusClient?.prototype ?? null;
     // Operations suppress gRPC's instrumentation. Without this hook, no trace context would be sent.
@@ -176,8 +179,8 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     return {
       traced(this: unknown, ...args: unknown[]) {
         const active = context.active();
-        // Public methods call public methods. A call inside an operation, whose context suppresses tracing, is part of
-        // that operation.
+        // Public methods call public methods. A call inside an operation, whose context suppresses tracing,
+        // is part of that operation.
         if (!instrumentation.isEnabled() || isTracingSuppressed(active))
           return target.original.apply(this, args);
         return instrumentation.run(target, active, this, args[0], this, args);
@@ -293,7 +296,9 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
     });
   }
 
-  /** One RPC of an operation: its answer is stored for the operation, and it has a span when `rpcSpans` is on. */
+  /**
+   * One RPC of an operation: its answer is stored for the operation, and it has a span when `rpcSpans` is on.
+   */
   private runRpc(
     operation: OperationSpan,
     rpc: string,
@@ -340,8 +345,8 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
         });
       };
     });
-    // Operations have spans, so Milvus' methods do not need gRPC's instrumentation. It wraps them, and the request methods
-    // in the class that all services share: both are restored for this service.
+    // Operations have spans, so Milvus' methods do not need gRPC's instrumentation. It wraps them, and the
+    // request methods in the class that all services share: both are restored for this service.
     this.replace(exports, 'getGRPCService', (original) => (...args) => {
       const service = original(...args);
       const { prototype } = service;
@@ -354,8 +359,8 @@ export class MilvusInstrumentation extends InstrumentationBase<MilvusInstrumenta
   }
 
   /**
-   * The SDK writes several lines to its own logger for each call, and the logger's level drops them. instrumentation-winston
-   * would add trace ids to each of them first.
+   * The SDK writes several lines to its own logger for each call, and the logger's level drops them.
+   * instrumentation-winston would add trace ids to each of them first.
    */
   private quietLogger({ logger }: { logger?: Record<string, any> }): void {
     for (const method of ['write', 'configure']) {
@@ -432,12 +437,15 @@ function endRpc(span: Span, code: unknown, description: string): void {
   span.setStatus({ code: SpanStatusCode.ERROR, message: description }).end();
 }
 
-/** Frames between an app's call and the SDK's method: the wrapper, run, and three of the context. Reflect.apply makes none. */
+/**
+ * Frames between an app's call and the SDK's method: the wrapper, run, and three of the context.
+ * Reflect.apply makes none.
+ */
 const OWN_FRAMES = 5;
 
 /**
- * Frames of the preload must not push the app's line out of the stack of an error that a method throws synchronously.
- * Returns the limit to restore; undefined when it was not changed.
+ * Frames of the preload must not push the app's line out of the stack of an error that a method throws
+ * synchronously. Returns the limit to restore; undefined when it was not changed.
  */
 function raiseStackTraceLimit(): number | undefined {
   const limit = Error.stackTraceLimit;

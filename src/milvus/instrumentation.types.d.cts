@@ -11,8 +11,8 @@ export interface MilvusInstrumentationConfig {
 }
 
 /**
- * OpenTelemetry instrumentation of `@zilliz/milvus2-sdk-node` 2.2.24 to 3.x, for apps that start an OpenTelemetry SDK
- * themselves. Create it before the Milvus SDK is loaded:
+ * OpenTelemetry instrumentation of `@zilliz/milvus2-sdk-node` 2.2.24 to 3.x, for apps that start an
+ * OpenTelemetry SDK themselves. Create it before the Milvus SDK is loaded:
  *
  *     const { NodeSDK } = require('@opentelemetry/sdk-node');
  *     const { MilvusInstrumentation } = require('milvus-otel/instrumentation');

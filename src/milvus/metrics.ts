@@ -1,6 +1,6 @@
 /**
- * The metrics of operations and of connection pools. Names are those of the conventions for database clients; where these
- * have none, they begin with `milvus.`.
+ * The metrics of operations and of connection pools. Names are those of the conventions for database clients;
+ * where these have none, they begin with `milvus.`.
  */
 import {
   type Attributes,
@@ -25,9 +25,15 @@ export const METRIC_RETURNED_ROWS = 'db.client.response.returned_rows';
 export const METRIC_RETRIES = 'milvus.client.operation.retries';
 export const METRIC_ACTIVE_OPERATIONS = 'milvus.client.active_operations';
 
-/** One less than the SDK keeps of an instrument, which does not add up what is observed beyond. Source: sdk-metrics 3.0. */
+/**
+ * One less than the SDK keeps of an instrument, which does not add up what is observed beyond. Source:
+ * sdk-metrics 3.0.
+ */
 const MAX_SERIES = 1_999;
-/** What the SDK gives to measurements beyond its limit. Source: specification of the metrics SDK, "Cardinality limits". */
+/**
+ * What the SDK gives to measurements beyond its limit. Source: specification of the metrics SDK, "Cardinality
+ * limits".
+ */
 const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
 
 /** What operations with the same attributes at their start have in common. */
@@ -122,7 +128,9 @@ export class OperationMetrics {
     if (returnedRows !== undefined) this.#rows.record(returnedRows, attributes);
   }
 
-  /** @param pool through which an RPC of `server` goes; the SDK's older versions have a gRPC client instead. */
+  /**
+   * @param pool through which an RPC of `server` goes; the SDK's older versions have a gRPC client instead.
+   */
   usesPool(pool: unknown, server: ServerAddress | undefined): void {
     this.pools.uses(pool, server);
   }

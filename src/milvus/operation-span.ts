@@ -1,6 +1,6 @@
 /**
- * The span of one operation: started before the SDK's method runs, ended with its result. Nothing in here throws into
- * the app: an attribute that cannot be read is left out.
+ * The span of one operation: started before the SDK's method runs, ended with its result. Nothing in here
+ * throws into the app: an attribute that cannot be read is left out.
  */
 import {
   type Attributes,
@@ -74,14 +74,17 @@ export interface SpanOptions {
   metrics: Pick<OperationMetrics, 'started' | 'ended'> | undefined;
 }
 
-/** Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times as much. */
+/**
+ * Its fields are private to TypeScript only: until V8 optimises the constructor, a #name costs several times
+ * as much.
+ */
 export class OperationSpan {
   span: Span;
   /** The caller's context with this span, tracing not suppressed. It is sent to the server. */
   private readonly wireContext: Context;
   /**
-   * The context that the SDK's method runs in. Tracing is suppressed in it, so that other instrumentations (gRPC, pools,
-   * sockets) create no spans for this operation.
+   * The context that the SDK's method runs in. Tracing is suppressed in it, so that other instrumentations
+   * (gRPC, pools, sockets) create no spans for this operation.
    */
   readonly inner: Context;
   private readonly operation: Operation;
@@ -269,8 +272,8 @@ export class OperationSpan {
   }
 
   /**
-   * Streams and timers of the SDK reference the context after the operation, and through it all of these fields, until the
-   * garbage collector has moved them several times.
+   * Streams and timers of the SDK reference the context after the operation, and through it all of these
+   * fields, until the garbage collector has moved them several times.
    */
   private forget(): void {
     this.span = trace.wrapSpanContext(this.span.spanContext());
@@ -346,7 +349,9 @@ function fill(
   }
 }
 
-/** UNIMPLEMENTED reaches the SDK's callers as `{}`; every real answer of Milvus has fields. Source: SDK 3.0.6. */
+/**
+ * UNIMPLEMENTED reaches the SDK's callers as `{}`; every real answer of Milvus has fields. Source: SDK 3.0.6.
+ */
 export function isUnimplemented(response: unknown): boolean {
   if (typeof response !== 'object' || response === null) return false;
   for (const _ in response) return false;

@@ -1,9 +1,9 @@
 /**
- * The operations of the SDK, as data: method → readers of its request and response. A method that is not listed has no
- * span; each RPC inside it then gets one, named after the RPC.
+ * The operations of the SDK, as data: method → readers of its request and response. A method that is not
+ * listed has no span; each RPC inside it then gets one, named after the RPC.
  *
- * Source: every public method of MilvusClient that makes RPCs, SDK 2.2.24 to 3.0.6. Aliases (hybridSearch, the
- * RBAC aliases, …) are copies of these methods and carry their names.
+ * Source: every public method of MilvusClient that makes RPCs, SDK 2.2.24 to 3.0.6. Aliases (hybridSearch,
+ * the RBAC aliases, …) are copies of these methods and carry their names.
  */
 import {
   type AttributeSink,
@@ -220,8 +220,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
 };
 
 /**
- * Methods of HttpClient (REST) with further attributes than name and collection. All its other methods are operations
- * too. Source: dist/milvus/http/*.js, SDK 3.0.6.
+ * Methods of HttpClient (REST) with further attributes than name and collection. All its other methods are
+ * operations too. Source: dist/milvus/http/*.js, SDK 3.0.6.
  */
 export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {
   search: { reads: readSearchRequest, rows: httpSearchRows },

@@ -1,7 +1,7 @@
 /**
- * The conventions' metrics of connection pools. A MilvusClient has a pool of gRPC clients from SDK 2.4.2 on, each with its own
- * connection, and sends one call at a time through each. Pools are read when metrics are collected, by weak references: a
- * client that the app has dropped is freed with its pool.
+ * The conventions' metrics of connection pools. A MilvusClient has a pool of gRPC clients from SDK 2.4.2 on,
+ * each with its own connection, and sends one call at a time through each. Pools are read when metrics are
+ * collected, by weak references: a client that the app has dropped is freed with its pool.
  */
 import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api';
 import { type ServerAddress, serverTarget } from './attributes.ts';
@@ -43,7 +43,10 @@ export class PoolMetrics {
   readonly #known = new WeakMap<object, KnownPool>();
   readonly #pools = new Set<KnownPool>();
   readonly #freed = new FinalizationRegistry<KnownPool>((known) => this.#pools.delete(known));
-  /** By the pool's name. A server stays in it: the SDK repeats the last value of a series that is no longer observed. */
+  /**
+   * By the pool's name. A server stays in it: the SDK repeats the last value of a series that is no longer
+   * observed.
+   */
   readonly #totals = new Map<string, Totals>();
 
   constructor(meter: Meter) {

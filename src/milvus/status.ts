@@ -1,13 +1,16 @@
 /**
- * Classifies statuses of Milvus and gRPC, for the status and attributes of spans. Pure functions that never throw on
- * plain data; the caller catches errors of getters.
+ * Classifies statuses of Milvus and gRPC, for the status and attributes of spans. Pure functions that never
+ * throw on plain data; the caller catches errors of getters.
  */
 import { GRPC_STATUS_NAMES, GrpcStatus } from '../grpc-status.ts';
 import { errorName } from './error-names.ts';
 
 /** Why an operation failed, in the words of the server, gRPC or the SDK. */
 export interface Failure {
-  /** For `db.response.status_code`: Milvus' code as text, or the name of a gRPC status. Undefined: none was given. */
+  /**
+   * For `db.response.status_code`: Milvus' code as text, or the name of a gRPC status. Undefined: none was
+   * given.
+   */
   statusCode: string | undefined;
   /** For `error.type`: the name of Milvus' code or of a gRPC status, or the class of what was thrown. */
   errorType: string;
@@ -40,7 +43,10 @@ const succeeded = (code: unknown, errorCode: unknown): boolean =>
     errorCode === 'Success' ||
     errorCode === 'SUCCESS');
 
-/** The failure in a Milvus status object `{ error_code, code, reason }`; undefined for success or another shape. */
+/**
+ * The failure in a Milvus status object `{ error_code, code, reason }`; undefined for success or another
+ * shape.
+ */
 function failureOfStatus(status: unknown): Failure | undefined {
   const given = fields(status);
   if (given === undefined) return undefined;
@@ -50,7 +56,8 @@ function failureOfStatus(status: unknown): Failure | undefined {
     return undefined;
   if (!isCode(code) || !isCode(errorCode) || succeeded(code, errorCode)) return undefined;
   const { reason, message } = given;
-  // The REST API has code and message. In version 1, 200 is success; with a message it is a missing partition.
+  // The REST API has code and message. In version 1, 200 is success; with a message it is a missing
+  // partition.
   if (errorCode === undefined && code === 200 && !message) return undefined;
   const words = reason ?? message;
   const oldCode = typeof errorCode === 'string' && !succeeded(undefined, errorCode) ? errorCode : undefined;
@@ -64,8 +71,8 @@ function failureOfStatus(status: unknown): Failure | undefined {
 }
 
 /**
- * The failure in what an RPC or an operation answered: a bad status inside a gRPC OK, as `response.status`, as
- * the response itself, or as `response.alter_status`. Undefined for success. Source: SDK 3.0.6.
+ * The failure in what an RPC or an operation answered: a bad status inside a gRPC OK, as `response.status`,
+ * as the response itself, or as `response.alter_status`. Undefined for success. Source: SDK 3.0.6.
  */
 export function failureOfResponse(response: unknown): Failure | undefined {
   const answer = fields(response);
@@ -84,11 +91,11 @@ export function failureOfStatuses(response: unknown): Failure | undefined {
 }
 
 /**
- * The failure in what an operation threw. The SDK throws ServiceErrors of gRPC (`code` 1 to 16 and `details`),
- * plain status objects, objects that carry `.status`, and Errors.
+ * The failure in what an operation threw. The SDK throws ServiceErrors of gRPC (`code` 1 to 16 and
+ * `details`), plain status objects, objects that carry `.status`, and Errors.
  *
- * @param rpcFailure the failure of the operation's last RPC, when that failed. It is used when the thrown value
- *   hides it: a TypeError on an empty response, or an Error with its reason.
+ * @param rpcFailure the failure of the operation's last RPC, when that failed. It is used when the thrown
+ *   value hides it: a TypeError on an empty response, or an Error with its reason.
  * @param rpcIsCause whether a failed RPC is the cause of any later Error.
  */
 export function failureOfThrown(

@@ -1,4 +1,7 @@
-/** Sends batches of spans to the collector. The sender is created with the first batch; answers become outcomes. */
+/**
+ * Sends batches of spans to the collector. The sender is created with the first batch; answers become
+ * outcomes.
+ */
 import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';

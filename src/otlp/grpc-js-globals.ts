@@ -1,4 +1,7 @@
-/** Replacements of globals in the copy of grpc-js: the preload's originals where it is loaded, else the globals. */
+/**
+ * Replacements of globals in the copy of grpc-js: the preload's originals where it is loaded, else the
+ * globals.
+ */
 type Globals = typeof import('../sdk/originals.ts');
 
 const own: Globals = Object.assign(Object.create(globalThis), {

@@ -112,7 +112,8 @@ class GrpcSender implements OtlpSender {
       return await Promise.race([answer, over]);
     } catch (error) {
       const { status } = error as Partial<OtlpError>;
-      // The connection may be dead, or the address may have changed. grpc-js would retry by itself, at its own pace.
+      // The connection may be dead, or the address may have changed. grpc-js would retry by itself, at its
+      // own pace.
       if (status === undefined || status === GrpcStatus.DEADLINE_EXCEEDED)
         if (this.#connection === connection) this.reconnect();
       throw error;
@@ -202,7 +203,8 @@ function channelOptions(target: OtlpTarget): ChannelOptions {
     // For requests without a time limit. Servers close connections with more frequent pings.
     'grpc.keepalive_time_ms': 60_000,
     'grpc.keepalive_timeout_ms': 20_000,
-    // An IP address is not allowed as server name in TLS: Node would print a warning, and servers may reject it.
+    // An IP address is not allowed as server name in TLS: Node would print a warning, and servers may reject
+    // it.
     ...(isByAddress ? { 'grpc.ssl_target_name_override': 'address.invalid' } : {}),
     // Otherwise, a TXT query for each connection, and retries that the queue does not see.
     'grpc.service_config_disable_resolution': 1,
@@ -253,7 +255,10 @@ const connecting = new AsyncLocalStorage<Connection>();
 
 let watching = false;
 
-/** grpc-js has no option to unref its sockets. Node's diagnostics channel reports each socket, so they are found there. */
+/**
+ * grpc-js has no option to unref its sockets. Node's diagnostics channel reports each socket, so they are
+ * found there.
+ */
 function watchSockets(): void {
   if (watching) return;
   watching = true;

@@ -164,7 +164,10 @@ async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** The collector's message: google.rpc.Status { message = 2 } in the encoding of the request, or a line of text. */
+/**
+ * The collector's message: google.rpc.Status { message = 2 } in the encoding of the request, or a line of
+ * text.
+ */
 function reasonIn(body: Buffer, type = ''): string {
   try {
     const reason = type.includes('protobuf')

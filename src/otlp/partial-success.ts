@@ -10,7 +10,8 @@ export interface Rejection {
 /**
  * ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }.
  *
- * @returns undefined when all were accepted without a message, also for an unknown answer: its status was success
+ * @returns undefined when all were accepted without a message, also for an unknown answer: its status was
+ *   success
  */
 export function rejectionIn(response: Uint8Array, isJson: boolean): Rejection | undefined {
   try {

@@ -71,7 +71,10 @@ const notGrpc = (where: string, { protocol }: OtlpTarget['variables']): string =
 const NO_CONNECTION =
   /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /s;
 
-/** The error of grpc-js' last attempt to connect; empty before the first has failed, undefined for another message. */
+/**
+ * The error of grpc-js' last attempt to connect; empty before the first has failed, undefined for another
+ * message.
+ */
 export function lastConnectionError(details: string): string | undefined {
   const error = NO_CONNECTION.exec(details)?.[1]?.trim();
   return error === 'null' ? '' : error;

@@ -4,8 +4,8 @@ import type { OtlpTarget } from './target.ts';
 
 export interface OtlpSender {
   /**
-   * Sends an encoded ExportTraceServiceRequest, which must not change until the promise settles. It is sent once; again
-   * only where the collector has certainly not read it.
+   * Sends an encoded ExportTraceServiceRequest, which must not change until the promise settles. It is sent
+   * once; again only where the collector has certainly not read it.
    *
    * @returns the encoded ExportTraceServiceResponse. Rejects with an OtlpError.
    */

@@ -1,4 +1,6 @@
-/** The verdict on a batch after a failed attempt. The only file that classifies gRPC and HTTP statuses. Pure. */
+/**
+ * The verdict on a batch after a failed attempt. The only file that classifies gRPC and HTTP statuses. Pure.
+ */
 import { GrpcStatus } from '../grpc-status.ts';
 import { OtlpError } from './sender.ts';
 
@@ -29,7 +31,10 @@ const RETRYABLE_HTTP: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 const TOO_LARGE_HTTP = 413;
 
-/** Texts for a message beyond the limit: gRPC for Go and JavaScript, Java, Rust, .NET, a web server in front of them. */
+/**
+ * Texts for a message beyond the limit: gRPC for Go and JavaScript, Java, Rust, .NET, a web server in front
+ * of them.
+ */
 const SAYS_TOO_LARGE =
   /larger than max|exceeds (the )?maximum (configured message )?size|message length too large|status code 413/i;
 

@@ -1,4 +1,7 @@
-/** Endpoint, protocol and credentials of the spans, as plain data: input of the senders in the app and at exit. */
+/**
+ * Endpoint, protocol and credentials of the spans, as plain data: input of the senders in the app and at
+ * exit.
+ */
 import { type Protocol, SCHEME, type Settings, withoutCredentials } from '../config/settings.ts';
 
 export interface OtlpTarget {

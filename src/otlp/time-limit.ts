@@ -1,6 +1,6 @@
 /**
- * A limit that excludes time for which the event loop is blocked: no answer can be read meanwhile. A plain timer would
- * fire before an answer that is in the socket already.
+ * A limit that excludes time for which the event loop is blocked: no answer can be read meanwhile. A plain
+ * timer would fire before an answer that is in the socket already.
  */
 
 /** A late tick counts once, so a limit takes at least this number of event loop turns. */

@@ -1,6 +1,7 @@
 /**
- * OTEL_CONFIG_FILE: the file describes the telemetry, and OpenTelemetry's own start creates it. Its processors and
- * exporters are the stock ones: a flush can be awaited, but pending spans cannot be read out at process.exit().
+ * OTEL_CONFIG_FILE: the file describes the telemetry, and OpenTelemetry's own start creates it. Its
+ * processors and exporters are the stock ones: a flush can be awaited, but pending spans cannot be read out
+ * at process.exit().
  */
 
 import { accessSync, constants } from 'node:fs';

@@ -7,8 +7,8 @@ import type { Earlier } from './other-sdk.ts';
 const PREFIX = 'milvus-otel: ';
 
 /**
- * The only place that writes to the user. Lines go to stderr, synchronously and past process.stderr, so that the
- * app's own stream, its buffering and its error events are left alone.
+ * The only place that writes to the user. Lines go to stderr, synchronously and past process.stderr, so that
+ * the app's own stream, its buffering and its error events are left alone.
  */
 export interface Diagnostics {
   /** A problem and its fix. Each text is logged once. */
@@ -52,8 +52,8 @@ export function createDiagnostics(
 }
 
 /**
- * Sends OpenTelemetry's messages to stderr at the level of OTEL_LOG_LEVEL. Its console logger would write to stdout,
- * which belongs to the app.
+ * Sends OpenTelemetry's messages to stderr at the level of OTEL_LOG_LEVEL. Its console logger would write to
+ * stdout, which belongs to the app.
  */
 export function showOpenTelemetryMessages(
   level: Settings['logLevel'],
@@ -82,8 +82,8 @@ export function showOpenTelemetryMessages(
 }
 
 /**
- * Runs `start` without letting it set OpenTelemetry's logger. NodeSDK sets one when OTEL_LOG_LEVEL is set, and that
- * one writes to stdout.
+ * Runs `start` without letting it set OpenTelemetry's logger. NodeSDK sets one when OTEL_LOG_LEVEL is set,
+ * and that one writes to stdout.
  */
 export function keepingMessages<T>(start: () => T): T {
   const setLogger = diag.setLogger;

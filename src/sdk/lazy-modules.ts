@@ -10,8 +10,8 @@ export function loadChunk<T>(name: string): T {
 }
 
 /**
- * A stand-in for an export of a part, which loads the part at the first use. The build replaces packages by it that
- * NodeSDK imports but seldom uses.
+ * A stand-in for an export of a part, which loads the part at the first use. The build replaces packages by
+ * it that NodeSDK imports but seldom uses.
  */
 export function standIn(part: string, name: string): unknown {
   const load = () => (loadChunk<Record<string, any>>(part) as Record<string, any>)[name];

@@ -1,6 +1,7 @@
 /**
- * Metrics and logs, which are off until their exporter is named. Their exporters are created here and not by NodeSDK. So
- * OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is read in one place.
+ * Metrics and logs, which are off until their exporter is named. Their exporters are created here and not by
+ * NodeSDK. So OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is
+ * read in one place.
  */
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
 import type { LogRecordExporter, LogRecordProcessor } from '@opentelemetry/sdk-logs';

@@ -1,6 +1,7 @@
 /**
- * Clocks, timers and random numbers as they were when the preload was loaded. In the bundle these stand for the globals of the
- * same names, in OpenTelemetry's code too: tools/build/build-package.ts. docs/decisions/original-clocks.md says why.
+ * Clocks, timers and random numbers as they were when the preload was loaded. In the bundle these stand for
+ * the globals of the same names, in OpenTelemetry's code too: tools/build/build-package.ts.
+ * docs/decisions/original-clocks.md says why.
  */
 const {
   // Its instances are those of a replaced Date too, as all of them are made by this constructor.
@@ -30,7 +31,10 @@ export const mathRandom = globalThis.Math.random;
 const clock = globalThis.performance;
 export const performance = { now: clock.now.bind(clock), timeOrigin: clock.timeOrigin };
 
-/** For the copy of grpc-js, which is loaded later, and in processes without the preload: src/otlp/grpc-js-globals.ts. */
+/**
+ * For the copy of grpc-js, which is loaded later, and in processes without the preload:
+ * src/otlp/grpc-js-globals.ts.
+ */
 (globalThis as Record<symbol, unknown>)[Symbol.for('milvus-otel.originals')] = {
   Date: OriginalDate,
   setTimeout,

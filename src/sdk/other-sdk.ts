@@ -1,6 +1,6 @@
 /**
- * Another OpenTelemetry SDK in the same process, started by the app or by another preload. OpenTelemetry's API keeps the
- * tracer provider that was registered first, and each instrumentation exists once.
+ * Another OpenTelemetry SDK in the same process, started by the app or by another preload. OpenTelemetry's
+ * API keeps the tracer provider that was registered first, and each instrumentation exists once.
  */
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
 
@@ -41,9 +41,10 @@ export function asOurs<T>(make: () => T): T {
 export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
 
 /**
- * Calls `attempted` once, when another tracer provider is registered after the preload's, also by a bundled copy of the
- * API. A registration assigns the API's object to the global and then reads its `trace`; a use of the API reads the
- * global first. Where the global cannot be redefined, attempts are not noticed. Source: API 1.0 to 1.10, registerGlobal.
+ * Calls `attempted` once, when another tracer provider is registered after the preload's, also by a bundled
+ * copy of the API. A registration assigns the API's object to the global and then reads its `trace`; a use of
+ * the API reads the global first. Where the global cannot be redefined, attempts are not noticed. Source: API
+ * 1.0 to 1.10, registerGlobal.
  */
 export function watchRegistration(attempted: () => void): void {
   let api = (globalThis as Record<symbol, unknown>)[API] as Registered | undefined;
@@ -103,8 +104,9 @@ function onNextRead(api: Registered, onRead: () => void): () => void {
 }
 
 /**
- * Calls `made` for each foreign instrumentation before it patches anything: an instrumentation first requests a tracer of
- * its own name from the provider. `made` gets the name, as in OTEL_NODE_ENABLED_INSTRUMENTATIONS.
+ * Calls `made` for each foreign instrumentation before it patches anything: an instrumentation first requests
+ * a tracer of the same name as itself from the provider. `made` gets the name, as in
+ * OTEL_NODE_ENABLED_INSTRUMENTATIONS.
  */
 export function watchInstrumentations(made: (name: string) => void): void {
   const provider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate();

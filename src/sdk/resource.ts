@@ -36,7 +36,10 @@ const argumentsOfProcess: ResourceDetector = {
 const ARGUMENTS = 'process.command_args';
 const COMMAND = 'process.command';
 
-/** Attributes of the variables. Upstream's detector is not used: it drops all attributes when one cannot be decoded. */
+/**
+ * Attributes of the variables. Upstream's detector is not used: it drops all attributes when one cannot be
+ * decoded.
+ */
 const envDetector = ({ resourceAttributes, serviceName }: Settings): ResourceDetector => ({
   detect: () => ({
     attributes: {
@@ -80,8 +83,8 @@ export const packageName = (mainFile: string | undefined): string | undefined =>
   mainFile === undefined ? undefined : packageJsonAbove(mainFile, isNamed)?.found.name;
 
 /**
- * The file whose package.json names the app: not a runner that is installed alongside the app (next, ts-node, pm2's
- * container).
+ * The file whose package.json names the app: not a runner that is installed alongside the app (next, ts-node,
+ * pm2's container).
  */
 export function appFile(mainFile: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
   const runner = `${sep}node_modules${sep}`;

@@ -145,7 +145,10 @@ function sendBlocking(queue: Queue, settings: Settings, timeoutMs: number): numb
   );
 }
 
-/** While the app runs: logs once that the collector is unreachable and, at OTEL_LOG_LEVEL=info, that it has accepted spans. */
+/**
+ * While the app runs: logs once that the collector is unreachable and, at OTEL_LOG_LEVEL=info, that it has
+ * accepted spans.
+ */
 function announce(outcome: Outcome, target: string, diagnostics: Diagnostics): void {
   const refusal = refusalIn(outcome);
   if (refusal !== undefined) {

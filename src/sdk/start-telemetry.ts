@@ -18,20 +18,28 @@ import { resourceDetectors } from './resource.ts';
 import { SpanPipeline } from './span-pipeline.ts';
 import { tracingOptions } from './tracing-options.ts';
 
-/** Share of the exit's time limit; the other part is for a new connection, when the present one no longer answers. */
+/**
+ * Share of the exit's time limit; the other part is for a new connection, when the present one no longer
+ * answers.
+ */
 const FLUSH_SHARE = 0.7;
 
 export interface Telemetry {
-  /** Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed. */
+  /**
+   * Whether anything is pending. Metrics and logs that are on always count as pending until they are flushed.
+   */
   hasPendingSpans(): boolean;
   /**
-   * One attempt to send ended spans, for at most `limitMs`, while the app continues. Resolves to whether it has finished by
-   * then. Never rejects.
+   * One attempt to send ended spans, for at most `limitMs`, while the app continues. Resolves to whether it
+   * has finished by then. Never rejects.
    */
   send(limitMs: number): Promise<boolean>;
   /** The same when the app exits. */
   flush(limitMs: number): Promise<boolean>;
-  /** Sends pending spans, blocking for at most `timeoutMs`, and logs the number of lost ones. Nothing can be sent after it. */
+  /**
+   * Sends pending spans, blocking for at most `timeoutMs`, and logs the number of lost ones. Nothing can be
+   * sent after it.
+   */
   close(timeoutMs: number): void;
   /** Passes the SDK's providers to an instrumentation that was created after the start. */
   adopt(instrumentation: Instrumentation): void;

@@ -1,4 +1,7 @@
-/** Sampler, limits and propagators from the settings. NodeSDK would read their variables itself, in one letter case only. */
+/**
+ * Sampler, limits and propagators from the settings. NodeSDK would read their variables itself, in one letter
+ * case only.
+ */
 import type { TextMapPropagator } from '@opentelemetry/api';
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';

@@ -1,9 +1,9 @@
 /**
  * Every way a process exits → pending spans are sent, within a time limit → the app's own exit.
  *
- * When the event loop drains, and at a signal that the app does not handle, the usual flush is awaited. Nothing can
- * be awaited at the other exits (process.exit(), an uncaught exception, a rejection): a process or a thread sends
- * pending spans there. The app's handlers are never replaced.
+ * When the event loop drains, and at a signal that the app does not handle, the usual flush is awaited.
+ * Nothing can be awaited at the other exits (process.exit(), an uncaught exception, a rejection): a process
+ * or a thread sends pending spans there. The app's handlers are never replaced.
  */
 import type { Telemetry } from '../sdk/start-telemetry.ts';
 
@@ -40,11 +40,11 @@ export function flushAtExit(telemetry: Telemetry, flushTimeoutMs: number): void 
 }
 
 /**
- * Calls `close` after the app's handlers of 'exit': they may end spans, such as the root span of a command-line
- * tool.
+ * Calls `close` after the app's handlers of 'exit': they may end spans, such as the root span of a
+ * command-line tool.
  *
- * When the event loop has drained, and before an uncaught exception ends the process, the preload's handler is moved
- * to the end. process.exit() has no such event, but calls process.reallyExit() after the handlers.
+ * When the event loop has drained, and before an uncaught exception ends the process, the preload's handler
+ * is moved to the end. process.exit() has no such event, but calls process.reallyExit() after the handlers.
  */
 function afterExitHandlers(close: () => void): void {
   let exiting = false;
@@ -77,8 +77,8 @@ function afterExitHandlers(close: () => void): void {
 }
 
 /**
- * The event loop has drained. A handler of beforeExit may still start work. When nothing was started one turn later,
- * the process is about to exit, and only the flush keeps it alive.
+ * The event loop has drained. A handler of beforeExit may still start work. When nothing was started one turn
+ * later, the process is about to exit, and only the flush keeps it alive.
  */
 function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): void {
   process.on('beforeExit', () => {
@@ -95,8 +95,9 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): voi
 }
 
 /**
- * Node opens them at their first use. They are listed as active resources, although they do not keep the process alive: when a
- * handler of beforeExit writes the first output of the app, they must not look like work that it has started.
+ * Node opens them at their first use. They are listed as active resources, although they do not keep the
+ * process alive: when a handler of beforeExit writes the first output of the app, they must not look like
+ * work that it has started.
  */
 function openStandardStreams(): void {
   for (const name of ['stdout', 'stderr'] as const) {
@@ -109,8 +110,8 @@ function openStandardStreams(): void {
 }
 
 /**
- * The flush kept the process alive, so Node emits beforeExit a second time. The app's handlers would not see that
- * without the preload, so they are removed until then.
+ * The flush kept the process alive, so Node emits beforeExit a second time. The app's handlers would not see
+ * that without the preload, so they are removed until then.
  */
 function hideNextBeforeExit(): void {
   const listeners = process.rawListeners('beforeExit') as (() => void)[];
@@ -121,8 +122,8 @@ function hideNextBeforeExit(): void {
 }
 
 /**
- * The time limit is over and a request is in flight. Those with spans do not keep the process alive. Exporters of
- * metrics and logs do, and cannot be cancelled.
+ * The time limit is over and a request is in flight. Those with spans do not keep the process alive.
+ * Exporters of metrics and logs do, and cannot be cancelled.
  */
 function exitSoon(): void {
   setTimeout(() => process.exit(), 20).unref();
@@ -154,11 +155,13 @@ function flushOnSignal(signal: ExitSignal, flush: () => Promise<void>): void {
     leave();
     process.kill(process.pid, signal);
   };
-  // The preload's handler is installed only while the app has none. So the app, and libraries that count handlers, see
-  // the same as without the preload. When the app removes its last handler, the preload's is installed again.
+  // The preload's handler is installed only while the app has none. So the app, and libraries that count
+  // handlers, see the same as without the preload. When the app removes its last handler, the preload's is
+  // installed again.
   const stepAside = (event: string | symbol, listener: unknown) => {
     if (event !== signal || listener === onSignal) return;
-    // Not at once: without a listener, Node would stop handling the signal before the app's handler is installed.
+    // Not at once: without a listener, Node would stop handling the signal before the app's handler is
+    // installed.
     queueMicrotask(() => {
       if (process.listenerCount(signal) > 1) leave();
     });

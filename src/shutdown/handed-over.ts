@@ -1,7 +1,7 @@
 /**
- * Environment and flags of the sending process or thread: the app's trust and its route to the collector, without
- * its preloads. Pure. docs/decisions/sending-at-exit.md has the reasons for the whole environment and a list of
- * flags.
+ * Environment and flags of the sending process or thread: the app's trust and its route to the collector,
+ * without its preloads. Pure. docs/decisions/sending-at-exit.md has the reasons for the whole environment and
+ * a list of flags.
  */
 import { splitNodeOptions } from '../config/node-options.ts';
 
@@ -32,8 +32,8 @@ export function connectionFlags(execArgv: readonly string[], nodeOptions = ''): 
 }
 
 /**
- * The environment without NODE_OPTIONS, which would load the app's preloads (connectionFlags passes its flags on),
- * and without NODE_V8_COVERAGE, which would write the app's coverage again.
+ * The environment without NODE_OPTIONS, which would load the app's preloads (connectionFlags passes its flags
+ * on), and without NODE_V8_COVERAGE, which would write the app's coverage again.
  */
 export function sendersEnvironment({
   NODE_OPTIONS: _options,

@@ -87,8 +87,8 @@ const senderFor = async ({ protocol }: OtlpTarget): Promise<OpenSender> =>
     : (await import('../otlp/http-sender.ts')).openHttpSender;
 
 /**
- * Servers close connections after some requests, or accept a few at a time. Bodies that failed for that reason are sent
- * in another round, as long as each round succeeds in part.
+ * Servers close connections after some requests, or accept a few at a time. Bodies that failed for that
+ * reason are sent in another round, as long as each round succeeds in part.
  */
 async function sendInRounds(
   sender: OtlpSender,

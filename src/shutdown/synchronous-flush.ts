@@ -1,7 +1,7 @@
 /**
- * Sends pending spans when no promise can be awaited any more: in the exit event, after process.exit(), an uncaught
- * exception or an unhandled rejection. A process sends them or, where none can be started, a thread. The app waits
- * for it, within a time limit.
+ * Sends pending spans when no promise can be awaited any more: in the exit event, after process.exit(), an
+ * uncaught exception or an unhandled rejection. A process sends them or, where none can be started, a thread.
+ * The app waits for it, within a time limit.
  */
 import type { OtlpTarget } from '../otlp/target.ts';
 import { SENDING } from './handed-over.ts';
@@ -26,8 +26,8 @@ const UNTRUSTED =
   /self[- ]signed certificate|unable to (?:get (?:local )?issuer certificate|verify the first certificate)/i;
 
 /**
- * Sends `bodies` and waits for the outcomes, at most `timeoutMs`: what is left of `flushTimeoutMs`, the limit that the user has set
- * and that a reason names.
+ * Sends `bodies` and waits for the outcomes, at most `timeoutMs`: what is left of `flushTimeoutMs`, the limit
+ * that the user has set and that a reason names.
  *
  * @returns for each body null when it was accepted, else why not.
  */

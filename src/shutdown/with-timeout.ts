@@ -1,6 +1,6 @@
 /**
- * Waits for `work`, but not longer than `limitMs`, and resolves to whether it has settled by then. Never rejects; a later
- * result of `work` is ignored.
+ * Waits for `work`, but not longer than `limitMs`, and resolves to whether it has settled by then. Never
+ * rejects; a later result of `work` is ignored.
  */
 export async function settlesWithin(limitMs: number, work: Promise<unknown> | undefined): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;

@@ -20,10 +20,10 @@ export const NODE_TIME: TimeSources = {
 const TOLERANCE_MS = 0.02;
 
 /**
- * Date.now() is too coarse for the gap between a client and a server. timeOrigin + performance.now() is wrong once the
- * clock was set or the machine has slept. So each reading checks the offset between the two, and computes it anew when
- * the wall clock shows that it is wrong. One reading of whole ms gives it to within 1 ms; further readings, at other
- * parts of a millisecond, make it more precise.
+ * Date.now() is too coarse for the gap between a client and a server. timeOrigin + performance.now() is wrong
+ * once the clock was set or the machine has slept. So each reading checks the offset between the two, and
+ * computes it anew when the wall clock shows that it is wrong. One reading of whole ms gives it to within 1
+ * ms; further readings, at other parts of a millisecond, make it more precise.
  */
 export class Clock {
   readonly wallMs: () => number;
@@ -39,8 +39,8 @@ export class Clock {
   /**
    * The time since 1970 at `monotonicMs`.
    *
-   * @param wallMs read just before it. The process may have been suspended in between, so only a time that is too early
-   *   is certainly wrong; one that is too late needs a second reading.
+   * @param wallMs read just before it. The process may have been suspended in between, so only a time that is
+   *   too early is certainly wrong; one that is too late needs a second reading.
    */
   epochMs(wallMs: number, monotonicMs: number): number {
     const epochMs = monotonicMs + this.offsetMs;

@@ -1,6 +1,7 @@
 /**
- * A batch of spans as the bytes of OTLP, encoded when they end. Pending spans are then outside V8's heap, instead of in
- * some twenty objects per span that the garbage collector copies repeatedly. docs/decisions/span-queue.md has the reasons.
+ * A batch of spans as the bytes of OTLP, encoded when they end. Pending spans are then outside V8's heap,
+ * instead of in some twenty objects per span that the garbage collector copies repeatedly.
+ * docs/decisions/span-queue.md has the reasons.
  */
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
@@ -161,8 +162,8 @@ function append(writer: PbfWriter, bytes: Uint8Array): void {
 }
 
 /**
- * Buffers of accepted batches, for reuse. V8 has moved the buffers of a batch to the old generation before they are free.
- * Without reuse, memory would grow by them until the next full garbage collection.
+ * Buffers of accepted batches, for reuse. V8 has moved the buffers of a batch to the old generation before
+ * they are free. Without reuse, memory would grow by them until the next full garbage collection.
  */
 const spares: Uint8Array[] = [];
 /** One for the request, and for the spans of an app and of Milvus. */

@@ -5,7 +5,10 @@ import type { Span, SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Clock } from './clock.ts';
 import { isSdkSpan } from './sdk-internals.ts';
 
-/** Runs before the processors that read a span's start. The end needs no change: the SDK computes it from the start. */
+/**
+ * Runs before the processors that read a span's start. The end needs no change: the SDK computes it from the
+ * start.
+ */
 export class ExactStarts implements SpanProcessor {
   private readonly clock: Clock;
 
@@ -35,7 +38,10 @@ interface Start {
   readonly beganMs: number;
 }
 
-/** The start of the span in `context`; undefined when the app gave the start time, or for an unknown class of span. */
+/**
+ * The start of the span in `context`; undefined when the app gave the start time, or for an unknown class of
+ * span.
+ */
 function startIn(context: Context): Start | undefined {
   const span = trace.getSpan(context);
   if (span === undefined) return undefined;
@@ -48,8 +54,9 @@ function startIn(context: Context): Start | undefined {
 const SET_MS = 1;
 
 /**
- * Start of a child of `parent` whose time by the clock is `epochMs`: the parent's start plus the difference of the monotonic
- * clock, so that the parent contains the child. After the wall clock was set, it is the new time, but not before the parent.
+ * Start of a child of `parent` whose time by the clock is `epochMs`: the parent's start plus the difference
+ * of the monotonic clock, so that the parent contains the child. After the wall clock was set, it is the new
+ * time, but not before the parent.
  */
 export function startBelow(parent: Context, epochMs: number, monotonicMs: number): number {
   const above = startIn(parent);

@@ -1,11 +1,13 @@
 /**
- * What becomes of a batch that failed although the collector was reachable: a further attempt, a split, or the end. One bad
- * batch must not stop the others. docs/decisions/span-queue.md has the rules.
+ * What becomes of a batch that failed although the collector was reachable: a further attempt, a split, or
+ * the end. One bad batch must not stop the others. docs/decisions/span-queue.md has the rules.
  */
 import type { Later } from './outcome.ts';
 import type { SpanBatch } from './span-batch.ts';
 
-/** Failures of a batch while others are accepted, or with a status that may mean "never"; about two minutes. */
+/**
+ * Failures of a batch while others are accepted, or with a status that may mean "never"; about two minutes.
+ */
 const MAX_FAILURES = 8;
 
 interface History {

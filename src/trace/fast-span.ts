@@ -1,6 +1,7 @@
 /**
- * The span of an operation. It has the same fields and bytes as the SDK's span, and the same limits and processors. Its initial
- * attributes are known to be valid, so they are not checked or copied. Figures: docs/decisions/cost-per-call.md.
+ * The span of an operation. It has the same fields and bytes as the SDK's span, and the same limits and
+ * processors. Its initial attributes are known to be valid, so they are not checked or copied. Figures:
+ * docs/decisions/cost-per-call.md.
  */
 import {
   type Attributes,

@@ -25,8 +25,8 @@ const NO_LINKS: Link[] = [];
 const MOST_ATTRIBUTES = 32;
 
 /**
- * Returns `provider` with fast spans for the tracer called `name`. Returns it unchanged when the SDK has other private
- * fields than expected, or when attributes are limited.
+ * Returns `provider` with fast spans for the tracer called `name`. Returns it unchanged when the SDK has
+ * other private fields than expected, or when attributes are limited.
  */
 export function withFastSpans(provider: TracerProvider, name: string, clock: Clock): TracerProvider {
   return {

@@ -2,8 +2,9 @@
 import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
 
 /**
- * Spans in the first batch. Sending shares functions of Node with the app's gRPC. In an app under load, V8 compiles them for
- * the app's calls before the 512th span, and would compile them again for the first batch. An early batch avoids that.
+ * Spans in the first batch. Sending shares functions of Node with the app's gRPC. In an app under load, V8
+ * compiles them for the app's calls before the 512th span, and would compile them again for the first batch.
+ * An early batch avoids that.
  */
 const FIRST_BATCH_SIZE = 64;
 

@@ -1,6 +1,6 @@
 /**
- * The private fields of OpenTelemetry's classes that the preload reads, each behind a check: when a version of the SDK
- * differs, the preload does not use them. They are those of @opentelemetry/sdk-trace 3.0.
+ * The private fields of OpenTelemetry's classes that the preload reads, each behind a check: when a version
+ * of the SDK differs, the preload does not use them. They are those of @opentelemetry/sdk-trace 3.0.
  */
 import type { SpanContext, Tracer } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';

@@ -3,8 +3,8 @@ import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 
 /**
- * Bytes that make a batch full, however few its spans are. By default, collectors accept 4 MiB over gRPC, and nginx in front
- * of one accepts 1 MiB over HTTP. The last span of a batch may be large itself.
+ * Bytes that make a batch full, however few its spans are. By default, collectors accept 4 MiB over gRPC, and
+ * nginx in front of one accepts 1 MiB over HTTP. The last span of a batch may be large itself.
  */
 export const FULL_BATCH_BYTES = 512 * 1_024;
 

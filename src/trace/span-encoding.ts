@@ -61,7 +61,9 @@ function writeEvent(event: TimedEvent, writer: PbfWriter): void {
   writer.writeVarintField(4, event.droppedAttributesCount ?? 0);
 }
 
-/** Span.links, a Link: 1 trace_id, 2 span_id, 3 trace_state, 4 attributes, 5 dropped_attributes_count, 6 flags */
+/**
+ * Span.links, a Link: 1 trace_id, 2 span_id, 3 trace_state, 4 attributes, 5 dropped_attributes_count, 6 flags
+ */
 function writeLink(link: Link, writer: PbfWriter): void {
   writeHex(writer, 1, link.context.traceId);
   writeHex(writer, 2, link.context.spanId);
@@ -100,7 +102,8 @@ function writeKeyValue([key, value]: [key: string, value: unknown], writer: PbfW
 }
 
 /**
- * An AnyValue: 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes. Any other value is an empty AnyValue.
+ * An AnyValue: 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes. Any other value is an empty
+ * AnyValue.
  */
 function writeAnyValue(value: unknown, writer: PbfWriter): void {
   if (typeof value === 'string') writeText(writer, 1, value);
@@ -149,7 +152,9 @@ function writeHex(writer: PbfWriter, field: number, hex: string): void {
   writer.writeBytesField(field, Buffer.from(hex, 'hex'));
 }
 
-/** Seconds and nanoseconds as nanoseconds in 64 bits, computed in two parts, since a number has 53 bits only. */
+/**
+ * Seconds and nanoseconds as nanoseconds in 64 bits, computed in two parts, since a number has 53 bits only.
+ */
 function writeNanoseconds(writer: PbfWriter, field: number, [seconds, nanos]: HrTime): void {
   const upper = Math.floor(seconds / 0x10000) * 1e9;
   const lower = (seconds % 0x10000) * 1e9 + nanos;

@@ -1,7 +1,7 @@
 /**
- * The span processor: keeps ended spans until a collector has accepted them, sends them in batches, and retries
- * failed batches. OpenTelemetry's batch processor drops a failed batch and does not report what is pending;
- * docs/decisions/span-queue.md has the reasons.
+ * The span processor: keeps ended spans until a collector has accepted them, sends them in batches, and
+ * retries failed batches. OpenTelemetry's batch processor drops a failed batch and does not report what is
+ * pending; docs/decisions/span-queue.md has the reasons.
  */
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import { FailedBatches } from './failed-batches.ts';
@@ -125,8 +125,8 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /**
-   * One attempt for all pending batches, in parallel. Settles when their outcomes, and those of the batches in flight, are
-   * known.
+   * One attempt for all pending batches, in parallel. Settles when their outcomes, and those of the batches
+   * in flight, are known.
    */
   async forceFlush(): Promise<void> {
     this.#stopTimer();

@@ -1,9 +1,9 @@
 /**
- * Spans of worker threads go to the main thread as they end. A thread can be terminated at any moment and runs no code
- * then. The main thread still runs, and sends these spans with its own.
+ * Spans of worker threads go to the main thread as they end. A thread can be terminated at any moment and
+ * runs no code then. The main thread still runs, and sends these spans with its own.
  *
- * A worker keeps its spans in its own queue until the main thread has answered, and when the main thread has another
- * target or protocol.
+ * A worker keeps its spans in its own queue until the main thread has answered, and when the main thread has
+ * another target or protocol.
  */
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';

@@ -254,7 +254,9 @@ test('an app that loads http2 itself is no bundle of Milvus', async () => {
 });
 
 describe('on a real Milvus', () => {
-  /** Its spans under the span `work`, as name and attributes, without what the SDK does on its own account. */
+  /**
+   * Its spans under the span `work`, as name and attributes, without what the SDK does on its own account.
+   */
   async function operations(file: string, env: Record<string, string> = {}) {
     const { milvusAddress, receiver } = await useStack();
     const collection = `bundled_${randomBytes(4).toString('hex')}`;

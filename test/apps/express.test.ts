@@ -1,4 +1,7 @@
-/** Express 4 has its router inside, Express 5 as a package that is instrumented too: each layer has one span in both. */
+/**
+ * Express 4 has its router inside, Express 5 as a package that is instrumented too: each layer has one span
+ * in both.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { installed } from '../../tools/processes/installed.ts';

@@ -1,4 +1,7 @@
-/** Modules that are not what their name promises: one that cannot be patched does not fail the app, a renamed one is patched. */
+/**
+ * Modules that are not what their name promises: one that cannot be patched does not fail the app, a renamed
+ * one is patched.
+ */
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
- * OTEL_NODE_RESOURCE_DETECTORS means what it means upstream, the same attributes by name and by value; but for the arguments
- * of the process, which are there when processargs is named.
+ * OTEL_NODE_RESOURCE_DETECTORS means what it means upstream, the same attributes by name and by value; but
+ * for the arguments of the process, which are there when processargs is named.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

@@ -1,7 +1,7 @@
 /**
- * What upstream's own register patches, this preload patches: module by module, in both module systems, without a
- * server. A program loads a package and tells the fingerprints of all functions that it can reach; those that differ
- * from the ones without a preload are patched.
+ * What upstream's own register patches, this preload patches: module by module, in both module systems,
+ * without a server. A program loads a package and tells the fingerprints of all functions that it can reach;
+ * those that differ from the ones without a preload are patched.
  */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
@@ -106,8 +106,8 @@ const loadable = (packages: Packages) =>
 const QUIET = ['dns', 'generic-pool', 'net'];
 
 /**
- * Upstream's run loads all packages, so there are patches in it that a package alone does not come to: those of QUIET,
- * and those that express 5 makes in its router.
+ * Upstream's run loads all packages, so there are patches in it that a package alone does not come to: those
+ * of QUIET, and those that express 5 makes in its router.
  */
 const patchedForOthers = (place: string): boolean =>
   /(^|\/)(generic-pool|dns|net)[./]|dnsLookup$/.test(place) ||

@@ -1,4 +1,7 @@
-/** Whatever an app is written in and however it is started, its searches are traced, with no flag but the preload's. */
+/**
+ * Whatever an app is written in and however it is started, its searches are traced, with no flag but the
+ * preload's.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

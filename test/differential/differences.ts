@@ -39,8 +39,8 @@ const SHOWN = 12;
 const SHOWN_CHARACTERS = 300;
 
 /**
- * The differences of two tables, name by name, as a text; '' when there are none. What differs alike under several
- * names is shown once.
+ * The differences of two tables, name by name, as a text; '' when there are none. What differs alike under
+ * several names is shown once.
  */
 function describeDifferences(without: Record<string, unknown>, withIt: Record<string, unknown>): string {
   const alike = new Map<string, { names: string[]; difference: Difference }>();

@@ -1,4 +1,7 @@
-/** The app gets exactly what it would get without us: each program runs twice, and all that it saw is compared. */
+/**
+ * The app gets exactly what it would get without us: each program runs twice, and all that it saw is
+ * compared.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
@@ -45,8 +48,8 @@ before(async () => {
 after(() => receiver.stop());
 
 /**
- * What the program recorded of its calls. When a call settles tells something only of one that sends nothing: any
- * other waits for the network.
+ * What the program recorded of its calls. When a call settles tells something only of one that sends nothing:
+ * any other waits for the network.
  */
 function recordsOf({ report, calls }: ScriptedRun): Record<string, unknown> {
   const sent = new Set(calls.filter(isOfTheApp).map(caseOf));

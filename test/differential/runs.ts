@@ -1,4 +1,7 @@
-/** The same program run without and with the preload, and what is left of its runs when time and chance are taken away. */
+/**
+ * The same program run without and with the preload, and what is left of its runs when time and chance are
+ * taken away.
+ */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -70,7 +73,9 @@ export interface ScriptedRun extends Run {
   calls: ScriptedCall[];
 }
 
-/** Runs a program against a scripted Milvus of its own, so that what it sends is told from what others send. */
+/**
+ * Runs a program against a scripted Milvus of its own, so that what it sends is told from what others send.
+ */
 export async function runOnScriptedMilvus(
   file: string,
   variant: Variant,
@@ -99,7 +104,10 @@ const UNSTEADY_HEADERS = ['client-request-unixmsec'];
 export const caseOf = ({ behaviour, headers }: ScriptedCall): string =>
   headers.case?.[0] === undefined ? `connecting to ${behaviour}` : decodeURIComponent(headers.case[0]);
 
-/** The calls by case, without trace headers and what is never the same, and in an order that is always the same. */
+/**
+ * The calls by case, without trace headers and what is never the same, and in an order that is always the
+ * same.
+ */
 export function messagesByCase(calls: ScriptedCall[]): Record<string, unknown[]> {
   const table: Record<string, string[]> = {};
   for (const call of calls) {
@@ -150,7 +158,9 @@ function steadyOutput(text: string): string[] {
     .split('\n');
 }
 
-/** What others see of the process; each line once and in order for a program that does several things at once. */
+/**
+ * What others see of the process; each line once and in order for a program that does several things at once.
+ */
 export function outsideOf({ code, signal, stdout, stderr, report }: Run, sorted = false) {
   const once = (lines: string[]) => [...new Set(lines)].sort();
   const lines = (text: string) => (sorted ? once(steadyOutput(text)) : steadyOutput(text));

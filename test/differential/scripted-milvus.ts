@@ -1,6 +1,7 @@
 /**
- * A Milvus whose every RPC answers by a script, and which keeps what came over the wire. How it behaves is told by
- * the address that a client connects to, so that requests and headers are the same whatever is asked of it.
+ * A Milvus whose every RPC answers by a script, and which keeps what came over the wire. How it behaves is
+ * told by the address that a client connects to, so that requests and headers are the same whatever is asked
+ * of it.
  */
 import {
   type handleUnaryCall,
@@ -34,7 +35,9 @@ export interface ScriptedCall {
   behaviour: Behaviour;
   /** The RPC's name, such as `Search`. */
   rpc: string;
-  /** Every header as it came, by lower-case name; more than one value means that it was sent more than once. */
+  /**
+   * Every header as it came, by lower-case name; more than one value means that it was sent more than once.
+   */
   headers: Record<string, string[]>;
   /** The message, decoded; bytes as base64, 64-bit numbers as text, fields that were not sent left out. */
   request: unknown;
@@ -116,7 +119,7 @@ const searchResults = {
   session_ts: '449000000000000002',
 };
 
-/** What is in a good answer beside its status, where an empty one would not take the SDK to its end. */
+/** What is in a good answer next to its status, where an empty one would not take the SDK to its end. */
 const CONTENT: Record<string, (request: Record<string, any>) => object> = {
   Connect: () => ({ identifier: '7', server_info: { build_tags: 'v2.6.0', deploy_mode: 'STANDALONE' } }),
   GetVersion: () => ({ version: 'v2.6.0' }),

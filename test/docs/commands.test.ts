@@ -1,6 +1,6 @@
 /**
- * Every command in the shell fences of the documents: run as a reader would, on a real Milvus, or listed below with the
- * reason why it cannot run here.
+ * Every command in the shell fences of the documents: run as a reader would, on a real Milvus, or listed
+ * below with the reason why it cannot run here.
  */
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
@@ -34,7 +34,10 @@ const cannotRun: Record<string, string> = {
   sam: 'an account of AWS',
 };
 
-/** Commands that are whole tests by themselves, or whose effect would be on this checkout; and where they are tested. */
+/**
+ * Commands that are whole tests by themselves, or whose effect would be on this checkout; and where they are
+ * tested.
+ */
 const testedElsewhere: Record<string, string> = {
   'npm ci && npm pack': 'test/package/package.test.ts',
   'npm install && node build.mjs': 'test/frameworks/lambda.test.ts',
@@ -255,8 +258,8 @@ async function preparedFor({
 }
 
 /**
- * The sample, this one or another, that has this one's packages and the most beside them: minutes would go by if each
- * sample installed the same.
+ * The sample, this one or another, that has this one's packages and the most others: minutes would go by
+ * if each sample installed the same.
  */
 function supplierOf(sample: string): string {
   const wanted = Object.entries(dependenciesOf(sample));

@@ -1,6 +1,6 @@
 /**
- * Every command of the pages about deployments: run, or listed here with what it needs and the test that stands for it. And
- * the figures of docs/production.md.
+ * Every command of the pages about deployments: run, or listed here with what it needs and the test that
+ * stands for it. And the figures of docs/production.md.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -37,7 +37,7 @@ const standIns: [beginning: RegExp, what: string, file: string][] = [
   [/^(sudo|journalctl|\(cd \/srv)\b/, 'systemd as process 1', 'test/samples/manifests.test.ts'],
   [/^pm2 /, 'a pm2 that is installed for good', 'test/samples/pm2.test.ts'],
   [/^curl /, 'the service that the command above it starts', 'test/samples/samples.test.ts'],
-  [/^npm ci && npm pack$/, 'a checkout of its own', 'test/package/package.test.ts'],
+  [/^npm ci && npm pack$/, 'a separate checkout', 'test/package/package.test.ts'],
   [/^cd compose\/production\/certificates && /, 'the production set', 'test/jaeger/production.test.ts'],
 ];
 

@@ -1,7 +1,10 @@
 /** The commands in the shell fences of Markdown pages. */
 import { spawnSync } from 'node:child_process';
 
-/** Where a command is to be run, as the comments of its fence say: in an app of the user's when they say nothing. */
+/**
+ * Where a command is to be run, as the comments of its fence say: in an app of the user's when they say
+ * nothing.
+ */
 export type Place = 'app' | 'repository' | 'copied sample';
 
 export interface DocumentedCommand {
@@ -16,7 +19,10 @@ export interface DocumentedCommand {
   prints: string[];
 }
 
-/** Pages whose commands test/docs/deployments.test.ts runs; all others are those of test/docs/commands.test.ts. */
+/**
+ * Pages whose commands test/docs/deployments.test.ts runs; all others are those of
+ * test/docs/commands.test.ts.
+ */
 export const deploymentPages = [
   'docs/deployments.md',
   'docs/production.md',

@@ -1,4 +1,4 @@
-/** docs/migrating.md: each row of its table, by running the stock preload and this one beside each other. */
+/** docs/migrating.md: each row of its table, by running the stock preload and this one next to each other. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -56,7 +56,10 @@ interface RunOptions {
 
 const finished = new Map<string, Promise<Run>>();
 
-/** Runs a program under a preload, with a collector of its own; the same run, asked for again, is not run again. */
+/**
+ * Runs a program under a preload, with a separate collector; the same run, asked for again, is not run
+ * again.
+ */
 function run(preload: Preload, options: RunOptions = {}): Promise<Run> {
   const key = JSON.stringify([preload, options]);
   const known = finished.get(key) ?? runOnce(preload, options);
@@ -369,7 +372,7 @@ describe('the page’s code', () => {
     test(`a NodeSDK of the app's own has Milvus operations by one more instrumentation: ${file}`, async () => {
       const imports = [await written('instrumentation.mjs')];
       const { names, stderr } = await run('none', { file, imports, count: 5, env: quick });
-      // The operations, and nothing of gRPC or pools beside them.
+      // The operations, and nothing of gRPC or pools next to them.
       const own = names.filter((name) => !/^ *tcp\.connect$/.test(name));
       assert.deepEqual({ own, stderr }, { own: operations, stderr: '' });
     });

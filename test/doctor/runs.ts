@@ -85,7 +85,10 @@ export function findingOf({ stages }: Report, id: CheckId): Finding | undefined 
   return stages.flatMap(({ findings }) => findings).find((finding) => finding.id === id);
 }
 
-/** The verdict names this check, no stage before it has a failure, and the exit code says that something is broken. */
+/**
+ * The verdict names this check, no stage before it has a failure, and the exit code says that something is
+ * broken.
+ */
 export function assertBroken({ report, code }: DoctorRun, id: CheckId, text: RegExp): void {
   const shown = JSON.stringify(report, null, 1);
   assert.equal(report.verdict.id, id, shown);

@@ -1,4 +1,7 @@
-/** The first two stages on folders as apps have them: how the preload gets in, what is installed, what variables say. */
+/**
+ * The first two stages on folders as apps have them: how the preload gets in, what is installed, what
+ * variables say.
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -32,12 +32,14 @@ const MILVUS = /^ *(connect default|search quick_setup)$/;
 interface Vendor {
   packages: Record<string, string>;
   preload: string;
-  /** By which Node loads it, and us beside it. */
+  /** By which Node loads it, and us with it. */
   way: '--import' | '--require';
   /** What our one line says when it is loaded before us, and after. */
   before: RegExp;
   after: RegExp;
-  /** Whether spans reach the collector when that one was first: Splunk's preload keeps them at a normal end. */
+  /**
+   * Whether spans reach the collector when that one was first: Splunk's preload keeps them at a normal end.
+   */
   sendsWhenFirst: boolean;
 }
 
@@ -73,7 +75,7 @@ const VENDORS: Record<string, Vendor> = {
 };
 
 for (const [name, vendor] of Object.entries(VENDORS)) {
-  describe(`beside ${name}'s preload`, () => {
+  describe(`with ${name}'s preload`, () => {
     let app: string;
     before(async () => {
       // Beneath what is installed, so that everybody finds the same packages.

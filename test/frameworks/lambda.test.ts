@@ -1,4 +1,7 @@
-/** Functions of AWS Lambda under its real runtime client: what an invocation did is at the collector before the freeze. */
+/**
+ * Functions of AWS Lambda under its real runtime client: what an invocation did is at the collector before
+ * the freeze.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';

@@ -1,4 +1,6 @@
-/** Servers and agents that need no build step: started as their pages say, with the preload and without it. */
+/**
+ * Servers and agents that need no build step: started as their pages say, with the preload and without it.
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';

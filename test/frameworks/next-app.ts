@@ -1,4 +1,7 @@
-/** Real Next.js apps: made by create-next-app, with the files of test/fixtures/next, built and started as users do. */
+/**
+ * Real Next.js apps: made by create-next-app, with the files of test/fixtures/next, built and started as
+ * users do.
+ */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -67,8 +70,8 @@ const label = ({ next, bundler, sdk, output, name }: NextOptions): string =>
     .replace(/[^\w-]+/g, '');
 
 /**
- * An app that `next build` has built. Once for the same files, packages and options; rejects with what Next printed.
- * Test files must not build the same app at the same time.
+ * An app that `next build` has built. Once for the same files, packages and options; rejects with what Next
+ * printed. Test files must not build the same app at the same time.
  */
 export async function builtNextApp(options: NextOptions): Promise<NextApp> {
   const app = await nextApp(options);
@@ -181,7 +184,9 @@ async function addToConfig(file: string, more: Record<string, unknown>): Promise
 
 const preloads = new Map<string, Promise<void>>();
 
-/** Puts what is published into the app's node_modules: once per process, so that dist/ may change between two. */
+/**
+ * Puts what is published into the app's node_modules: once per process, so that dist/ may change between two.
+ */
 function installPreload(folder: string): Promise<void> {
   const copied = preloads.get(folder) ?? copyPreload(path.join(folder, 'node_modules', 'milvus-otel'));
   preloads.set(folder, copied);

@@ -1,4 +1,7 @@
-/** Next.js apps as they are by default, with the Milvus SDK in the bundle: the same trace, read off the gRPC calls. */
+/**
+ * Next.js apps as they are by default, with the Milvus SDK in the bundle: the same trace, read off the gRPC
+ * calls.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';

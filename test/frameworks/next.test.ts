@@ -1,4 +1,6 @@
-/** Next.js apps of the template, with the Milvus SDK outside the bundle: a request that searches is one trace. */
+/**
+ * Next.js apps of the template, with the Milvus SDK outside the bundle: a request that searches is one trace.
+ */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** Frameworks that build a server: the app's build and its development server, with the preload and without it. */
+/**
+ * Frameworks that build a server: the app's build and its development server, with the preload and without
+ * it.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -97,7 +100,9 @@ before(async () => {
   removeDocs = await createDocs(stack.milvusAddress, database);
 });
 
-/** A copy of the fixture with its packages in it: some bundlers treat packages outside the app differently. */
+/**
+ * A copy of the fixture with its packages in it: some bundlers treat packages outside the app differently.
+ */
 async function place(fixture: string, milvus: string, installation: string): Promise<string> {
   const folder = await mkdtemp(path.join(installation, 'app-'));
   await cp(path.join(fixtures, 'ssr', fixture), folder, { recursive: true });

@@ -1,4 +1,7 @@
-/** Test runners whose tests call Milvus: the spans of the code under test, and the runner's report as without the preload. */
+/**
+ * Test runners whose tests call Milvus: the spans of the code under test, and the runner's report as without
+ * the preload.
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';

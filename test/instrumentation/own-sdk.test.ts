@@ -1,4 +1,6 @@
-/** `milvus-otel/instrumentation` in an app that starts an OpenTelemetry SDK of its own: no preload anywhere. */
+/**
+ * `milvus-otel/instrumentation` in an app that starts an OpenTelemetry SDK of its own: no preload anywhere.
+ */
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createRequire } from 'node:module';

@@ -109,7 +109,10 @@ describe('Prometheus', () => {
 });
 
 describe('the loader of compose files', () => {
-  /** What `docker compose config` gives while no variable is set. Fails when the engine would refuse the files. */
+  /**
+   * What `docker compose config` gives while no variable is set. Fails when the engine would refuse the
+   * files.
+   */
   function load(files: string[]) {
     const paths = files.map((file) => path.join(compose, file));
     const output = execFileSync(composeLoader, ['-format', 'json', ...paths], {
@@ -134,7 +137,7 @@ describe('the loader of compose files', () => {
     assert.equal(services.jaeger.image, 'jaegertracing/all-in-one:1.46.0');
   });
 
-  test('current.yml over it is a newer pair, in a project and a volume of its own, everything else the same', () => {
+  test('current.yml over it is a newer pair, in a project and a separate volume, everything else the same', () => {
     const before = load(['docker-compose.yml']);
     const { name, services, volumes } = load(['docker-compose.yml', 'current.yml']);
     assert.equal(name, 'milvus-otel-current');

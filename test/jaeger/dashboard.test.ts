@@ -1,6 +1,6 @@
 /**
- * The dashboard and the alerts of compose/production on a real Collector, Prometheus, Jaeger and Milvus: each query returns what
- * a load of known counts implies.
+ * The dashboard and the alerts of compose/production on a real Collector, Prometheus, Jaeger and Milvus: each
+ * query returns what a load of known counts implies.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -95,7 +95,10 @@ function assertAbout(actual: number | undefined, expected: number, what: string,
 
 const isDuration = (seconds: number | undefined) => seconds !== undefined && seconds > 0 && seconds < 10;
 
-/** Calls of the load, by operation and collection. The start of the RAG sample is before the window, but for its edge. */
+/**
+ * Calls of the load, by operation and collection. The start of the RAG sample is before the window, but for
+ * its edge.
+ */
 const counts = () => ({
   'rag_passages search': load.searches - 1,
   'nowhere search': load.rounds,
@@ -316,7 +319,8 @@ describe('each alert', () => {
 
   test('is raised for the service that the load implies, and for no other', async () => {
     const services: Record<string, string[]> = { MilvusErrorRatio: ['shop'], MilvusSpansLost: ['lossy'] };
-    // On a machine under load, a call of the sample's start may be slow: the next test but one is on slow calls.
+    // On a machine under load, a call of the sample's start may be slow: the next test but one is on slow
+    // calls.
     const others = rules.filter(({ alert }) => alert !== 'MilvusSlowCalls');
     for (const { alert, expr } of others) {
       const found = await load.prometheus.query(expr, load.toMs);

@@ -139,7 +139,9 @@ test('in the format of Zipkin the same spans arrive, joined with those of the se
     }
 });
 
-/** The program itself knows nothing of tracing; it runs to its end under the preload. Rejects with its output. */
+/**
+ * The program itself knows nothing of tracing; it runs to its end under the preload. Rejects with its output.
+ */
 async function runQuickstart(telemetry: Record<string, string>): Promise<void> {
   const args = ['--import', 'milvus-otel/register', 'samples/quickstart/quickstart.mjs'];
   // Only what is said here: an OTEL_ variable of the caller would change what is sent.

@@ -1,6 +1,7 @@
 /**
- * compose/production with real programs in place of its images: the collector and Jaeger 2 with the configurations that
- * users get, certificates from the script, a real Milvus. Only folders and ports are this test's, by the same variables.
+ * compose/production with real programs in place of its images: the collector and Jaeger 2 with the
+ * configurations that users get, certificates from the script, a real Milvus. Only folders and ports are this
+ * test's, by the same variables.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';

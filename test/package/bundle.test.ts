@@ -1,4 +1,7 @@
-/** What is in dist/, which is what users run: no module twice, nothing of a test, readable stacks, and how large it is. */
+/**
+ * What is in dist/, which is what users run: no module twice, nothing of a test, readable stacks, and how
+ * large it is.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -10,11 +13,13 @@ import { ensureDist } from '../support/dist.ts';
 const root = path.join(import.meta.dirname, '../..');
 const dist = path.join(root, 'dist');
 
-/** Bytes. Each is some tenths above what there was when it was set: to be raised knowingly, and with a reason. */
+/**
+ * Bytes. Each is some tenths above what there was when it was set: to be raised knowingly, and with a reason.
+ */
 const BUDGET = {
   /**
-   * Code that is read at the start of every app. Raised from 260,000 for names of Milvus' errors, hidden values, limits of every
-   * signal and bounded retries; docs/benchmarks.md has what a start costs.
+   * Code that is read at the start of every app. Raised from 260,000 for names of Milvus' errors, hidden
+   * values, limits of every signal and bounded retries; docs/benchmarks.md has what a start costs.
    */
   atEveryStart: 300_000,
   /** All code, of which an app loads what it uses. */
@@ -56,7 +61,8 @@ async function bytes(fits: RegExp): Promise<number> {
 }
 
 describe('a module', () => {
-  // The doctor and the helper at the end are programs of their own, with bundles of their own: none shall load any part of another.
+  // The doctor and the helper at the end are programs of their own, with bundles of their own: none shall
+  // load any part of another.
   const bundles: [name: string, isPart: (file: string) => boolean, has: string][] = [
     ['the preload', (file) => !/^(doctor|sender-process)/.test(file), '../src/config/settings.ts'],
     ['the doctor', (file) => file.startsWith('doctor'), '../src/config/settings.ts'],
@@ -184,7 +190,8 @@ test('no code in the process of an app reads clocks, timers or random numbers fr
   assert.ok(holder !== undefined);
   for (const [file] of parts) {
     const code = await readFile(path.join(dist, file), 'utf8');
-    // Where the originals are, and in the copy of grpc-js that is given them, the same names are theirs; test/preload/replaced-globals.test.ts runs that file.
+    // Where the originals are, and in the copy of grpc-js that is given them, the same names are theirs;
+    // test/preload/replaced-globals.test.ts runs that file.
     if (file !== holder[0] && file !== 'grpc-js.cjs') assert.doesNotMatch(code, globals, file);
   }
 });

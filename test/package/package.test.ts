@@ -35,7 +35,7 @@ before(async () => {
     filter: (file) => file.endsWith('fixtures') || programs.includes(path.basename(file)),
   });
   await writeFile(path.join(app, 'package.json'), '{ "name": "my-shop", "private": true }');
-  console.error('Installing the package into an app of its own …');
+  console.error('Installing the package into a separate app …');
   await installInto(app, tarball);
   [receiver, milvus] = await Promise.all([startReceiver(), startStubMilvus()]);
 });
@@ -185,7 +185,7 @@ describe('an app that has installed it', () => {
     assert.deepEqual(names.sort(), ['@grpc/grpc-js', '@opentelemetry/api', 'import-in-the-middle']);
   });
 
-  test('can load every part of it with what was installed beside it', async () => {
+  test('can load every part of it with what was installed next to it', async () => {
     const own = new Set(['register.cjs', 'preload.cjs', 'sender-process.cjs', 'doctor-probe.cjs']);
     const parts = [...(await filesOfDist(/\.cjs$/)).keys()].filter((name) => !own.has(name));
     const program = `

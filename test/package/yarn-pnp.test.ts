@@ -1,4 +1,7 @@
-/** An app that Yarn has installed without node_modules (Plug'n'Play): packages stay in archives, this one is unpacked. */
+/**
+ * An app that Yarn has installed without node_modules (Plug'n'Play): packages stay in archives, this one is
+ * unpacked.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

@@ -1,4 +1,6 @@
-/** A value that cannot be used costs one line, which names the variable, the value and what is used instead. */
+/**
+ * A value that cannot be used costs one line, which names the variable, the value and what is used instead.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { useRuns } from './runs.ts';
@@ -63,7 +65,7 @@ const badSettings: BadSetting[] = [
   },
 ];
 
-/** Each in a variable of its own, so that one run can show that each costs its line. */
+/** Each in a separate variable, so that one run can show that each costs its line. */
 const together: BadSetting[] = [
   {
     kind: 'an unknown exporter of metrics',

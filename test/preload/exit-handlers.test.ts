@@ -1,4 +1,7 @@
-/** Spans that the app ends in its handlers of 'exit', handlers that it removes, and signals beyond SIGTERM, SIGINT and SIGHUP. */
+/**
+ * Spans that the app ends in its handlers of 'exit', handlers that it removes, and signals beyond SIGTERM,
+ * SIGINT and SIGHUP.
+ */
 import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -26,7 +26,10 @@ after(() => {
   hole.close();
 });
 
-/** Starts search-then-exit.mjs; measures the time from its last line to its exit; sends it `signals` meanwhile. */
+/**
+ * Starts search-then-exit.mjs; measures the time from its last line to its exit; sends it `signals`
+ * meanwhile.
+ */
 async function end(way: string[], env: Record<string, string>, signals: NodeJS.Signals[] = []) {
   const fixture = runs.start({ file, args: way, env });
   await fixture.waitForStdout(way[0] === 'exit' ? /found/ : /ready/);

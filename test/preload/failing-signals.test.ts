@@ -1,6 +1,6 @@
 /**
- * A collector that takes neither spans nor metrics nor logs: one line for each signal that says what to change, and an exit that
- * takes no longer than OTEL_NODE_FLUSH_TIMEOUT.
+ * A collector that takes neither spans nor metrics nor logs: one line for each signal that says what to
+ * change, and an exit that takes no longer than OTEL_NODE_FLUSH_TIMEOUT.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,4 +1,7 @@
-/** Some of the environments that mean no good, around a real app: it does not notice, and stderr has our lines alone. */
+/**
+ * Some of the environments that mean no good, around a real app: it does not notice, and stderr has our lines
+ * alone.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';

@@ -1,4 +1,7 @@
-/** Metrics are off until asked for; then they go where spans go, and nothing that is wrong with them costs a span. */
+/**
+ * Metrics are off until asked for; then they go where spans go, and nothing that is wrong with them costs a
+ * span.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startReceiver } from '../../tools/servers/receiver.ts';

@@ -1,4 +1,7 @@
-/** Twice in one process, or beside another OpenTelemetry SDK: one provider, one set of spans, one line that says who sends. */
+/**
+ * Twice in one process, or with another OpenTelemetry SDK: one provider, one set of spans, one line that
+ * says who sends.
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-/** Spans of calls to a real Milvus, beside the spans that it made for them. */
+/** Spans of calls to a real Milvus, next to the spans that it made for them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';

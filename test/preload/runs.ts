@@ -1,4 +1,6 @@
-/** Runs of real programs between a scripted Milvus and a real collector, both in the process of the test file. */
+/**
+ * Runs of real programs between a scripted Milvus and a real collector, both in the process of the test file.
+ */
 import { after, before } from 'node:test';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
 import {
@@ -25,8 +27,8 @@ export interface Runs {
   /** Waits for the end. */
   run(options: RunOptions): Promise<FixtureResult & { service: string }>;
   /**
-   * Resolves once `count` spans of the service are there; rejects after 5 s, or when there are more. With `mayRepeat`, a span
-   * that arrives twice counts once.
+   * Resolves once `count` spans of the service are there; rejects after 5 s, or when there are more. With
+   * `mayRepeat`, a span that arrives twice counts once.
    */
   spans(service: string, count: number, options?: { mayRepeat?: boolean }): Promise<ReceivedSpan[]>;
 }

@@ -110,7 +110,7 @@ describe('no secret is printed', { concurrency: 2 }, () => {
   for (const [collector, env] of Object.entries(COLLECTORS)) {
     for (const level of ['', 'none', 'error', 'warn', 'info', 'debug', 'verbose', 'all']) {
       for (const ending of level === '' || level === 'all' ? ['return', 'exit'] : ['return']) {
-        test(`beside a collector ${collector}, at the level ${level || 'that is not set'}, ending by ${ending}`, async () => {
+        test(`with a collector ${collector}, at the level ${level || 'that is not set'}, ending by ${ending}`, async () => {
           const { stdout, stderr, code } = await runs.run({
             file: 'test/fixtures/secrets.mjs',
             args: [ending],

@@ -1,4 +1,7 @@
-/** Where process.execPath is no plain Node, or no process can be started, a thread sends, and the app runs once. */
+/**
+ * Where process.execPath is no plain Node, or no process can be started, a thread sends, and the app runs
+ * once.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -43,7 +46,10 @@ async function singleExecutable(name: string, execArgv: string[]): Promise<strin
 
 let count = 0;
 
-/** Runs packaged.cjs by `executable`; gives its own exit, how often it was started, and the names of its spans. */
+/**
+ * Runs packaged.cjs by `executable`; gives its own exit, how often it was started, and the names of its
+ * spans.
+ */
 async function outcomeOf(executable: string, args: string[], env: Record<string, string> = {}) {
   const service = `packaged-${++count}`;
   const starts = path.join(folder, `${service}.log`);

@@ -10,7 +10,7 @@ const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
 const namedApp = 'test/fixtures/named-app/src/main.js';
 
-/** The resource of the spans of one run, which is told from others by an attribute of its own. */
+/** The resource of the spans of one run, which is told from others by a separate attribute. */
 async function resourceOf(team: string): Promise<Record<string, unknown>> {
   const ofTeam = (spans: ReceivedSpan[]) => spans.find(({ resource }) => resource.team === team);
   const spans = await runs.receiver.waitForSpans((received) => ofTeam(received) !== undefined, 5_000);

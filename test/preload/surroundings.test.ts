@@ -1,4 +1,7 @@
-/** Where a process is held short: flags that take things away, no writable file, no HOME, no network, closed streams. */
+/**
+ * Where a process is held short: flags that take things away, no writable file, no HOME, no network, closed
+ * streams.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -19,8 +22,8 @@ interface Ran {
 }
 
 /**
- * Runs `script` in a shell that has $NODE with its flags, and $APP, the fixture with its arguments; with and without
- * the preload among the flags. Gives both, the number in Node's own warnings taken out.
+ * Runs `script` in a shell that has $NODE with its flags, and $APP, the fixture with its arguments; with and
+ * without the preload among the flags. Gives both, the number in Node's own warnings taken out.
  */
 async function both(script: string, app: string, flags: string[] = [], node = process.execPath) {
   const service = `surroundings-${++count}`;

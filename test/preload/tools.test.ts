@@ -1,4 +1,7 @@
-/** NODE_OPTIONS reaches package managers and build tools on the way to the app: they are left alone, the app is not. */
+/**
+ * NODE_OPTIONS reaches package managers and build tools on the way to the app: they are left alone, the app
+ * is not.
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -50,7 +53,10 @@ before(async () => {
 });
 after(() => rm(app, { recursive: true, force: true }));
 
-/** Runs a command of a tool in the app's folder. Every thread that is traced says so; one that is left alone is silent. */
+/**
+ * Runs a command of a tool in the app's folder. Every thread that is traced says so; one that is left alone
+ * is silent.
+ */
 async function run(file: string, args: string[], options: Partial<RunOptions> = {}) {
   const { stdout, stderr, code } = await runs.run({
     file,

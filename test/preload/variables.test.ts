@@ -1,4 +1,6 @@
-/** Variables of all signals, set for real: what reaches a collector, and what is reported when it does not. */
+/**
+ * Variables of all signals, set for real: what reaches a collector, and what is reported when it does not.
+ */
 import assert from 'node:assert/strict';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

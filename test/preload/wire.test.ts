@@ -20,7 +20,9 @@ function spanOnWire(call: StubCall, spans: ReceivedSpan[]): ReceivedSpan {
   return span;
 }
 
-/** RPC → names of the operations whose spans its calls carried, in the order of the calls, heartbeats apart. */
+/**
+ * RPC → names of the operations whose spans its calls carried, in the order of the calls, heartbeats apart.
+ */
 function callsBySpan(calls: StubCall[], spans: ReceivedSpan[]): string[] {
   return calls
     .filter(({ method }) => method !== 'ClientHeartbeat')
@@ -67,7 +69,8 @@ describe('on the wire', { concurrency: 2 }, () => {
       });
       assert.deepEqual({ stdout, stderr }, { stdout: 'function\n', stderr: '' });
 
-      // connect, 30 × search, query: no grpc.*, grpc-intercept, generic-pool.acquire, tcp.connect, dns.lookup, heartbeat
+      // connect, 30 × search, query: no grpc.*, grpc-intercept, generic-pool.acquire, tcp.connect,
+      // dns.lookup, heartbeat
       const spans = await runs.spans(service, 32);
       assert.deepEqual(outline(spans), [
         'connect default',
@@ -222,7 +225,10 @@ describe('the context of a call', { concurrency: 2 }, () => {
   });
 });
 
-/** A Milvus that accepts connections and answers DescribeCollection with gRPC's INTERNAL, which the SDK tries again. */
+/**
+ * A Milvus that accepts connections and answers DescribeCollection with gRPC's INTERNAL, which the SDK tries
+ * again.
+ */
 async function startFailingMilvus() {
   const calls: StubCall[] = [];
   const { service } = getGRPCService(

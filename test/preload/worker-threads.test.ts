@@ -1,4 +1,7 @@
-/** Spans of worker threads: the main thread has them before a worker can be terminated, and sends them as its own. */
+/**
+ * Spans of worker threads: the main thread has them before a worker can be terminated, and sends them as its
+ * own.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';

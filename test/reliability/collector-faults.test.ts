@@ -1,4 +1,7 @@
-/** Whatever is wrong with the collector, the app does not notice, its end is bounded, and one line says what was lost. */
+/**
+ * Whatever is wrong with the collector, the app does not notice, its end is bounded, and one line says what
+ * was lost.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,7 +43,8 @@ const boundMs = 2_000;
 async function run(fault: Fault, protocol: FaultProtocol, way: string) {
   const place = await fault.start(protocol, runs.receiver, keys);
   try {
-    // What answers at all is waited for longer than usual: a slow machine shall not decide what the line says.
+    // What answers at all is waited for longer than usual: a slow machine shall not decide what the line
+    // says.
     const env: Record<string, string> = fault.hangs ? {} : { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
     const fixture = runs.start({ file, args: [way], env: { ...env, ...environmentOf(protocol, place) } });
     await fixture.waitForStdout(way === 'exit' ? /found/ : /ready/);
@@ -64,8 +68,8 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
           assert.deepEqual({ stdout, code, signal }, expected);
           if (fault.spans === 'kept') {
             assert.equal(stderr, '');
-            // connect, then a search each
-            // process.exit() cannot wait for an answer: a request in flight is sent again, and its spans may arrive twice.
+            // connect, then a search each process.exit() cannot wait for an answer: a request in flight is
+            // sent again, and its spans may arrive twice.
             await runs.spans(service, 21, { mayRepeat: way === 'exit' });
           } else {
             const lines = stderr.split('\n').filter((line) => line !== '');
@@ -135,7 +139,9 @@ function startSearching(ms: number, env: Record<string, string>) {
   };
 }
 
-/** Sent soon, so that attempts are made while the program runs; and time to come through on a slow machine. */
+/**
+ * Sent soon, so that attempts are made while the program runs; and time to come through on a slow machine.
+ */
 const soon = { OTEL_BSP_SCHEDULE_DELAY: '200', OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
 describe('what the queue holds comes in', { concurrency: 4 }, () => {
@@ -304,7 +310,8 @@ describe('a collector takes no larger requests than', { concurrency: 2 }, () => 
             ? await startGrpcWithLimit(grpcPort, maxKiB * 1_024)
             : await startHttpWithLimit(httpPort, maxKiB * 1_024);
         try {
-          // More than a batch may have, so that most are sent before the end; the last one alone beyond the limit.
+          // More than a batch may have, so that most are sent before the end; the last one alone beyond the
+          // limit.
           const { service, stdout, stderr, code } = await runs.run({
             file: 'test/fixtures/large-spans.mjs',
             args: ['800', '10', String(maxKiB + 1)],

@@ -9,7 +9,10 @@ import { type RunOptions, useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();
 
-/** What is tested here is that spans come in; a machine that is busy otherwise may need longer than the default. */
+/**
+ * What is tested here is that spans come in; a machine that is busy otherwise may need longer than the
+ * default.
+ */
 const patience = { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
 /** As run() of runs.ts; sends the signal of the exit. */

@@ -1,4 +1,7 @@
-/** A real Milvus that is away, hangs, dies and comes back: the app sees what it sees without us, and the spans say so. */
+/**
+ * A real Milvus that is away, hangs, dies and comes back: the app sees what it sees without us, and the spans
+ * say so.
+ */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -53,8 +56,8 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
   const callSpans = (spans: ReceivedSpan[]) => spans.filter(isCall).sort((a, b) => a.startMs - b.startMs);
 
   /**
-   * Calls until it goes well: a client waits between its attempts to connect again. Then the server's spans of that call
-   * are there.
+   * Calls until it goes well: a client waits between its attempts to connect again. Then the server's spans
+   * of that call are there.
    */
   const callUntilWell = async () => {
     const deadlineMs = performance.now() + 60_000;

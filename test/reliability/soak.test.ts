@@ -1,4 +1,7 @@
-/** The short form of the soak: 24 s at 500 operations a second. The long one is `npm run reliability -- --soak`. */
+/**
+ * The short form of the soak: 24 s at 500 operations a second. The long one is `npm run reliability --
+ * --soak`.
+ */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { problemsOf, SHORT, soak } from '../../tools/reliability/soak.ts';

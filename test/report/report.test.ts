@@ -1,4 +1,6 @@
-/** The report of the demos in a real Chromium: list and waterfall, by keyboard, in light and dark, on a phone. */
+/**
+ * The report of the demos in a real Chromium: list and waterfall, by keyboard, in light and dark, on a phone.
+ */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,7 @@
-/** samples/docker/entrypoint.sh, run as a script by each shell that is here, as an image's ENTRYPOINT would be. */
+/**
+ * samples/docker/entrypoint.sh, run as a script by each shell that is here, as an image's ENTRYPOINT would
+ * be.
+ */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

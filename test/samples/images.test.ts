@@ -1,4 +1,6 @@
-/** The samples' Dockerfiles, replayed without an engine, and what runs in their images, against a stub Milvus. */
+/**
+ * The samples' Dockerfiles, replayed without an engine, and what runs in their images, against a stub Milvus.
+ */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -29,7 +31,10 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 
 let app: Image;
 
-/** The context that an engine would get: the packed package, and what the Dockerfiles' .dockerignore lets through. */
+/**
+ * The context that an engine would get: the packed package, and what the Dockerfiles' .dockerignore lets
+ * through.
+ */
 before(async () => {
   mkdirSync(context);
   await packInto(context);
@@ -195,7 +200,10 @@ describe('operator', () => {
   });
   const instrumentation = parse(readFileSync(path.join(samples, 'operator', 'instrumentation.yaml'), 'utf8'));
 
-  /** What the operator does to a pod: the image's folder copied, NODE_OPTIONS continued, variables where they are unset. */
+  /**
+   * What the operator does to a pod: the image's folder copied, NODE_OPTIONS continued, variables where they
+   * are unset.
+   */
   test('an app in a pod that the operator injected is traced, with what the Instrumentation says', async () => {
     const volume = path.join(scratch, 'otel-auto-instrumentation-nodejs');
     mkdirSync(volume);

@@ -1,4 +1,7 @@
-/** Kubernetes manifests, the operator's resource, values for charts, the systemd unit: against their schemas and each other. */
+/**
+ * Kubernetes manifests, the operator's resource, values for charts, the systemd unit: against their schemas
+ * and each other.
+ */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -104,7 +107,9 @@ describe('the patch for an existing Deployment', () => {
   };
   const patch = parse(readText('kubernetes', 'patch.yaml'));
 
-  /** Strategic merge as Kubernetes does it for these lists: by name, mounts by path; other lists are replaced. */
+  /**
+   * Strategic merge as Kubernetes does it for these lists: by name, mounts by path; other lists are replaced.
+   */
   function merged(base: any, change: any, key?: string): any {
     if (Array.isArray(change)) {
       const by = {
@@ -172,8 +177,8 @@ describe('operator', () => {
     type: 'array',
     items: closed({ name: text(), value: text(), valueFrom: { type: 'object' } }, ['name']),
   };
-  // The part of the CRD opentelemetry.io/v1alpha1 Instrumentation that a Node app needs, written from its list of fields
-  // (operator 0.158); the CRD itself comes in no package.
+  // The part of the CRD opentelemetry.io/v1alpha1 Instrumentation that a Node app needs, written from its
+  // list of fields (operator 0.158); the CRD itself comes in no package.
   const instrumentationSchema = closed(
     {
       apiVersion: { const: 'opentelemetry.io/v1alpha1' },
@@ -266,7 +271,7 @@ describe('systemd', () => {
     assert.ok(Number(values('TimeoutStopSec')[0]) * 1000 > (SETTINGS.flushTimeoutMs.fallback as number));
   });
 
-  test('its files of variables are the ones beside it, as systemd reads them, and name known variables', () => {
+  test('its files of variables are the ones next to it, as systemd reads them, and name known variables', () => {
     const files = values('EnvironmentFile').map((file) => path.basename(file));
     assert.deepEqual(files, ['app.env', 'otel.env']);
     for (const file of files) {

@@ -1,4 +1,4 @@
-/** samples/pm2 under the real pm2, in both of its modes, with a daemon of its own. */
+/** samples/pm2 under the real pm2, in both of its modes, with a separate daemon. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,7 +32,10 @@ after(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-/** Its own home, so that a pm2 of the developer's is not touched; and not the folder of the app, as the daemon keeps it. */
+/**
+ * Its own home, so that a pm2 of the developer's is not touched; and not the folder of the app, as the daemon
+ * keeps it.
+ */
 async function pm2(...args: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...args], {
     cwd: scratch,
@@ -112,7 +115,7 @@ for (const [mode, workers] of [
 
       const requests = 20;
       for (let count = 0; count < requests; count++) {
-        // A connection of its own for each, so that both workers of the cluster get some.
+        // A separate connection for each, so that both workers of the cluster get some.
         const response = await fetch(`http://127.0.0.1:${port}/search?q=count+${count}`, {
           headers: { connection: 'close' },
         });

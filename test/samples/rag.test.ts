@@ -166,7 +166,7 @@ describe('the service', () => {
     post(route: string, body: unknown): Promise<{ status: number; body: any }>;
   }
 
-  /** With a collection of its own, which is gone after the test. */
+  /** With a separate collection, which is gone after the test. */
   async function startService(
     t: { after(hook: () => Promise<unknown>): void },
     collection: string,
@@ -263,7 +263,9 @@ describe('the service', () => {
     assert.ok(!JSON.stringify(own).includes('lighthouse'), 'a question or a document is in a span');
   });
 
-  /** The service's own steps and its operations, in order; an operation with the server's first span under it. */
+  /**
+   * The service's own steps and its operations, in order; an operation with the server's first span under it.
+   */
   function stepsIn({ span, children }: TraceNode): string[] {
     const [served] = children.filter((child) => child.span.service === 'standalone');
     if (served) return [`${span.name} > ${served.span.name.replace(/^.*\//, '')}`];

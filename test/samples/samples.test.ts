@@ -29,7 +29,9 @@ dropped quick_setup
 closed
 `;
 
-/** In the order of the calls: the operation's span, and the server's spans directly under it, each name once. */
+/**
+ * In the order of the calls: the operation's span, and the server's spans directly under it, each name once.
+ */
 const quickstartOperations = [
   ['connect default', ['Connect']],
   ['hasCollection quick_setup', ['DescribeCollection']],
@@ -70,7 +72,7 @@ function joinedSpans(service: string, traceCount: number): Promise<ReceivedSpan[
   return stack.receiver.waitForSpans(isComplete, arrivalTimeoutMs, { service });
 }
 
-/** An operation beside the names of the server's spans directly under it, as in quickstartOperations. */
+/** An operation next to the names of the server's spans directly under it, as in quickstartOperations. */
 function operationWithRpcs({ span, children }: TraceNode): [string, string[]] {
   const ofServer = children.filter((child) => child.span.service === 'standalone');
   assert.equal(ofServer.length, children.length, `${span.name} has a span of the client's own under it`);
@@ -205,7 +207,10 @@ describe('express', () => {
     return parent === undefined ? [] : [parent, ...ancestors(parent, spans)];
   }
 
-  /** The only trace whose root has this name: its spans, and the operation in it with the server's span under that. */
+  /**
+   * The only trace whose root has this name: its spans, and the operation in it with the server's span under
+   * that.
+   */
   function requestTrace(rootName: string, operationName: string, spans: ReceivedSpan[]) {
     const roots = spans.filter(({ name, parentSpanId }) => name === rootName && parentSpanId === undefined);
     assert.equal(roots.length, 1, `${roots.length} roots are called ${rootName}`);

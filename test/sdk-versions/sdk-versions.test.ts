@@ -1,4 +1,7 @@
-/** The lines of the SDK that apps run, each installed and run on the real Milvus: the same traces from all of them. */
+/**
+ * The lines of the SDK that apps run, each installed and run on the real Milvus: the same traces from all of
+ * them.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { installed } from '../../tools/processes/installed.ts';
@@ -14,7 +17,10 @@ interface Line {
   version: string;
   /** The method behind the name loadCollectionSync: 2.4.4 made it an alias. */
   load: 'loadCollection' | 'loadCollectionSync';
-  /** What its search does when the collection cannot be described: ask nevertheless, or throw an error of its own. */
+  /**
+   * What its search does when the collection cannot be described: ask nevertheless, or throw an error of its
+   * own.
+   */
   missingSearch: { rpc: string; outcome: string };
 }
 
@@ -52,7 +58,7 @@ interface Expected {
   operation: string;
   /** The program's collection when not given; null: none. */
   collection?: string | null;
-  /** The RPCs under it. DescribeCollection may come beside them: what is cached differs by line. */
+  /** The RPCs under it. DescribeCollection may come next to them: what is cached differs by line. */
   rpcs: string[];
   attributes?: Record<string, unknown>;
   /** The reason is how the description ends: some lines put words of their own before the server's. */

@@ -1,7 +1,10 @@
 /** Values for property-based tests: what an app may hand to the SDK, by mistake or on purpose. */
 import fc from 'fast-check';
 
-/** One seed, so that two runs see the same values; fast-check prints it, with the path to the value, on failure. */
+/**
+ * One seed, so that two runs see the same values; fast-check prints it, with the path to the value, on
+ * failure.
+ */
 export const RUNS = { seed: 19_530, numRuns: 400 };
 
 /** Fields that the readers look at: values without them would exercise nothing. */

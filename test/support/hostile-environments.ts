@@ -2,7 +2,9 @@
 import fc from 'fast-check';
 import { SETTINGS } from '../../src/config/settings.ts';
 
-/** fast-check prints the seed and the path to a case that fails; MILVUS_OTEL_TEST_SEED repeats or varies it. */
+/**
+ * fast-check prints the seed and the path to a case that fails; MILVUS_OTEL_TEST_SEED repeats or varies it.
+ */
 export const CASES = { seed: Number(process.env.MILVUS_OTEL_TEST_SEED ?? 19_530), numRuns: 10_000 };
 
 /** A secret in every variable that may hold one. */

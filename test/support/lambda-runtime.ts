@@ -1,6 +1,6 @@
 /**
- * AWS Lambda in small: hands events to the real runtime client, which runs the function's code as AWS' images do, and stops the
- * process (SIGSTOP) as soon as it asks for the next event, as Lambda freezes it.
+ * AWS Lambda in small: hands events to the real runtime client, which runs the function's code as AWS' images
+ * do, and stops the process (SIGSTOP) as soon as it asks for the next event, as Lambda freezes it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -36,7 +36,10 @@ export interface FunctionRun {
   stderr: string;
 }
 
-/** The main file of the runtime client of the newest images, with its native part built: that needs cmake, make and a C++ compiler. */
+/**
+ * The main file of the runtime client of the newest images, with its native part built: that needs cmake,
+ * make and a C++ compiler.
+ */
 export async function runtimeClient(): Promise<string> {
   const folder = await installed(packagesOf('AWS Lambda'), { scripts: true, timeoutMs: 900_000 });
   return path.join(folder, 'node_modules/aws-lambda-ric/index.mjs');

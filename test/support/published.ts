@@ -23,7 +23,10 @@ export async function packInto(folder: string): Promise<Packed> {
   return { tarball: path.join(folder, filename), files: files.map((file) => file.path).sort() };
 }
 
-/** The user's `npm install milvus-otel`, in an app that has the SDK too, of the version of this project's tests. */
+/**
+ * The user's `npm install milvus-otel`, in an app that has the SDK too, of the version of this project's
+ * tests.
+ */
 export async function installInto(app: string, tarball: string): Promise<void> {
   const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   const options = ['--prefer-offline', '--no-audit', '--no-fund', '--prefix', app];

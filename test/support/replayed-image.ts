@@ -1,6 +1,7 @@
 /**
- * Replays a Dockerfile without an engine: every stage is a folder that stands for its root file system, and absolute paths
- * in its instructions mean paths in that folder. Knows the instructions that the samples use, and fails at any other.
+ * Replays a Dockerfile without an engine: every stage is a folder that stands for its root file system, and
+ * absolute paths in its instructions mean paths in that folder. Knows the instructions that the samples use,
+ * and fails at any other.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -141,7 +142,7 @@ export function replayDockerfile(dockerfile: string, options: ReplayOptions): Im
         cpSync(path.join(source, file), inRoot(to), {
           recursive: true,
           verbatimSymlinks: true,
-          // What a working copy has beside what is checked in.
+          // What a working copy has next to what is checked in.
           filter: (name) => ofFolder === false || from !== undefined || !name.includes('node_modules'),
         });
       }

@@ -1,4 +1,7 @@
-/** The demos as users run them: child processes, in a terminal's process group, with all that they start watched. */
+/**
+ * The demos as users run them: child processes, in a terminal's process group, with all that they start
+ * watched.
+ */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,6 @@
-/** Apps on packages of their own, whose spans and those that Milvus made for them come to the tests' stack. */
+/**
+ * Apps on packages of their own, whose spans and those that Milvus made for them come to the tests' stack.
+ */
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
@@ -15,11 +17,12 @@ after(async () => {
 });
 
 /**
- * Copies a program of test/fixtures to where its imports find the packages of `folder` (tools/processes/installed.ts), and what
- * is not there among this project's own. Resolves to the copy's path; it is removed after the test file.
+ * Copies a program of test/fixtures to where its imports find the packages of `folder`
+ * (tools/processes/installed.ts), and what is not there among this project's own. Resolves to the copy's
+ * path; it is removed after the test file.
  */
 export async function placeProgram(name: string, folder: string): Promise<string> {
-  // In a folder of its own: another test file may place the same program at the same time.
+  // In a separate folder: another test file may place the same program at the same time.
   const own = await mkdtemp(path.join(folder, 'program-'));
   placed.push(own);
   const copy = path.join(own, name);
@@ -71,9 +74,9 @@ export interface Joined {
 const RPC = 'milvus.proto.milvus.MilvusService/';
 
 /**
- * The app's own spans in the order in which they started, as soon as `count` of them are there and those that `isServed`
- * names have a span of Milvus under them. Rejects when that does not come, naming what is there; when there are more;
- * and when Milvus took a call of the app's for somebody else's.
+ * The app's own spans in the order in which they started, as soon as `count` of them are there and those that
+ * `isServed` names have a span of Milvus under them. Rejects when that does not come, naming what is there;
+ * when there are more; and when Milvus took a call of the app's for somebody else's.
  */
 export async function joinedSpans(
   { receiver }: Stack,

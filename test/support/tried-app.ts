@@ -1,4 +1,7 @@
-/** Rows of the table of tried apps (tools/docs/tried-apps.ts): what a row says is installed, run, and compared with its traces. */
+/**
+ * Rows of the table of tried apps (tools/docs/tried-apps.ts): what a row says is installed, run, and compared
+ * with its traces.
+ */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -41,8 +44,8 @@ export async function printVersions(folder: string, names: string[]): Promise<vo
 }
 
 /**
- * The spans from the root down to the span of `service` that has this name and a span of the Milvus server below it. Rejects when
- * it does not come, naming what is there.
+ * The spans from the root down to the span of `service` that has this name and a span of the Milvus server
+ * below it. Rejects when it does not come, naming what is there.
  */
 export async function wayTo(
   { receiver }: Stack,

@@ -407,7 +407,7 @@ test('instructions count for the function that they are in, not for those that c
   assert.deepEqual(Object.fromEntries(selfCosts(profile)), { outer: 11, inner: 1007 });
 });
 
-test('what instructions a preload adds stands beside its ratio to stock', () => {
+test('what instructions a preload adds stands next to its ratio to stock', () => {
   const of = (running: number, compiling: number, collecting: number) => ({
     running,
     compiling,

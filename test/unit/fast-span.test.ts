@@ -56,7 +56,9 @@ interface Given {
   more?: SpanProcessor[];
 }
 
-/** Both kinds of span, made and treated alike by the same provider at the same times, with ids that repeat. */
+/**
+ * Both kinds of span, made and treated alike by the same provider at the same times, with ids that repeat.
+ */
 function both({ sampler, spanLimits, parent = ROOT_CONTEXT, more = [] }: Given, treat: (span: Span) => void) {
   const ended: ReadableSpan[] = [];
   const started: Context[] = [];

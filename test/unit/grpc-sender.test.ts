@@ -258,7 +258,8 @@ describe('a refusal', () => {
 });
 
 test('the time that a collector asks to wait comes with the error', async () => {
-  // google.rpc.Status { details = 3: Any { type_url, value: RetryInfo { retry_delay = 1 { seconds = 1: 5 } } } }
+  // google.rpc.Status { details = 3: Any { type_url, value: RetryInfo { retry_delay = 1 { seconds = 1: 5 } }
+  // } }
   const url = Buffer.from('type.googleapis.com/google.rpc.RetryInfo');
   const any = Buffer.concat([Buffer.from([0x0a, url.length]), url, Buffer.from([0x12, 4, 0x0a, 2, 0x08, 5])]);
   const details = Buffer.concat([Buffer.from([0x08, 14, 0x1a, any.length]), any]).toString('base64');

@@ -34,7 +34,7 @@ async function eventually(condition: () => boolean, what: string): Promise<void>
   }
 }
 
-/** Ignores every signal that can be ignored, and has a child of its own. Prints both process ids. */
+/** Ignores every signal that can be ignored, and has a separate child. Prints both process ids. */
 const stubborn = ['-c', `trap '' INT TERM HUP; sleep 60 & echo "$$ $!"; wait`];
 
 async function printedPids(stdout: NodeJS.ReadableStream | null): Promise<number[]> {

@@ -13,7 +13,8 @@ function described(reason: string, ...sent: unknown[]): string {
 
 const BOOKS = { collection_name: 'books', output_fields: ['title'] };
 
-// Request, message of its RPC, reason → description. The reasons are those of Milvus 2.3.5, 2.5 and the C++ core.
+// Request, message of its RPC, reason → description. The reasons are those of Milvus 2.3.5, 2.5 and the C++
+// core.
 const CASES: [what: string, sent: unknown[], reason: string, description: string][] = [
   [
     'keys that the SDK has put into an expression',

@@ -1,4 +1,7 @@
-/** 10,000 environments that mean no good: whatever is set, there are settings, and one line for each thing that is wrong. */
+/**
+ * 10,000 environments that mean no good: whatever is set, there are settings, and one line for each thing
+ * that is wrong.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -140,7 +140,7 @@ test('the rows that a search returns are a histogram of the conventions, whether
   }
 });
 
-test('an operation that failed is recorded with its code and type beside them, whether it returned or threw', async () => {
+test('an operation that failed is recorded with its code and type next to them, whether it returned or threw', async () => {
   const status = { error_code: 'CollectionNotExists', code: 100, reason: 'not found' };
   const failed = { ...CREATION, [ATTR.statusCode]: '100', [ATTR.errorType]: 'CollectionNotFound' };
   start({ collection_name: 'docs' }).end({ status });

@@ -96,7 +96,7 @@ test('every row is a method of the installed SDK, or of an older line', () => {
   }
 });
 
-test('what was a method of its own in older lines is an alias in the installed SDK', () => {
+test('what was a separate method in older lines is an alias in the installed SDK', () => {
   const names = aliases.map(([alias]) => alias);
   for (const name of Object.keys(METHODS_OF_OLDER_SDKS)) {
     assert.ok(names.includes(name), name);

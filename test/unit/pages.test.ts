@@ -1,4 +1,7 @@
-/** What holds for every page: links lead somewhere, also from the published package; pages stay short enough to read. */
+/**
+ * What holds for every page: links lead somewhere, also from the published package; pages stay short enough
+ * to read.
+ */
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';

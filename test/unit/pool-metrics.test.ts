@@ -1,4 +1,7 @@
-/** Connection pools of the SDK's clients: what is read of them, how it is added up, and that reading does not keep them alive. */
+/**
+ * Connection pools of the SDK's clients: what is read of them, how it is added up, and that reading does not
+ * keep them alive.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -8,7 +8,7 @@ import { readSettings, SETTINGS } from '../../src/config/settings.ts';
 import { ensureBuilt } from '../../tools/build/build-package.ts';
 import { RUNS } from '../support/arbitrary-values.ts';
 
-// The parts lie beside the bundle, which is CommonJS and finds them by its own file name.
+// The parts lie next to the bundle, which is CommonJS and finds them by its own file name.
 await ensureBuilt();
 const entryPoint = path.join(import.meta.dirname, '..', '..', 'dist', 'register.cjs');
 (globalThis as { __filename?: string }).__filename = entryPoint;
@@ -17,7 +17,7 @@ const { packageName, resourceDetectors, serviceNameOf } = await import('../../sr
 const folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-resource-'));
 after(() => rm(folder, { recursive: true }));
 
-/** Writes files under a folder of their own; gives the path in it. */
+/** Writes files under a separate folder; gives the path in it. */
 async function app(files: Record<string, string>): Promise<(file: string) => string> {
   const at = await mkdtemp(path.join(folder, 'app-'));
   for (const [file, content] of Object.entries(files)) {

@@ -12,8 +12,8 @@ afterEach(() => {
 });
 
 /**
- * A project with run.mjs, one task, and the running Node as its dev Node: the package `node` is a folder in it, so that
- * the real `npm ci` installs it without a network.
+ * A project with run.mjs, one task, and the running Node as its dev Node: the package `node` is a folder in
+ * it, so that the real `npm ci` installs it without a network.
  */
 function newProject(taskSource: string): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'run-task-'));

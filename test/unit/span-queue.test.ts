@@ -688,7 +688,8 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
   const spans = makeSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
-  // A first one of 64 and 9 full ones of 512 go one after the other, long before the delay; the rest is what a flush is for.
+  // A first one of 64 and 9 full ones of 512 go one after the other, long before the delay; the rest is what
+  // a flush is for.
   while (queue.unsent >= DEFAULTS.maxExportBatchSize) await new Promise((resolve) => setTimeout(resolve, 1));
   await queue.forceFlush();
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 0, undefined]);

@@ -1,4 +1,7 @@
-/** The table of variables compared with OpenTelemetry's specification: what is missing is named, with the reason. */
+/**
+ * The table of variables compared with OpenTelemetry's specification: what is missing is named, with the
+ * reason.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SETTINGS, shownFallback } from '../../src/config/settings.ts';

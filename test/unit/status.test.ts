@@ -57,14 +57,14 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
     failure('UnexpectedError', 'Unexpected', 'no such collection'),
   ],
   [
-    'a code beside error_code Success',
+    'a code next to error_code Success',
     { error_code: 'Success', code: 65_535, reason: 'r' },
     failure('65535', 'Unexpected', 'r'),
   ],
   ['error_code by number', { error_code: 4, reason: 'r' }, failure('4', '4', 'r')],
   ['a code as text', { error_code: '', code: '1100', reason: 'r' }, failure('1100', 'ParameterInvalid', 'r')],
   [
-    'code 0 beside a bad error_code',
+    'code 0 next to a bad error_code',
     { error_code: 'RateLimit', code: 0 },
     failure('RateLimit', 'ServiceRateLimit', ''),
   ],
@@ -85,7 +85,7 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
     failure('200', 'PartitionNotFound', 'partition not found[partition=p]'),
   ],
   [
-    'code 200 beside an error_code',
+    'code 200 next to an error_code',
     { error_code: 'UnexpectedError', code: 200, reason: 'partition not found' },
     failure('200', 'PartitionNotFound', 'partition not found'),
   ],

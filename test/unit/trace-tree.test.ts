@@ -62,7 +62,7 @@ test('a span that was received twice is one node', () => {
   assert.equal(tree?.children.length, 1);
 });
 
-test('a span whose parent has not arrived is a root of its own', () => {
+test('a span whose parent has not arrived is a separate root', () => {
   const roots = traceTrees(joinedSearch('t').filter(({ spanId }) => spanId !== 'server'));
   assert.deepEqual(
     roots.map((root) => root.span.spanId),

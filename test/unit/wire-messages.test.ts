@@ -1,4 +1,7 @@
-/** Messages of Milvus as they go over the wire, made by protobufjs from the SDK's protocol files, read piece by piece. */
+/**
+ * Messages of Milvus as they go over the wire, made by protobufjs from the SDK's protocol files, read piece
+ * by piece.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';

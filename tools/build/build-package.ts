@@ -1,6 +1,6 @@
 /**
- * `npm run build`: the published files, out of register.ts and src/. The preload and what it loads later are one
- * tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
+ * `npm run build`: the published files, out of register.ts and src/. The preload and what it loads later are
+ * one tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
  */
 
 import { existsSync, readdirSync } from 'node:fs';
@@ -94,8 +94,8 @@ const parts: Plugin = {
 };
 
 /**
- * In NodeSDK, the LAZY packages are stand-ins: classes that load their part when one is constructed. NodeSDK itself
- * stays as it is.
+ * In NodeSDK, the LAZY packages are stand-ins: classes that load their part when one is constructed. NodeSDK
+ * itself stays as it is.
  */
 const lazyImports: Plugin = {
   name: 'lazy-imports',
@@ -121,7 +121,10 @@ const withoutDebug: Plugin = {
   load: (id) => (id === '\0debug' ? { code: 'module.exports = () => () => {};' } : undefined),
 };
 
-/** A copy for spans alone, in a file that the preload, the sender at the end and the doctor load: docs/decisions/senders.md. */
+/**
+ * A copy for spans alone, in a file that the preload, the sender at the end and the doctor load:
+ * docs/decisions/senders.md.
+ */
 const ownGrpcJs: Plugin = {
   name: 'own-grpc-js',
   resolveId: (id) => (id === '@grpc/grpc-js' ? { id: './grpc-js.cjs', external: true } : undefined),
@@ -156,7 +159,9 @@ export const execAsync = (...args) => promisify(process.getBuiltinModule('node:c
       : undefined,
 };
 
-/** A package that upstream requires instead of importing it would stay outside, where users do not have it. */
+/**
+ * A package that upstream requires instead of importing it would stay outside, where users do not have it.
+ */
 const bundledRequires: Plugin = {
   name: 'bundled-requires',
   transform(code, id) {
@@ -182,8 +187,8 @@ interface ReplacedLines {
 }
 
 /**
- * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it for nothing else.
- * The file is in memory of the kernel.
+ * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it
+ * for nothing else. The file is in memory of the kernel.
  */
 const THREADLESS_LINES: ReplacedLines[] = [
   {
@@ -195,7 +200,10 @@ const THREADLESS_LINES: ReplacedLines[] = [
   },
 ];
 
-/** Upstream reads a package's version out of its package.json for every file of it that is loaded; here, for those to be patched. */
+/**
+ * Upstream reads a package's version out of its package.json for every file of it that is loaded; here, for
+ * those to be patched.
+ */
 const SELDOM_LINES: ReplacedLines[] = [
   {
     file: /\/@opentelemetry\/instrumentation\/.*\/platform\/node\/instrumentation\.mjs$/,
@@ -280,8 +288,8 @@ const inApp = {
 } satisfies InputOptions;
 
 /**
- * The modules that are loaded with the preload, whatever the app does: they go into one file. register.ts stays
- * outside: when it runs, what parts may ask of that file must be exported already.
+ * The modules that are loaded with the preload, whatever the app does: they go into one file. register.ts
+ * stays outside: when it runs, what parts may ask of that file must be exported already.
  */
 async function coreModules(): Promise<ReadonlySet<string>> {
   const front = join(root, 'register.ts');
@@ -297,7 +305,7 @@ async function coreModules(): Promise<ReadonlySet<string>> {
 }
 
 export async function buildPackage(): Promise<void> {
-  // Beside dist/, so that paths in source maps fit.
+  // Next to dist/, so that paths in source maps fit.
   const out = join(root, `.dist-${process.pid}`);
   try {
     await buildInto(out);
@@ -357,7 +365,8 @@ async function buildInto(out: string): Promise<void> {
     output: {
       ...files,
       chunkFileNames: 'sender-process-[name].cjs',
-      // A file of its own: what the program shares with its part would else be in the program, and loading it would run that.
+      // A separate file: what the program shares with its part would else be in the program, and loading it
+      // would run that.
       codeSplitting: {
         groups: [{ name: 'shared', test: /\/src\/(?!shutdown\/|otlp\/(grpc|http)-sender)/ }],
       },
@@ -403,7 +412,7 @@ async function licences(moduleIds: readonly string[]): Promise<string> {
     }),
   );
   const rule = `\n${'-'.repeat(80)}\n`;
-  return `The files beside this one contain the packages below.\n${rule}${texts.join(rule)}`;
+  return `The files next to this one contain the packages below.\n${rule}${texts.join(rule)}`;
 }
 
 /** Some packages have their licence only as a section of their README. */

@@ -1,4 +1,6 @@
-/** Grafana's dashboard of compose/production, from the rows in panels.ts, in the types of Grafana's schema. */
+/**
+ * Grafana's dashboard of compose/production, from the rows in panels.ts, in the types of Grafana's schema.
+ */
 import {
   type Dashboard,
   DashboardCursorSync,

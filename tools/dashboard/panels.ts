@@ -45,7 +45,10 @@ export const NO_DATA: Record<Source, string> = {
 const selectedService = 'service_name=~"$service"';
 const selected = `${selectedService}, db_collection_name=~"$collection"`;
 const client = `span_kind="SPAN_KIND_CLIENT", ${selected}`;
-/** Operations that a request waits for, and their RPCs. Others, such as loadCollection, also wait between RPCs. */
+/**
+ * Operations that a request waits for, and their RPCs. Others, such as loadCollection, also wait between
+ * RPCs.
+ */
 const requestClient =
   'span_kind="SPAN_KIND_CLIENT", db_operation_name=~"search|hybridSearch|query|get|insert|upsert|delete"';
 const requestServer =

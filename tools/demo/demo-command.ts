@@ -83,7 +83,8 @@ function readOptions<Name extends string>(names: Name[]): Record<Name, boolean> 
     if (values.report === '') throw new Error("Option '--report <value>' argument missing");
     return values as Record<Name, boolean> & { report?: string };
   } catch (error) {
-    // The first sentence names the argument; the others are about positional ones, of which there are none here.
+    // The first sentence names the argument; the others are about positional ones, of which there are none
+    // here.
     throw new UsageError((error as Error).message.split('. ')[0]);
   }
 }

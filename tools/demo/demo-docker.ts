@@ -1,4 +1,6 @@
-/** The demo on the compose setup: Milvus and Jaeger in containers, spans read back through Jaeger's query API. */
+/**
+ * The demo on the compose setup: Milvus and Jaeger in containers, spans read back through Jaeger's query API.
+ */
 import path from 'node:path';
 import { type GuardedOptions, spawnGuarded } from '../processes/guarded-child.ts';
 import type { Teardown } from '../processes/teardown.ts';
@@ -10,7 +12,10 @@ const queryDeadlineMs = 5_000;
 /** More traces than any run of a sample leaves. */
 const traceLimit = 500;
 
-/** Brings the compose setup up. What was up before stays up at the end; what was not is taken down, its volumes kept. */
+/**
+ * Brings the compose setup up. What was up before stays up at the end; what was not is taken down, its
+ * volumes kept.
+ */
 export async function startDockerStack(say: Say, teardown: Teardown): Promise<Stack> {
   const docker = async (args: string[], onStderr: GuardedOptions['stderr'] = 'pipe') => {
     const child = spawnGuarded('docker', args, { stdout: 'pipe', stderr: onStderr });

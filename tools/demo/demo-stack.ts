@@ -1,4 +1,6 @@
-/** What the demos and the picture share: a Milvus, a place for its spans, and an app run under the preload. */
+/**
+ * What the demos and the picture share: a Milvus, a place for its spans, and an app run under the preload.
+ */
 import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
@@ -51,7 +53,10 @@ export interface StackOptions {
   collection?: string;
 }
 
-/** Fails when the given Milvus does not answer or when one of our own cannot be started, with the fix in the message. */
+/**
+ * Fails when the given Milvus does not answer or when one of our own cannot be started, with the fix in the
+ * message.
+ */
 export async function startStack({ say, teardown, viewer, ...options }: StackOptions): Promise<Stack> {
   const milvusAddress = options.milvusAddress && withPort(options.milvusAddress);
   // Before anything is started: what the user has to put right comes at once.
@@ -114,7 +119,10 @@ export async function withSigns<T>(
   }
 }
 
-/** The preferred port, the same with 1 before it, or 0 for any; fixed ones first, since a Milvus may be set up for them. */
+/**
+ * The preferred port, the same with 1 before it, or 0 for any; fixed ones first, since a Milvus may be set up
+ * for them.
+ */
 async function portNear(preferred: number, purpose: string, say: Say): Promise<number> {
   if (await isFree(preferred)) return preferred;
   const second = preferred + 10_000;
@@ -126,7 +134,10 @@ async function portNear(preferred: number, purpose: string, say: Say): Promise<n
   return port;
 }
 
-/** By connecting, not by listening: `localhost` has two addresses, and systems differ in what listening on one of them tells. */
+/**
+ * By connecting, not by listening: `localhost` has two addresses, and systems differ in what listening on one
+ * of them tells.
+ */
 async function isFree(port: number): Promise<boolean> {
   const answers = await Promise.all(['127.0.0.1', '::1'].map((host) => connects(host, port)));
   return !answers.includes(undefined);
@@ -147,8 +158,8 @@ async function connects(host: string, port: number): Promise<string | undefined>
 }
 
 /**
- * Fails unless a Milvus answers there in which the sample's collection is free to be created and dropped. The message
- * begins with `named` and offers `fix`, which begins in lower case.
+ * Fails unless a Milvus answers there in which the sample's collection is free to be created and dropped. The
+ * message begins with `named` and offers `fix`, which begins in lower case.
  */
 export async function checkMilvus(
   address: string,

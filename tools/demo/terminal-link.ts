@@ -1,7 +1,10 @@
 /** Links in a terminal: OSC 8 where the terminal shows them as such, else the address as text. */
 import { createSupportsHyperlinks } from 'supports-hyperlinks';
 
-/** Whether stdout is a terminal that shows links, as far as the environment tells. FORCE_HYPERLINK=1 or 0 decides. */
+/**
+ * Whether stdout is a terminal that shows links, as far as the environment tells. FORCE_HYPERLINK=1 or 0
+ * decides.
+ */
 export const showsLinks = createSupportsHyperlinks(process.stdout);
 
 /** The text as a link where the terminal can, else the text and the address after it. */

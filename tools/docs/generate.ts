@@ -1,6 +1,6 @@
 /**
- * Generates env.example, the ConfigMap of the Kubernetes sample, Grafana's dashboard, and the parts of documents listed in PARTS,
- * from the tables in src/ and tools/, and the last benchmark.
+ * Generates env.example, the ConfigMap of the Kubernetes sample, Grafana's dashboard, and the parts of
+ * documents listed in PARTS, from the tables in src/ and tools/, and the last benchmark.
  */
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -74,8 +74,8 @@ const IN_README: readonly Key[] = [
 ];
 
 /**
- * For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. It sets nothing, so that a copy
- * changes nothing.
+ * For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. It sets
+ * nothing, so that a copy changes nothing.
  */
 export function envExample(): string {
   const first = MOST_NEEDED.map((key) => DOCUMENTED[key]);
@@ -266,7 +266,10 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = 
   },
 };
 
-/** The text with `content` between the markers of `name`. Fails when there are not exactly these two, in order. */
+/**
+ * The text with `content` between the markers of `name`. Fails when there are not exactly these two, in
+ * order.
+ */
 export function fillPart(text: string, name: string, content: string): string {
   const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
   const [before, rest, ...more] = text.split(start);
@@ -319,7 +322,9 @@ export async function writeDocs(root: string): Promise<string[]> {
   return differing.map(({ file }) => file);
 }
 
-/** Resolves to one text for each file that differs: the first line that does, as it is and as it should be. */
+/**
+ * Resolves to one text for each file that differs: the first line that does, as it is and as it should be.
+ */
 export async function checkDocs(root: string): Promise<string[]> {
   return (await generate(root))
     .filter(({ found, expected }) => found !== expected)

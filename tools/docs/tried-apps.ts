@@ -1,4 +1,7 @@
-/** The apps that tests run with the preload: rows of the table in docs/frameworks.md. Tests take packages and traces from here. */
+/**
+ * The apps that tests run with the preload: rows of the table in docs/frameworks.md. Tests take packages and
+ * traces from here.
+ */
 import type { Packages } from '../processes/installed.ts';
 
 export interface TriedApp {
@@ -8,7 +11,10 @@ export interface TriedApp {
   packages: Packages;
   /** Markdown: how the preload gets into the app. */
   started: string;
-  /** Names of the app's spans from the root down to the operation on Milvus; a span of the Milvus server is its child. */
+  /**
+   * Names of the app's spans from the root down to the operation on Milvus; a span of the Milvus server is
+   * its child.
+   */
   seen: readonly string[];
   /** Markdown: what has no span, or what else differs. */
   notes?: string;

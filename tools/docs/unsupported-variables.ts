@@ -1,4 +1,7 @@
-/** Unsupported parts of OpenTelemetry's specification, with the reason: each variable or value of specification-variables.json without a row. */
+/**
+ * Unsupported parts of OpenTelemetry's specification, with the reason: each variable or value of
+ * specification-variables.json without a row.
+ */
 
 /** Variable → reason. */
 export const UNSUPPORTED_VARIABLES: Readonly<Record<string, string>> = {

@@ -28,7 +28,10 @@ const footHeight = 44;
 const chartHeight = 150;
 const chartGap = 36;
 
-/** Light and dark by the reader's setting; on a page of the other kind the card's own background keeps it legible. */
+/**
+ * Light and dark by the reader's setting; on a page of the other kind the card's own background keeps it
+ * legible.
+ */
 const style = `
   text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; fill: #1f2430; font-size: 13px; }
   .title { font-size: 18px; font-weight: 600; }
@@ -110,7 +113,7 @@ function preloadBars({ rows }: Results, what: string): Bar[] {
     : [];
 }
 
-/** The least that can be had, without ours, which has a bar of its own. */
+/** The least that can be had, without ours, which has a separate bar. */
 function floorBars({ floors }: Results, to: string): Bar[] {
   return floors
     .filter((floor) => floor.to === to && floor.what !== 'ours')
@@ -233,7 +236,10 @@ function amount(value: number): string {
   return Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(1);
 }
 
-/** Writes both pictures into `folder`, docs/ when not given. Rejects when the results are not those of a whole run. */
+/**
+ * Writes both pictures into `folder`, docs/ when not given. Rejects when the results are not those of a whole
+ * run.
+ */
 export async function writePlots(results: Results, folder = path.join(root, 'docs')): Promise<void> {
   const drawn = { 'startup.svg': drawStartUp(results), 'cost-per-call.svg': drawCostPerCall(results) };
   for (const [file, picture] of Object.entries(drawn)) {

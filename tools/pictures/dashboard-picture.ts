@@ -1,7 +1,7 @@
 /**
- * Draws docs/dashboard.svg: the dashboard of compose/production with the answers of a real Prometheus to its queries, in
- * Grafana's layout. Run without arguments, it starts the production set's programs and a load of two minutes:
- * `node_modules/node/bin/node tools/pictures/dashboard-picture.ts [file]`.
+ * Draws docs/dashboard.svg: the dashboard of compose/production with the answers of a real Prometheus to its
+ * queries, in Grafana's layout. Run without arguments, it starts the production set's programs and a load of
+ * two minutes: `node_modules/node/bin/node tools/pictures/dashboard-picture.ts [file]`.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

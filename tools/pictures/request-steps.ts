@@ -17,8 +17,8 @@ export interface RequestSteps {
 }
 
 /**
- * Undefined when the tree, whose root is the request's server span, lacks a step: then some of its spans have not
- * arrived, or the request was refused.
+ * Undefined when the tree, whose root is the request's server span, lacks a step: then some of its spans have
+ * not arrived, or the request was refused.
  */
 export function requestSteps(tree: TraceNode): RequestSteps | undefined {
   const nodes = flat(tree);
@@ -55,7 +55,10 @@ function flat(node: TraceNode): TraceNode[] {
   return [node, ...node.children.flatMap(flat)];
 }
 
-/** Each step's median by itself: of an even number the mean of the two in the middle. Fails for no request at all. */
+/**
+ * Each step's median by itself: of an even number the mean of the two in the middle. Fails for no request at
+ * all.
+ */
 export function medianSteps(requests: RequestSteps[]): RequestSteps {
   const median = (step: keyof RequestSteps) => {
     const sorted = requests.map((each) => each[step]).sort((a, b) => a - b);
@@ -104,7 +107,7 @@ export function reportedSteps(title: string, columns: { title: string; steps: Re
   };
 }
 
-/** Ten characters for `12.34 ms`, and what a share of 100 % needs beside it. */
+/** Ten characters for `12.34 ms`, and what a share of 100 % needs next to it. */
 const columnWidth = 18;
 
 /** A line for each step, a column for each set of requests, with the share of that column's request. */

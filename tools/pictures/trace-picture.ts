@@ -1,6 +1,7 @@
 /**
- * Draws docs/trace.svg, one search from the app into the server, as the report of the demo shows it, from a run made for it:
- * `node_modules/node/bin/node tools/pictures/trace-picture.ts [file.svg]`. Every figure in the picture is a span's.
+ * Draws docs/trace.svg, one search from the app into the server, as the report of the demo shows it, from a
+ * run made for it: `node_modules/node/bin/node tools/pictures/trace-picture.ts [file.svg]`. Every figure in
+ * the picture is a span's.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -25,7 +26,10 @@ const margin = 20;
 const headHeight = 54;
 const footHeight = 40;
 
-/** The waterfall of the report as a picture: a card with a title, and below it where the time of the call went. */
+/**
+ * The waterfall of the report as a picture: a card with a title, and below it where the time of the call
+ * went.
+ */
 export function drawTrace({ rows, id }: Pick<ReportTrace, 'rows' | 'id'>, style: string): string {
   const waterfall = drawWaterfall(rows, { width: width - 2 * margin });
   const bottom = headHeight + waterfall.height;

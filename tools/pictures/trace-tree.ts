@@ -6,7 +6,9 @@ export type TraceNode = { span: ReceivedSpan; children: TraceNode[] };
 
 export type TreeFormat = {
   colour: boolean;
-  /** Levels shown, the root being the first; everything below is counted in a "… n more" line. Default: all. */
+  /**
+   * Levels shown, the root being the first; everything below is counted in a "… n more" line. Default: all.
+   */
   depth?: number;
 };
 
@@ -20,8 +22,8 @@ export type Joins = {
 };
 
 /**
- * One tree for each span whose parent is not among the spans, earliest first. A span that arrived twice (an export that
- * was retried) counts once.
+ * One tree for each span whose parent is not among the spans, earliest first. A span that arrived twice (an
+ * export that was retried) counts once.
  */
 export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
   // Span ids are unique within a trace only.
@@ -35,8 +37,8 @@ export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
     const parent = span.parentSpanId === undefined ? undefined : nodes.get(idOf(span, span.parentSpanId));
     (parent?.children ?? roots).push(node);
   }
-  // OpenTelemetry for JavaScript says starts in whole ms, and durations exactly: of two that seem to start together, the
-  // one that ended first was the earlier step.
+  // OpenTelemetry for JavaScript says starts in whole ms, and durations exactly: of two that seem to start
+  // together, the one that ended first was the earlier step.
   const earliestFirst = ({ span: a }: TraceNode, { span: b }: TraceNode) =>
     a.startMs - b.startMs || a.durationMs - b.durationMs;
   for (const { children } of nodes.values()) children.sort(earliestFirst);
@@ -44,9 +46,9 @@ export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
 }
 
 /**
- * How many of the client's traces the server has joined. The proof of a join is in the ids: a span of the server whose
- * parent is the client's span, not merely a span of the same trace. A client span that has client spans under it (an
- * operation with its RPCs, the app's own root) is joined by what is under those.
+ * How many of the client's traces the server has joined. The proof of a join is in the ids: a span of the
+ * server whose parent is the client's span, not merely a span of the same trace. A client span that has
+ * client spans under it (an operation with its RPCs, the app's own root) is joined by what is under those.
  */
 export function countJoins(spans: ReceivedSpan[], client: string, server = 'standalone'): Joins {
   const joinedByTrace = new Map<string, boolean>();
@@ -83,8 +85,8 @@ export function countDescendants({ children }: TraceNode): number {
 }
 
 /**
- * One line for each span: where it hangs, the service where it differs from the parent's, the name, the duration in ms,
- * and what went wrong.
+ * One line for each span: where it hangs, the service where it differs from the parent's, the name, the
+ * duration in ms, and what went wrong.
  */
 export function formatTree(node: TraceNode, format: TreeFormat): string {
   return formatTrees([node], format);

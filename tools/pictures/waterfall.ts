@@ -1,6 +1,7 @@
 /**
- * The waterfall of a trace: names, bars on a common time axis, durations. The report draws it in the browser for the width
- * of the window, and docs/trace.svg is written with it. Pure functions; styles are in waterfall.css.
+ * The waterfall of a trace: names, bars on a common time axis, durations. The report draws it in the browser
+ * for the width of the window, and docs/trace.svg is written with it. Pure functions; styles are in
+ * waterfall.css.
  */
 import { duration, type Element, element, px } from './svg.ts';
 
@@ -310,7 +311,10 @@ function drawBranches(row: WaterfallRow, index: number, rows: WaterfallRow[], la
   return lines.length === 0 ? [] : [element('path', { class: 'branch', d: lines.join('') })];
 }
 
-/** The app's bars are round, the server's square, the core's low; hatched where the app waits outside of the server. */
+/**
+ * The app's bars are round, the server's square, the core's low; hatched where the app waits outside of the
+ * server.
+ */
 function drawBar(row: WaterfallRow, index: number, y: number, layout: Layout): Element[] {
   const { chartLeft, chartWidth, totalMs, barMiddle } = layout;
   const toX = (ms: number) => chartLeft + (ms / totalMs) * chartWidth;

@@ -1,4 +1,6 @@
-/** A Chromium or Chrome for the tests of the report: one that is here, else Debian's, installed when we may. */
+/**
+ * A Chromium or Chrome for the tests of the report: one that is here, else Debian's, installed when we may.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, statSync } from 'node:fs';
@@ -15,8 +17,8 @@ export interface ChromiumSearch {
 }
 
 /**
- * Absolute path of the executable: CHROME_PATH, one in PATH, an app of macOS, or Debian's package, which is installed once
- * when this runs as root. Rejects with what to do when there is none.
+ * Absolute path of the executable: CHROME_PATH, one in PATH, an app of macOS, or Debian's package, which is
+ * installed once when this runs as root. Rejects with what to do when there is none.
  */
 export async function chromiumPath({
   env = process.env,

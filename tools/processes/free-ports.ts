@@ -17,8 +17,9 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * Consecutive ports that are free, from below the range in which systems pick ports for outgoing connections. A server that
- * makes many such connections before its last component listens could lose that component's port to one of them.
+ * Consecutive ports that are free, from below the range in which systems pick ports for outgoing connections.
+ * A server that makes many such connections before its last component listens could lose that component's
+ * port to one of them.
  */
 export async function consecutiveFreePorts(count: number): Promise<number[]> {
   const [lowest, highest] = [10_000, 32_000];

@@ -3,9 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /**
- * A shell that runs $2… and holds our end of a pipe as its standard input. The pipe closes when we ask or when our
- * process ends, by whatever cause; then the shell kills the command, removes the folder $1 (when not empty) and kills
- * its whole process group. When the command ends by itself, the shell ends with the command's exit code and removes nothing.
+ * A shell that runs $2… and holds our end of a pipe as its standard input. The pipe closes when we ask or
+ * when our process ends, by whatever cause; then the shell kills the command, removes the folder $1 (when not
+ * empty) and kills its whole process group. When the command ends by itself, the shell ends with the
+ * command's exit code and removes nothing.
  */
 const guard = `
 exec 3<&0
@@ -34,7 +35,10 @@ export interface GuardedChild {
   readonly process: ChildProcess;
   /** Settles when the command has ended, by itself or by stop(): its exit code, null when it was stopped. */
   readonly ended: Promise<number | null>;
-  /** Kills the command at once (SIGKILL), resolves when every process of its group has ended and removeAtStop is gone. */
+  /**
+   * Kills the command at once (SIGKILL), resolves when every process of its group has ended and removeAtStop
+   * is gone.
+   */
   stop(): Promise<void>;
 }
 
@@ -44,11 +48,16 @@ export interface GuardedOptions {
   /** Each 'pipe', 'ignore', 'inherit', or a file descriptor. */
   stdout: 'pipe' | 'ignore' | 'inherit' | number;
   stderr: 'pipe' | 'ignore' | 'inherit' | number;
-  /** A folder that has no use without the command. It stays when the command ends by itself: logs may be in it. */
+  /**
+   * A folder that has no use without the command. It stays when the command ends by itself: logs may be in
+   * it.
+   */
   removeAtStop?: string;
 }
 
-/** Needs a POSIX shell. A command that does not exist ends with code 127 and the shell's message on stderr. */
+/**
+ * Needs a POSIX shell. A command that does not exist ends with code 127 and the shell's message on stderr.
+ */
 export function spawnGuarded(command: string, args: string[], options: GuardedOptions): GuardedChild {
   const { cwd, env, stdout, stderr, removeAtStop = '' } = options;
   const child = spawn('/bin/sh', ['-c', guard, 'sh', removeAtStop, command, ...args], {

@@ -1,4 +1,4 @@
-/** Packages from npm beside this project's own, for the tests that run on top of them. */
+/** Packages from npm in addition to this project's own, for the tests that run on top of them. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
@@ -13,8 +13,9 @@ export type Packages = Record<string, string>;
 const installations = new Map<string, Promise<string>>();
 
 /**
- * Absolute path of a folder whose node_modules has these packages. Installed once into .cache/installed, with a line on
- * stderr; the same packages give the same folder. Rejects with npm's own words when they cannot be installed.
+ * Absolute path of a folder whose node_modules has these packages. Installed once into .cache/installed, with
+ * a line on stderr; the same packages give the same folder. Rejects with npm's own words when they cannot be
+ * installed.
  *
  * Peer dependencies come only when they are named: some packages have hundreds.
  *
@@ -41,7 +42,7 @@ async function install(key: string, wanted: string[], scripts: boolean, timeoutM
   const what = wanted.join(', ');
   console.error(`Installing ${what} into .cache/installed (once) …`);
   await mkdir(folder, { recursive: true });
-  // In a folder of its own until it is complete: several test files may install the same at the same time.
+  // In a separate folder until it is complete: several test files may install the same at the same time.
   const unfinished = await mkdtemp(path.join(folder, `.${hash}-`));
   try {
     await writeFile(path.join(unfinished, 'package.json'), '{ "name": "app", "private": true }\n');

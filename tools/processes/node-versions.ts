@@ -5,8 +5,9 @@ import path from 'node:path';
 import { installed } from './installed.ts';
 
 /**
- * Absolute path of a Node binary. `version` is exact (22.15.0) or a major (26: the newest of it on the day of its
- * installation). Installed once, some 50 MB, with a line on stderr; rejects with npm's own words when it cannot be.
+ * Absolute path of a Node binary. `version` is exact (22.15.0) or a major (26: the newest of it on the day of
+ * its installation). Installed once, some 50 MB, with a line on stderr; rejects with npm's own words when it
+ * cannot be.
  */
 export async function nodeBinary(version: string): Promise<string> {
   // The package is a script that installs the binary.

@@ -1,4 +1,7 @@
-/** Real programs as child processes, with or without the preload, in an environment that says nothing it was not given. */
+/**
+ * Real programs as child processes, with or without the preload, in an environment that says nothing it was
+ * not given.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -31,8 +31,8 @@ export class Teardown {
 }
 
 /**
- * Ctrl-C, a closed terminal and `kill` tear down first. The code to exit with is asked for at that time. A signal that
- * comes again changes nothing: npm and the terminal both deliver the same Ctrl-C.
+ * Ctrl-C, a closed terminal and `kill` tear down first. The code to exit with is asked for at that time. A
+ * signal that comes again changes nothing: npm and the terminal both deliver the same Ctrl-C.
  */
 export function endOnSignals(
   teardown: Teardown,

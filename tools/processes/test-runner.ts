@@ -1,4 +1,7 @@
-/** What the commands that run tests have in common: help, Node's test runner, and the end of all that was started for it. */
+/**
+ * What the commands that run tests have in common: help, Node's test runner, and the end of all that was
+ * started for it.
+ */
 import path from 'node:path';
 import { spawnGuarded } from './guarded-child.ts';
 import { endOnSignals, Teardown } from './teardown.ts';
@@ -13,7 +16,10 @@ export interface TestRun {
   env: NodeJS.ProcessEnv;
 }
 
-/** Runs what `prepare` makes of the arguments; the exit code is the test runner's. A failure to prepare is exit code 1. */
+/**
+ * Runs what `prepare` makes of the arguments; the exit code is the test runner's. A failure to prepare is
+ * exit code 1.
+ */
 export async function runTests(
   help: string,
   prepare: (args: string[], teardown: Teardown) => Promise<TestRun>,

@@ -17,7 +17,10 @@ const NEEDED = [
   'dist/instrumentation.d.cts',
 ];
 
-/** The changelog with its unreleased entries under a heading of `version`. Throws when there is nothing to release. */
+/**
+ * The changelog with its unreleased entries under a heading of `version`. Throws when there is nothing to
+ * release.
+ */
 export function withRelease(changelog: string, version: string, date: string): string {
   if (!VERSION.test(version)) throw new Error(`${version} is not a version such as 1.2.3`);
   if (changelog.includes(`## [${version}]`)) throw new Error(`CHANGELOG.md already has a section ${version}`);

@@ -1,6 +1,6 @@
 /**
- * Collectors with a fault: real servers that do one thing wrong, and hand what they accept on to a receiver. All listen
- * on a free port of 127.0.0.1.
+ * Collectors with a fault: real servers that do one thing wrong, and hand what they accept on to a receiver.
+ * All listen on a free port of 127.0.0.1.
  */
 import { once } from 'node:events';
 import { createServer as createHttpServer, request as httpRequest } from 'node:http';
@@ -53,8 +53,8 @@ export const startSlow = (receiverPort: number, delayMs: number): Promise<Collec
   );
 
 /**
- * What listens at `targetPort`, behind a port of its own, which can go away with all its connections, and come back; or stay, and
- * forget its connections without a word.
+ * What listens at `targetPort`, behind a separate port, which can go away with all its connections, and
+ * come back; or stay, and forget its connections without a word.
  */
 export async function startGate(targetPort: number) {
   let behindPort = targetPort;
@@ -88,7 +88,10 @@ export async function startGate(targetPort: number) {
   };
 }
 
-/** Speaks TLS and hands what is inside on, gRPC and HTTP alike. With `ca`, clients must have a certificate of it. */
+/**
+ * Speaks TLS and hands what is inside on, gRPC and HTTP alike. With `ca`, clients must have a certificate of
+ * it.
+ */
 export const startTls = (
   receiverPort: number,
   own: { certificate: string; key: string },
@@ -115,7 +118,10 @@ export const startTls = (
 export const startGrpcWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
   startGrpcRefusing(receiverPort, () => undefined, maxBytes);
 
-/** gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives nothing. */
+/**
+ * gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives
+ * nothing.
+ */
 export async function startGrpcRefusing(
   receiverPort: number,
   refusal: (attempt: number) => { code: number; details: string } | undefined,
@@ -177,7 +183,10 @@ export async function startRejecting(
 export const startHttpWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
   startHttpRefusing(receiverPort, (_, bytes) => (bytes > maxBytes ? 413 : undefined));
 
-/** HTTP: refuses the n-th request with the status that `refusal(n, bytes)` gives; hands on those for which it gives nothing. */
+/**
+ * HTTP: refuses the n-th request with the status that `refusal(n, bytes)` gives; hands on those for which it
+ * gives nothing.
+ */
 export function startHttpRefusing(
   receiverPort: number,
   refusal: (attempt: number, bytes: number) => number | undefined,
@@ -206,8 +215,8 @@ export function startHttpRefusing(
 }
 
 /**
- * A proxy behind which the receiver is, whatever host a client names: by CONNECT, as grpc-js asks, and by whole
- * URLs, as Node's HTTP client does.
+ * A proxy behind which the receiver is, whatever host a client names: by CONNECT, as grpc-js asks, and by
+ * whole URLs, as Node's HTTP client does.
  */
 export function startProxy(receiverPort: number): Promise<Collector> {
   const server = createHttpServer((request, response) => {
@@ -232,7 +241,10 @@ export function startProxy(receiverPort: number): Promise<Collector> {
   return listen(server);
 }
 
-/** gRPC: takes `atOnce` requests at a time on a connection, and leaves the connection after `perConnection` of them. */
+/**
+ * gRPC: takes `atOnce` requests at a time on a connection, and leaves the connection after `perConnection` of
+ * them.
+ */
 export function startHttp2WithLimits(
   receiverPort: number,
   { atOnce, perConnection = Number.POSITIVE_INFINITY }: { atOnce?: number; perConnection?: number },

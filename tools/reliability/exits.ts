@@ -1,4 +1,6 @@
-/** Every way in which a process exits: the arguments of the program, and whether its twenty searches arrive. */
+/**
+ * Every way in which a process exits: the arguments of the program, and whether its twenty searches arrive.
+ */
 import type { RunningFixture } from '../processes/run-fixture.ts';
 
 export interface Exit {

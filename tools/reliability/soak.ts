@@ -1,4 +1,6 @@
-/** A long run at a steady rate: what the process holds on to, and whether every operation's span has come in. */
+/**
+ * A long run at a steady rate: what the process holds on to, and whether every operation's span has come in.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReceivedSpans } from '../../bench/collector.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
@@ -37,7 +39,7 @@ export interface Soak {
   signal: NodeJS.Signals | null;
 }
 
-/** Runs test/fixtures/soak.mjs between a stub Milvus and a collector, each in a process of its own. */
+/** Runs test/fixtures/soak.mjs between a stub Milvus and a collector, each in a separate process. */
 export async function soak(
   plan: SoakPlan,
   {
@@ -126,7 +128,8 @@ export function problemsOf(run: Soak): string[] {
     ...fell(operations >= planned * 0.99, `${operations} operations instead of ${planned}`),
     ...fell(failed === 0, `${failed} operations failed`),
     ...fell(received === operations, `${received} spans of ${operations} operations arrived`),
-    // One batch more or less is in the queue at the moment of a sample: up to 512 spans, of which 64 are objects, 2 KiB each.
+    // One batch more or less is in the queue at the moment of a sample: up to 512 spans, of which 64 are
+    // objects, 2 KiB each.
     ...fell(
       heapMiB.end <= heapMiB.middle * 1.05 + 1,
       `the heap grew from ${heapMiB.middle.toFixed(1)} to ${heapMiB.end.toFixed(1)} MiB`,

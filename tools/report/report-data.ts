@@ -16,7 +16,10 @@ export interface ReportRow extends WaterfallRow {
   events: ReceivedSpan['events'];
   /** Index in the report's resources. */
   resource: number;
-  /** How far the spans of the server directly under it lie outside of it, in ms: the clocks of two machines differ. */
+  /**
+   * How far the spans of the server directly under it lie outside of it, in ms: the clocks of two machines
+   * differ.
+   */
   outsideMs?: number;
 }
 
@@ -59,7 +62,9 @@ export interface ReportData {
 
 export type ReportOptions = Pick<ReportData, 'command' | 'service' | 'viewer' | 'steps'>;
 
-/** Time below which the ends of spans are not told apart: clocks of one machine are read one after the other. */
+/**
+ * Time below which the ends of spans are not told apart: clocks of one machine are read one after the other.
+ */
 const clockToleranceMs = 0.1;
 
 export function reportData(spans: ReceivedSpan[], options: ReportOptions): ReportData {
@@ -145,7 +150,7 @@ function reportTrace(
   };
 }
 
-/** segcore, the server's C++ part, is a service of its own. */
+/** segcore, the server's C++ part, is a separate service. */
 function sideOf(service: string, app: string): Side {
   if (service === app) return 'app';
   return service === 'segcore' ? 'core' : 'server';

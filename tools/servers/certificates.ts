@@ -1,4 +1,7 @@
-/** Certificates for TLS servers and clients under test, made anew: no key lies in the repository, none expires but on purpose. */
+/**
+ * Certificates for TLS servers and clients under test, made anew: no key lies in the repository, none expires
+ * but on purpose.
+ */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 
 export interface Certificate {
@@ -8,7 +11,10 @@ export interface Certificate {
 }
 
 export interface Authority extends Certificate {
-  /** A certificate of this authority for a server or a client that is called so, an IPv4 address or a DNS name. */
+  /**
+   * A certificate of this authority for a server or a client that is called so, an IPv4 address or a DNS
+   * name.
+   */
   issue(name: string): Certificate;
 }
 

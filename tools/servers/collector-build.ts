@@ -7,7 +7,7 @@ import { ensureGoProgram, type GoBuildOptions } from './go-program.ts';
 
 /** Also of the image in compose/production and of the charts' values in samples/cluster. */
 export const collectorVersion = '0.158.0';
-/** The stable parts of the collector have a number of their own; this one belongs to that release. */
+/** The stable parts of the collector have a version number; this one belongs to that release. */
 const stableVersion = '1.64.0';
 const core = 'go.opentelemetry.io/collector';
 const contrib = 'github.com/open-telemetry/opentelemetry-collector-contrib';

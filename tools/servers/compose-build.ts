@@ -5,8 +5,9 @@ import { ensureGoProgram, type GoBuildOptions } from './go-program.ts';
 const version = 'v2.16.2';
 
 /**
- * A program that takes compose files, checks them against the Compose Specification, merges them in order, fills in the
- * variables and prints the result: what `docker compose config` does, without an engine. As `ensureGoProgram` says.
+ * A program that takes compose files, checks them against the Compose Specification, merges them in order,
+ * fills in the variables and prints the result: what `docker compose config` does, without an engine. As
+ * `ensureGoProgram` says.
  */
 export const ensureComposeLoader = (options?: GoBuildOptions): Promise<string> =>
   ensureGoProgram(

@@ -34,7 +34,10 @@ export interface GoProgram {
   takes: string;
   /** Where the built program stays when the options do not say it. */
   cacheDir: string;
-  /** Leaves the program as `file` in `scratch`, an empty folder in which `go` runs; `go` resolves to its stdout. */
+  /**
+   * Leaves the program as `file` in `scratch`, an empty folder in which `go` runs; `go` resolves to its
+   * stdout.
+   */
   build(go: (args: string[]) => Promise<string>, scratch: string): Promise<unknown>;
 }
 
@@ -48,9 +51,10 @@ export interface GoBuildOptions {
 }
 
 /**
- * Path of the program, built from its Go modules when the cache does not have it, with a line of progress every 15 s. Several
- * processes may ask at once: one builds, the others wait. Rejects with the fix in the message when Go is missing or too
- * old, when a module cannot be downloaded, and with the end of Go's output when the build fails.
+ * Path of the program, built from its Go modules when the cache does not have it, with a line of progress
+ * every 15 s. Several processes may ask at once: one builds, the others wait. Rejects with the fix in the
+ * message when Go is missing or too old, when a module cannot be downloaded, and with the end of Go's output
+ * when the build fails.
  */
 export async function ensureGoProgram(wanted: GoProgram, options: GoBuildOptions = {}): Promise<string> {
   if (process.platform === 'win32') {
@@ -135,7 +139,10 @@ async function build(wanted: GoProgram, scratch: string, env: NodeJS.ProcessEnv,
 /** Of a Go before 1.21, GOTOOLCHAIN is empty. */
 type GoSettings = { GOVERSION: string; GOTOOLCHAIN: string; GOPROXY: string };
 
-/** Resolves to the GOPROXY that Go uses, where it is set and also where it is not. Rejects when Go cannot build the program. */
+/**
+ * Resolves to the GOPROXY that Go uses, where it is set and also where it is not. Rejects when Go cannot
+ * build the program.
+ */
 async function checkGo({ title, goNeeded }: GoProgram, cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
   const install =
     `${title} is built from its Go module and needs Go ${goNeeded} or newer. ` +
@@ -155,7 +162,10 @@ async function checkGo({ title, goNeeded }: GoProgram, cwd: string, env: NodeJS.
   return GOPROXY;
 }
 
-/** Whether `go1.25.4`, `go1.24rc1` or `go1.26-custom X:flags` is at least `1.24.6`; a development build counts as new. */
+/**
+ * Whether `go1.25.4`, `go1.24rc1` or `go1.26-custom X:flags` is at least `1.24.6`; a development build counts
+ * as new.
+ */
 function isAtLeast(goVersion: string, wanted: string): boolean {
   const parts = /^go(\d+)\.(\d+)(?:\.(\d+))?/.exec(goVersion)?.slice(1);
   if (parts === undefined) return true;
@@ -199,8 +209,8 @@ export function lastLines(text: string, count: number): string {
 }
 
 /**
- * The one builder among processes. Resolves to a lock to release, or to undefined once `done` says that another process
- * has finished the work.
+ * The one builder among processes. Resolves to a lock to release, or to undefined once `done` says that
+ * another process has finished the work.
  */
 async function takeLock(
   file: string,
@@ -213,7 +223,8 @@ async function takeLock(
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       if (isAbandoned(file)) {
-        // Two waiters that get here at the same instant build twice, each in its own folder, into the same result.
+        // Two waiters that get here at the same instant build twice, each in its own folder, into the same
+        // result.
         rmSync(file, { force: true });
         continue;
       }
@@ -235,7 +246,10 @@ async function takeLock(
   }
 }
 
-/** A holder that was killed leaves its file; its id may by now belong to another process, so a holder also gives signs of life. */
+/**
+ * A holder that was killed leaves its file; its id may by now belong to another process, so a holder also
+ * gives signs of life.
+ */
 function isAbandoned(file: string): boolean {
   try {
     if (Date.now() - statSync(file).mtimeMs > 60_000) return true;

@@ -13,7 +13,9 @@ export interface Jaeger {
   readonly otlpHttpPort: number;
   /** Takes Zipkin's spans, `http://127.0.0.1:port/api/v2/spans`. */
   readonly zipkinUrl: string;
-  /** `http://127.0.0.1:port`; answers /api/services and /api/traces. Its web pages are not in the Go module. */
+  /**
+   * `http://127.0.0.1:port`; answers /api/services and /api/traces. Its web pages are not in the Go module.
+   */
   readonly queryUrl: string;
   /** As its Go module is tagged, such as `v1.76.0`. */
   readonly version: string;
@@ -22,9 +24,9 @@ export interface Jaeger {
 }
 
 /**
- * The real Jaeger all-in-one on free ports of 127.0.0.1, traces in memory, ready to receive. Built first when it is not in
- * the cache. It dies with this process, whatever way this process ends. Rejects with the end of Jaeger's own log when it
- * does not get ready, and as `ensureJaeger` does.
+ * The real Jaeger all-in-one on free ports of 127.0.0.1, traces in memory, ready to receive. Built first when
+ * it is not in the cache. It dies with this process, whatever way this process ends. Rejects with the end of
+ * Jaeger's own log when it does not get ready, and as `ensureJaeger` does.
  */
 export async function startJaeger(options: GoBuildOptions = {}): Promise<Jaeger> {
   const program = await ensureJaeger(options);

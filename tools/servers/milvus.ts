@@ -1,6 +1,7 @@
 /**
- * A real Milvus standalone for the tests and the demo, without Docker: the server that the PyPI package `milvus` carries.
- * It is downloaded and unpacked once into .cache/milvus and run straight from there, each run with its own ports and data.
+ * A real Milvus standalone for the tests and the demo, without Docker: the server that the PyPI package
+ * `milvus` carries. It is downloaded and unpacked once into .cache/milvus and run straight from there, each
+ * run with its own ports and data.
  */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -21,11 +22,14 @@ const startDeadlineMs = 180_000;
 const startAttempts = 3;
 
 export interface MilvusOptions {
-  /** Where the server sends its spans: OTLP/gRPC without TLS, `host:port` without a scheme. Start the collector first. */
+  /**
+   * Where the server sends its spans: OTLP/gRPC without TLS, `host:port` without a scheme. Start the
+   * collector first.
+   */
   otlpEndpoint: string;
   /**
-   * Share of the traces without a sampled parent that the server keeps, 0 to 1. With 0, the default, it still keeps every
-   * span whose client is sampled, and none of its background work.
+   * Share of the traces without a sampled parent that the server keeps, 0 to 1. With 0, the default, it still
+   * keeps every span whose client is sampled, and none of its background work.
    */
   sampleFraction?: number;
   /** Further variables of the server, which override those that are set here. */
@@ -43,16 +47,19 @@ export interface Milvus {
   readonly version: string;
   /** Of the server's own process. */
   readonly pid: number;
-  /** Kills the server and removes its data. Spans that it has not exported yet are lost: wait for them first. */
+  /**
+   * Kills the server and removes its data. Spans that it has not exported yet are lost: wait for them first.
+   */
   stop(): Promise<void>;
 }
 
 /**
  * Resolves when the server answers RPCs and is healthy. It ends with this process, whatever way that ends.
  *
- * Server spans reach the collector in batches, every 200 ms (the server's own default is 5 s), so a span is there about
- * a quarter of a second after its operation has ended; the collection's background steps (loading, indexing) end later.
- * The server listens on all interfaces (it has no setting for that) without authorisation.
+ * Server spans reach the collector in batches, every 200 ms (the server's own default is 5 s), so a span is
+ * there about a quarter of a second after its operation has ended; the collection's background steps
+ * (loading, indexing) end later. The server listens on all interfaces (it has no setting for that) without
+ * authorisation.
  */
 export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
   const { otlpEndpoint, sampleFraction = 0, env = {}, token, log = () => {} } = options;
@@ -93,7 +100,8 @@ async function startServer(
   const logFile = path.join(runFolder, 'logs', 'milvus.log');
   const logDescriptor = openSync(logFile, 'a');
   const binFolder = path.join(installedFolder, 'bin');
-  // The library path is set by a shell, since macOS takes it from the environment of its own programs, /bin/sh included.
+  // The library path is set by a shell, since macOS takes it from the environment of its own programs,
+  // /bin/sh included.
   const pidFile = path.join(runFolder, 'pid');
   const run =
     'echo $$ >"$2"; export LD_LIBRARY_PATH="$1" DYLD_LIBRARY_PATH="$1"; exec "$1/milvus" run standalone';
@@ -169,8 +177,9 @@ async function versionByRpc(address: string, token: string | undefined): Promise
 }
 
 /**
- * Ports, folders and addresses into the package's own template. Its fields are `{{ name }}`, `{{ name(type): default }}`.
- * Fails when a field has neither a value of ours nor a default, which a package of another version could bring.
+ * Ports, folders and addresses into the package's own template. Its fields are `{{ name }}`, `{{ name(type):
+ * default }}`. Fails when a field has neither a value of ours nor a default, which a package of another
+ * version could bring.
  */
 async function writeConfiguration(runFolder: string) {
   const template = await readFile(path.join(installedFolder, 'config.yaml.template'), 'utf8');
@@ -204,10 +213,12 @@ async function writeConfiguration(runFolder: string) {
         throw new Error(`Milvus ${milvusVersion}: no value for ${field} in its template`);
       return String(value);
     })
-    // The components talk to each other by this address; unset, it is that of a network card, which firewalls may close.
+    // The components talk to each other by this address; unset, it is that of a network card, which firewalls
+    // may close.
     .replace(/^( {2}ip:) #.*$/gm, '$1 127.0.0.1');
 
-  // The template's etcd port is the client's; where the embedded etcd listens, 2379 and 2380, changes by this file alone.
+  // The template's etcd port is the client's; where the embedded etcd listens, 2379 and 2380, changes by this
+  // file alone.
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const peerUrl = `http://127.0.0.1:${etcdPeerPort}`;
   const etcdConfiguration = [
@@ -229,7 +240,10 @@ async function writeConfiguration(runFolder: string) {
 
 let installing: Promise<void> | undefined;
 
-/** Several starts at once in one process share one installation; in several processes, the first one done wins. */
+/**
+ * Several starts at once in one process share one installation; in several processes, the first one done
+ * wins.
+ */
 function installOnce(log: (line: string) => void): Promise<void> {
   if (existsSync(installedFolder)) return Promise.resolve();
   installing ??= install(log).finally(() => {
@@ -292,7 +306,10 @@ export async function requirePip(): Promise<void> {
   );
 }
 
-/** The package's binaries lie compressed beside its template; lzma lets go of Python's lock, so threads use all cores. */
+/**
+ * The package's binaries lie compressed next to its template; lzma lets go of Python's lock, so threads use
+ * all cores.
+ */
 const unpackProgram = `
 import lzma, os, shutil, sys
 from concurrent.futures import ThreadPoolExecutor

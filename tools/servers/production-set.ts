@@ -1,4 +1,7 @@
-/** compose/production with real programs in place of its images. Folders and ports are set by the variables of the files. */
+/**
+ * compose/production with real programs in place of its images. Folders and ports are set by the variables of
+ * the files.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -32,7 +35,9 @@ export function makeCertificates(into: string, ...apps: string[]): void {
   execFileSync('sh', [path.join(productionFolder, 'certificates.sh'), into, ...apps], { stdio: 'pipe' });
 }
 
-/** `env` overrides variables of collector.yaml, such as KEEP_PERCENT. Data and queue are kept in `scratch`. */
+/**
+ * `env` overrides variables of collector.yaml, such as KEEP_PERCENT. Data and queue are kept in `scratch`.
+ */
 export async function startProductionSet(
   scratch: string,
   certificates: string,

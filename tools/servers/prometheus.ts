@@ -39,8 +39,8 @@ export interface Prometheus {
 }
 
 /**
- * `targets` replaces each `host:port` in prometheus.yml, and the intervals are one second; all else is as users get it.
- * Data and configuration are written to `scratch`.
+ * `targets` replaces each `host:port` in prometheus.yml, and the intervals are one second; all else is as
+ * users get it. Data and configuration are written to `scratch`.
  */
 export async function startPrometheus(
   scratch: string,

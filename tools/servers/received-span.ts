@@ -1,6 +1,6 @@
 /**
- * What a receiver keeps of a span and of a request, and how OTLP's three wire forms (gRPC, HTTP/protobuf, HTTP/JSON)
- * become it. Pure functions.
+ * What a receiver keeps of a span and of a request, and how OTLP's three wire forms (gRPC, HTTP/protobuf,
+ * HTTP/JSON) become it. Pure functions.
  */
 
 export type SpanKind = 'INTERNAL' | 'SERVER' | 'CLIENT' | 'PRODUCER' | 'CONSUMER';
@@ -23,7 +23,9 @@ export interface ReceivedSpan {
   scopeVersion: string;
   startMs: number;
   durationMs: number;
-  /** Plain values: string, boolean, number (64-bit integers too), bytes in base64, arrays of these, objects. */
+  /**
+   * Plain values: string, boolean, number (64-bit integers too), bytes in base64, arrays of these, objects.
+   */
   attributes: Record<string, unknown>;
   status: { code: StatusCode; message: string };
   resource: Record<string, unknown>;
@@ -116,7 +118,8 @@ export interface WireTraceRequest {
     | null;
 }
 
-// The order is the enum's in trace.proto; 0 is "unspecified", which the specification says to read as internal.
+// The order is the enum's in trace.proto; 0 is "unspecified", which the specification says to read as
+// internal.
 const spanKinds: readonly SpanKind[] = ['INTERNAL', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 const statusCodes: readonly StatusCode[] = ['UNSET', 'OK', 'ERROR'];
 
@@ -206,7 +209,10 @@ function bigint(value: Integer64): bigint {
   return (BigInt(high) << 32n) | BigInt(value.low >>> 0);
 }
 
-/** An enum travels as its number, or by name where a JSON exporter prefers that; an unknown one reads as the first. */
+/**
+ * An enum travels as its number, or by name where a JSON exporter prefers that; an unknown one reads as the
+ * first.
+ */
 function enumValue<T extends string>(
   names: readonly T[],
   value: number | string | null | undefined,

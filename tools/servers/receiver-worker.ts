@@ -1,7 +1,7 @@
 /**
- * The receiver's own thread: mockotlpserver hands what it receives to process-wide diagnostics channels, so two servers
- * in one thread would each report the spans of both. A thread has channels of its own. It also keeps answering while
- * the main thread is busy or waits for a child process.
+ * The receiver's own thread: mockotlpserver hands what it receives to process-wide diagnostics channels, so
+ * two servers in one thread would each report the spans of both. A thread has channels of its own. It also
+ * keeps answering while the main thread is busy or waits for a child process.
  */
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -39,14 +39,17 @@ if (port === null) throw new Error('receiver-worker.ts runs as a worker of recei
 const post = (message: FromWorker) => port.postMessage(message);
 const { grpcPort, httpPort, ui, uiPort } = workerData as WorkerOptions;
 
-/** A request that came in over HTTP/protobuf is a message object whose unset fields read as defaults: make it plain. */
+/**
+ * A request that came in over HTTP/protobuf is a message object whose unset fields read as defaults: make it
+ * plain.
+ */
 function plainRequest(request: any): WireTraceRequest & WireLogsRequest {
   return typeof request.constructor.toObject === 'function' ? request.constructor.toObject(request) : request;
 }
 
 /**
- * An empty array comes over gRPC without its `values`, on which the writer below fails and drops the whole request: gives
- * every array its `values`, in place.
+ * An empty array comes over gRPC without its `values`, on which the writer below fails and drops the whole
+ * request: gives every array its `values`, in place.
  */
 function completeArrays(node: any): void {
   if (typeof node !== 'object' || node === null || ArrayBuffer.isView(node)) return;
@@ -81,8 +84,8 @@ const server = new MockOtlpServer({
 });
 
 if (ui) {
-  // The web page reads one file per trace from a folder inside its package; this class writes them. It subscribes after
-  // the server, so that it sees what onTrace has completed.
+  // The web page reads one file per trace from a folder inside its package; this class writes them. It
+  // subscribes after the server, so that it sees what onTrace has completed.
   const { FilePrinter } = require('@elastic/mockotlpserver/lib/printers.js') as {
     FilePrinter: new (log: Console) => { subscribe(): void };
   };

@@ -1,4 +1,7 @@
-/** An OTLP receiver in this process, for the tests and the demo: keeps every span that any exporter sends to it. */
+/**
+ * An OTLP receiver in this process, for the tests and the demo: keeps every span that any exporter sends to
+ * it.
+ */
 import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -23,12 +26,18 @@ export interface Receiver {
   readonly uiUrl: string | undefined;
   /** Everything since the start or the last clear(), in order of arrival. */
   spans(): ReceivedSpan[];
-  /** Every request of every signal since the start or the last clear(): one per export, so counting them counts exports. */
+  /**
+   * Every request of every signal since the start or the last clear(): one per export, so counting them
+   * counts exports.
+   */
   requests(): ReceivedRequest[];
   /** Every log record since the start or the last clear(), in order of arrival. */
   logs(): ReceivedLog[];
   clear(): void;
-  /** Resolves with all spans as soon as `done` says so; rejects after timeoutMs, naming the spans that are there. */
+  /**
+   * Resolves with all spans as soon as `done` says so; rejects after timeoutMs, naming the spans that are
+   * there.
+   */
   waitForSpans(done: (spans: ReceivedSpan[]) => boolean, timeoutMs: number): Promise<ReceivedSpan[]>;
   /** Closes the ports; connections that are open are cut. */
   stop(): Promise<void>;
@@ -47,8 +56,8 @@ export async function startReceiver(options: ReceiverOptions = {}): Promise<Rece
   const workerOptions: WorkerOptions = { grpcPort: 0, httpPort: 0, ui: false, uiPort: 0, ...options };
   const worker = new Worker(new URL('./receiver-worker.ts', import.meta.url), {
     workerData: workerOptions,
-    // Neither our flags nor our environment: with a preload under test in them, the receiver would trace itself.
-    // And grpc-js writes to stderr what we say better.
+    // Neither our flags nor our environment: with a preload under test in them, the receiver would trace
+    // itself. And grpc-js writes to stderr what we say better.
     execArgv: [],
     env: { GRPC_VERBOSITY: 'NONE' },
   });

@@ -1,6 +1,6 @@
 /**
- * One receiver for several test files, each a process of its own: the process that has it answers questions over HTTP,
- * the others ask. JSON has no undefined: a root span comes without parentSpanId.
+ * One receiver for several test files, each a separate process: the process that has it answers questions
+ * over HTTP, the others ask. JSON has no undefined: a root span comes without parentSpanId.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -8,9 +8,14 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeSpans, type ReceivedSpan, type Receiver } from './receiver.ts';
 
-/** Unset fields do not narrow. Several test files send to the receiver at the same time: give each run its own service name. */
+/**
+ * Unset fields do not narrow. Several test files send to the receiver at the same time: give each run its own
+ * service name.
+ */
 export interface SpanFilter {
-  /** Spans of every trace in which this service has a span, those of other services (`standalone`) included. */
+  /**
+   * Spans of every trace in which this service has a span, those of other services (`standalone`) included.
+   */
   service?: string;
   traceIds?: string[];
 }
@@ -20,7 +25,10 @@ export interface SharedReceiver {
   readonly grpcPort: number;
   readonly httpPort: number;
   spans(filter?: SpanFilter): Promise<ReceivedSpan[]>;
-  /** Resolves with the spans that pass the filter as soon as `done` says so; rejects after timeoutMs, naming them. */
+  /**
+   * Resolves with the spans that pass the filter as soon as `done` says so; rejects after timeoutMs, naming
+   * them.
+   */
   waitForSpans(
     done: (spans: ReceivedSpan[]) => boolean,
     timeoutMs: number,

@@ -17,8 +17,9 @@ export interface TelemetryProgram {
 }
 
 /**
- * Resolves once `healthUrl` answers 200. The program sees PATH and `env` and nothing else of the caller's, since all of
- * them read OTEL_* and more from there; its folder is its own. It dies with this process. Rejects with the end of its log.
+ * Resolves once `healthUrl` answers 200. The program sees PATH and `env` and nothing else of the caller's,
+ * since all of them read OTEL_* and more from there; its folder is its own. It dies with this process.
+ * Rejects with the end of its log.
  */
 export async function startTelemetryProgram(
   program: string,

@@ -1,4 +1,7 @@
-/** What `npm test` and `npm run test:frameworks` start for all of their test files: a real Milvus and a receiver of its spans. */
+/**
+ * What `npm test` and `npm run test:frameworks` start for all of their test files: a real Milvus and a
+ * receiver of its spans.
+ */
 import type { Teardown } from '../processes/teardown.ts';
 import { startMilvus } from './milvus.ts';
 import { startReceiver } from './receiver.ts';

@@ -1,6 +1,7 @@
 /**
- * Upstream replaces the handler in its module's exports, which are read-only in a bundle, and has no time limit for sending before
- * the freeze. Here the module is unchanged: its importer gets an object with another handler.
+ * Upstream replaces the handler in its module's exports, which are read-only in a bundle, and has no time
+ * limit for sending before the freeze. Here the module is unchanged: its importer gets an object with another
+ * handler.
  */
 import { realpathSync } from 'node:fs';
 import { types } from 'node:util';
@@ -74,16 +75,22 @@ function realPath(file: string): string {
   }
 }
 
-/** A module's exports with the handler replaced, where the runtime client finds it: by its names, or below the default export. */
+/**
+ * A module's exports with the handler replaced, where the runtime client finds it: by its names, or below the
+ * default export.
+ */
 function withHandler(exports: object, names: string[], replace: (handler: Handler) => Handler): object {
   const replaced = replaceIn(exports, names, replace) ?? replaceIn(exports, ['default', ...names], replace);
   if (replaced === undefined) return exports;
-  // Exports of an ES module, as import-in-the-middle provides them: importers get the values that are set there.
+  // Exports of an ES module, as import-in-the-middle provides them: importers get the values that are set
+  // there.
   if (types.isProxy(exports)) return Object.assign(exports, replaced);
   return replaced;
 }
 
-/** An object that inherits all properties except the function at `names`; undefined when there is no function. */
+/**
+ * An object that inherits all properties except the function at `names`; undefined when there is no function.
+ */
 function replaceIn(
   object: object,
   [name, ...inner]: string[],

@@ -1,6 +1,6 @@
 /**
- * Express 5 has its router as a package, which has its own instrumentation. Here it creates no span for a layer that already
- * has one of Express' instrumentation.
+ * Express 5 has its router as a package, which has its own instrumentation. Here it creates no span for a
+ * layer that already has one of Express' instrumentation.
  */
 import { type InstrumentationNodeModuleDefinition, isWrapped } from '@opentelemetry/instrumentation';
 import { RouterInstrumentation } from '@opentelemetry/instrumentation-router';

@@ -1,4 +1,7 @@
-/** The first message of a gRPC stream, from the pieces in which it arrives. Source: gRPC over HTTP/2, Length-Prefixed-Message. */
+/**
+ * The first message of a gRPC stream, from the pieces in which it arrives. Source: gRPC over HTTP/2,
+ * Length-Prefixed-Message.
+ */
 import { type MessageFields, MessageReader, type Values } from './message-reader.ts';
 
 /** One byte for compression, four for the length of the message. */

@@ -1,4 +1,7 @@
-/** The gRPC status of a call whose answer has none, as grpc-js derives it. Source: grpc-js 1.14, subchannel-call.ts. */
+/**
+ * The gRPC status of a call whose answer has none, as grpc-js derives it. Source: grpc-js 1.14,
+ * subchannel-call.ts.
+ */
 
 const CANCELLED = 1;
 const UNKNOWN = 2;
@@ -29,7 +32,10 @@ export interface ClosedStream {
   isTimedOut: boolean;
 }
 
-/** The status of a stream that closed without one. The client also resets it by CANCEL when its deadline has passed. */
+/**
+ * The status of a stream that closed without one. The client also resets it by CANCEL when its deadline has
+ * passed.
+ */
 export function statusOfClosedStream({ rstCode, isConnectionLost, isTimedOut }: ClosedStream): number {
   if (isTimedOut) return DEADLINE_EXCEEDED;
   if (isConnectionLost) return UNAVAILABLE;

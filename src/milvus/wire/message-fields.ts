@@ -1,7 +1,8 @@
 /**
- * The calls of Milvus' gRPC service: the operation of each, and the numbers of the fields that are read from its request
- * and answer. Source: milvus.proto, common.proto and schema.proto of milvus-io/milvus-proto, as @zilliz/milvus2-sdk-node 3.0.6
- * has them in dist/milvus/proto-json. test/unit/message-fields.test.ts compares this file with them.
+ * The calls of Milvus' gRPC service: the operation of each, and the numbers of the fields that are read from
+ * its request and answer. Source: milvus.proto, common.proto and schema.proto of milvus-io/milvus-proto, as
+ * @zilliz/milvus2-sdk-node 3.0.6 has them in dist/milvus/proto-json. test/unit/message-fields.test.ts
+ * compares this file with them.
  */
 import type { Field, MessageFields, Values } from './message-reader.ts';
 
@@ -106,8 +107,8 @@ const VARINTS = { as: 'varints' } as const;
 const ENTRIES = { as: 'entries' } as const;
 const fixed = (elementBytes: number) => ({ as: 'fixed', elementBytes }) as const;
 /**
- * schema.proto, ScalarField: the number of elements of a column, by its type. The answer of a query always has a column
- * of scalars, the primary key; vectors are not read.
+ * schema.proto, ScalarField: the number of elements of a column, by its type. The answer of a query always
+ * has a column of scalars, the primary key; vectors are not read.
  */
 const SCALARS: MessageFields = {
   1: column(fixed(1)),

@@ -1,6 +1,6 @@
 /**
- * Reads a few fields of a protobuf message that arrives in pieces. It skips all other fields by their length, without
- * buffering them, so a message of any size needs a limited amount of memory.
+ * Reads a few fields of a protobuf message that arrives in pieces. It skips all other fields by their length,
+ * without buffering them, so a message of any size needs a limited amount of memory.
  */
 import { PbfReader } from 'pbf';
 
@@ -11,9 +11,9 @@ export interface Field {
   /** The key in the resulting object. */
   name: string;
   /**
-   * How it is read: a text; each of several texts; a number (integers, enums and booleans); the sum of packed integers;
-   * a nested message; each of several nested messages. The last ones give how many elements a repeated field has: packed
-   * as varints, packed with a fixed size, or one field each.
+   * How it is read: a text; each of several texts; a number (integers, enums and booleans); the sum of packed
+   * integers; a nested message; each of several nested messages. The last ones give how many elements a
+   * repeated field has: packed as varints, packed with a fixed size, or one field each.
    */
   as: 'text' | 'texts' | 'number' | 'sum' | 'message' | 'messages' | 'varints' | 'fixed' | 'entries';
   /** Fields of a nested message. */
@@ -33,7 +33,9 @@ interface OpenMessage {
   end: number;
 }
 
-/** Limit of the bytes that are kept of one message: names, levels and a filter. Longer fields are left out. */
+/**
+ * Limit of the bytes that are kept of one message: names, levels and a filter. Longer fields are left out.
+ */
 const MAX_KEPT_BYTES = 64 * 1024;
 /** Longest tag plus longest length or number, in bytes. */
 const MAX_HEAD_BYTES = 15;
@@ -56,7 +58,10 @@ export class MessageReader {
     this.open = [{ fields, values: this.values, end: messageBytes }];
   }
 
-  /** Reads the next piece. Only the beginning of an incomplete field is copied. Throws when it is not protobuf. */
+  /**
+   * Reads the next piece. Only the beginning of an incomplete field is copied. Throws when it is not
+   * protobuf.
+   */
   read(piece: Uint8Array): void {
     const bytes = this.pending.length === 0 ? piece : Buffer.concat([this.pending, piece]);
     this.pending = EMPTY;

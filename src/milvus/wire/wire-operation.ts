@@ -52,8 +52,8 @@ export function readWireRequest(rpc: string, request: Values): WireRequest {
 }
 
 /**
- * The server's reason, without its quotations of the request's filters. '' when quotations cannot be found: the message was
- * not read, or it has keys or template values, which are never read.
+ * The server's reason, without its quotations of the request's filters. '' when quotations cannot be found:
+ * the message was not read, or it has keys or template values, which are never read.
  *
  * @param isWhole whether no field of the request was left out because of its length.
  */
@@ -73,7 +73,10 @@ export function shownReason(reason: string, request: Values | undefined, isWhole
   );
 }
 
-/** The limit of a hybrid search is in its ranker's parameters. The vectors counted are those of its first search. */
+/**
+ * The limit of a hybrid search is in its ranker's parameters. The vectors counted are those of its first
+ * search.
+ */
 function readSearch(searches: Values[], parameters: unknown, sink: AttributeList): void {
   const fields = searches.map(({ search_params }) => parameter(search_params, 'anns_field') ?? '?');
   if (fields.some((field) => field !== '?')) sink.put(ATTR.annsField, fields.join(','));

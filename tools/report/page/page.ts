@@ -1,4 +1,7 @@
-/** The script of the report: a list of traces, and one trace as a waterfall, chosen by the hash of the address. */
+/**
+ * The script of the report: a list of traces, and one trace as a waterfall, chosen by the hash of the
+ * address.
+ */
 
 import type { StepsTable } from '../../pictures/request-steps.ts';
 import { duration, type Element, element } from '../../pictures/svg.ts';
