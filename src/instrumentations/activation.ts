@@ -14,7 +14,7 @@ import { supportsSyncHooks } from 'import-in-the-middle/supports-sync-hooks.mjs'
 import { loadChunk } from '../sdk/lazy-modules.ts';
 import { serveOlderLogsApi } from '../sdk/older-logs-api.ts';
 import { asOurs } from '../sdk/other-sdk.ts';
-import { type BundledApps, isLoadedByBundles } from './bundles.ts';
+import { type BundledApps, isLoadedByBundles, isOwnFile } from './bundles.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { startImportHooks } from './import-hook.ts';
 import { beforeTurbopack, moduleName } from './module-name.ts';
@@ -179,7 +179,8 @@ function fileOf(instrumentation: Instrumentation | undefined): string | undefine
 
 /** The app's records would be missing without a sign. The Milvus SDK's own logger sends none anyway. */
 function warnOfWinston(parent: string | undefined, warn: (line: string) => void): void {
-  if (parent?.includes('/node_modules/@zilliz/milvus2-sdk-node/') || isInstalled(WINSTON_TRANSPORT)) return;
+  const isOfApp = !isOwnFile(parent) && !parent?.includes('/node_modules/@zilliz/milvus2-sdk-node/');
+  if (!isOfApp || isInstalled(WINSTON_TRANSPORT)) return;
   warn(`OTEL_LOGS_EXPORTER exports no records of winston: run npm install ${WINSTON_TRANSPORT}.`);
 }
 

@@ -135,7 +135,8 @@ function activeSpanOf(traceparent: unknown): Span | undefined {
   return traceId === activeTrace && spanId === activeSpan ? span : undefined;
 }
 
-const isOwnFile = (file: string | undefined): boolean =>
+/** A path or file URL. */
+export const isOwnFile = (file: string | undefined): boolean =>
   file !== undefined && dirname(pathOf(file)) === dirname(__filename);
 
 /**
