@@ -10,7 +10,7 @@ import { type Settings, withoutCredentials } from '../config/settings.ts';
 import { GRPC_STATUS_NAMES } from '../grpc-status.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import { loadChunk } from '../sdk/lazy-modules.ts';
-import { EncodedSpans } from '../trace/encoded-spans.ts';
+import type { EncodedSpans } from '../trace/encoded-spans.ts';
 import type { Outcome, Send } from '../trace/outcome.ts';
 import type { SpanBatch, SpanList } from '../trace/span-batch.ts';
 import { type Rejection, rejectionIn } from './partial-success.ts';
@@ -150,9 +150,9 @@ export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => ba
 
 /** A batch as the body of an OTLP request. */
 export const requestOf = (batch: SpanBatch): Uint8Array =>
-  batch instanceof EncodedSpans
-    ? batch.request()
-    : jsonSerializer().serializeRequest((batch as SpanList).spans);
+  hasBytes(batch) ? batch.request() : jsonSerializer().serializeRequest((batch as SpanList).spans);
+
+const hasBytes = (batch: SpanBatch): batch is EncodedSpans => 'request' in batch;
 
 const jsonSerializer = () =>
   loadChunk<{

@@ -13,7 +13,7 @@ import {
 import { shownEndpoint, tracesTarget } from '../otlp/target.ts';
 import type { sendNow } from '../shutdown/synchronous-flush.ts';
 import type { Clock } from '../trace/clock.ts';
-import { EncodedSpans } from '../trace/encoded-spans.ts';
+import type { EncodedSpans } from '../trace/encoded-spans.ts';
 import { ExactStarts } from '../trace/exact-starts.ts';
 import type { Outcome, Send } from '../trace/outcome.ts';
 import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
@@ -24,6 +24,12 @@ import { loadChunk } from './lazy-modules.ts';
 import { isOff } from './metrics-and-logs.ts';
 
 export type Queue = SpanQueue<EncodedSpans> | SpanQueue<SpanList>;
+
+/** Loads the encoding with the first span. */
+function newEncodedSpans(): EncodedSpans {
+  const { EncodedSpans: Batch } = loadChunk<{ EncodedSpans: new () => EncodedSpans }>('encoded-spans');
+  return new Batch();
+}
 
 export class SpanPipeline {
   readonly processors: SpanProcessor[];
@@ -59,9 +65,9 @@ export class SpanPipeline {
       this.queues.set(name, queue);
       return queue;
     }
-    const queue = new SpanQueue(() => new EncodedSpans(), send, settings, onGivenUp);
+    const queue = new SpanQueue(newEncodedSpans, send, settings, onGivenUp);
     this.queues.set(name, queue);
-    if (inWorker()) return new SpansToMain(queue, tracesTarget(settings));
+    if (inWorker()) return new SpansToMain(queue, newEncodedSpans, tracesTarget(settings));
     this.#workers = new WorkersSpans(queue, () => tracesTarget(settings));
     return queue;
   }

@@ -10,7 +10,7 @@ import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import { type OtlpTarget, targetKey } from '../otlp/target.ts';
 import { VERSION } from '../version.ts';
-import { type EncodedPart, EncodedSpans } from './encoded-spans.ts';
+import type { EncodedPart, EncodedSpans } from './encoded-spans.ts';
 import type { SettledResource } from './span-encoding.ts';
 import type { SpanQueue } from './span-queue.ts';
 
@@ -118,6 +118,7 @@ export class WorkersSpans {
 /** In a worker: the span processor before its queue. */
 export class SpansToMain implements SpanProcessor {
   readonly #queue: SpanQueue<EncodedSpans>;
+  readonly #newBatch: () => EncodedSpans;
   readonly #channel: Channel;
   readonly #thread: number;
   #resource: Resource | undefined;
@@ -126,9 +127,10 @@ export class SpansToMain implements SpanProcessor {
   #posted = 0;
   #windowsInFlight = 0;
 
-  constructor(queue: SpanQueue<EncodedSpans>, target: OtlpTarget) {
+  constructor(queue: SpanQueue<EncodedSpans>, newBatch: () => EncodedSpans, target: OtlpTarget) {
     const { BroadcastChannel, threadId } = threads();
     this.#queue = queue;
+    this.#newBatch = newBatch;
     this.#thread = threadId;
     this.#channel = new BroadcastChannel(CHANNEL);
     this.#channel.onmessage = ({ data }) => {
@@ -147,7 +149,7 @@ export class SpansToMain implements SpanProcessor {
   onEnd(span: ReadableSpan): void {
     if (this.#state === 'relaying' && this.#windowsInFlight < MAX_WINDOWS_IN_FLIGHT) {
       if ((span.spanContext().traceFlags & 1) === 0) return;
-      const batch = new EncodedSpans();
+      const batch = this.#newBatch();
       try {
         batch.add(span);
       } catch {

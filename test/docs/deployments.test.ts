@@ -39,6 +39,11 @@ const standIns: [beginning: RegExp, what: string, file: string][] = [
   [/^curl /, 'the service that the command above it starts', 'test/samples/samples.test.ts'],
   [/^npm ci && npm pack$/, 'a separate checkout', 'test/package/package.test.ts'],
   [/^cd compose\/production\/certificates && /, 'the production set', 'test/jaeger/production.test.ts'],
+  [
+    /^NODE_OPTIONS="--require .*" \.\/app$/,
+    'a single executable application',
+    'test/preload/sending-thread.test.ts',
+  ],
 ];
 
 /** The commands of a page's shell fences, continuation lines joined, without comments. */

@@ -37,6 +37,7 @@ const PARTS: Record<string, string> = {
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-json': `export { JsonTraceSerializer } from '@opentelemetry/otlp-transformer';`,
   'otlp-over-grpc': `export { openGrpcSender as openSender } from '${join(root, 'src/otlp/grpc-sender.ts')}';`,
+  'encoded-spans': `export { EncodedSpans } from '${join(root, 'src/trace/encoded-spans.ts')}';`,
   'queue-metrics': `export { observeQueues } from '${join(root, 'src/trace/queue-metrics.ts')}';`,
   'synchronous-flush': `export { sendNow } from '${join(root, 'src/shutdown/synchronous-flush.ts')}';`,
   'otlp-over-http': `export { openHttpSender as openSender } from '${join(root, 'src/otlp/http-sender.ts')}';`,
