@@ -383,12 +383,25 @@ async function buildInto(out: string): Promise<void> {
     },
     output: { ...files, chunkFileNames: 'doctor-shared-[hash].cjs' },
   });
+  await withoutUpstreamSources(out);
   await cp(join(root, 'src/register.cjs'), join(out, 'register.cjs'));
   await cp(join(root, 'src/milvus/instrumentation.types.d.cts'), join(out, 'instrumentation.d.cts'));
   const modules = [...output, ...grpcJs.output, ...senderProcess.output, ...doctor.output].flatMap((file) =>
     file.type === 'chunk' ? file.moduleIds : [],
   );
   await writeFile(join(out, 'LICENSES'), await licences(modules));
+}
+
+/** Source maps keep names and lines of packages, not their text, which was half of what is installed. */
+async function withoutUpstreamSources(folder: string): Promise<void> {
+  for (const file of await readdir(folder)) {
+    if (!file.endsWith('.map')) continue;
+    const map = JSON.parse(await readFile(join(folder, file), 'utf8'));
+    map.sourcesContent = map.sourcesContent?.map((text: string, at: number) =>
+      map.sources[at].includes('/node_modules/') ? null : text,
+    );
+    await writeFile(join(folder, file), JSON.stringify(map));
+  }
 }
 
 /** The licence texts of every package that a module of the bundle comes from. */
