@@ -27,7 +27,7 @@ export const PEERS: PeerDefinition[] = [
     name: 'Elastic',
     package: '@elastic/opentelemetry-node',
     preload: '@elastic/opentelemetry-node',
-    // Metrics of its own come next to those of OTEL_METRICS_EXPORTER.
+    // It sends metrics in addition to those of OTEL_METRICS_EXPORTER.
     env: () => ({ ...DETECTORS, ELASTIC_OTEL_METRICS_DISABLED: 'true' }),
   },
   {

@@ -4,8 +4,8 @@ import { integer, messages, text } from './protobuf.ts';
 const RETRY_INFO = /\/google\.rpc\.RetryInfo$/;
 
 /**
- * google.rpc.Status { details = 3: Any { type_url = 1, value = 2: RetryInfo { retry_delay = 1: Duration {
- * seconds = 1, nanos = 2 } } } }.
+ * google.rpc.Status: details = 3, each an Any: type_url = 1, value = 2. The value of a RetryInfo:
+ * retry_delay = 1, a Duration: seconds = 1, nanos = 2.
  *
  * @param status the header grpc-status-details-bin
  * @returns ms; undefined when there is none, or for any other message

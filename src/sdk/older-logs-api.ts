@@ -1,7 +1,6 @@
 /**
  * The logs API of OpenTelemetry 2, which was the package @opentelemetry/api-logs and has its own global. The
- * newest
- * @opentelemetry/winston-transport on npm, 0.34, still uses it. Source: api-logs 0.223.
+ * newest @opentelemetry/winston-transport on npm, 0.34, still uses it. Source: api-logs 0.223.
  */
 import { logs } from '@opentelemetry/api';
 
