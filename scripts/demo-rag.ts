@@ -4,7 +4,7 @@
 import { styleText } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { node, runCommand, say, startedBy } from '../tools/demo/demo-command.ts';
-import { makeReport, reportLines } from '../tools/demo/demo-report.ts';
+import { showReport } from '../tools/demo/demo-report.ts';
 import { joinedSpans, type Stack, startStack, startTraced } from '../tools/demo/demo-stack.ts';
 import {
   medianSteps,
@@ -190,7 +190,7 @@ await runCommand({
     const [, serviceUrl = ''] = await app.waitForLine(/^listening on (\S+)$/);
     await askAll(serviceUrl);
     const { steps, allJoined, result } = await showTraces(stack);
-    const report = await makeReport({
+    const report = await showReport({
       command: 'npm run demo:rag',
       service,
       steps,
@@ -200,7 +200,6 @@ await runCommand({
       say,
       teardown,
     });
-    console.log(`\n${reportLines(report, reportFile, stack, { isServed: keep }).join('\n')}\n`);
     return { isSound: allJoined, result, printKept: () => printKept(stack, serviceUrl, report.url) };
   },
 });

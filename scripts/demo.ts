@@ -2,7 +2,7 @@
  * One command that shows the join: a real Milvus, a plain app under the preload, and their spans in one tree.
  */
 import { runCommand, say, startedBy, UsageError } from '../tools/demo/demo-command.ts';
-import { makeReport, reportLines } from '../tools/demo/demo-report.ts';
+import { showReport } from '../tools/demo/demo-report.ts';
 import { clientService, joinedSpans, runTraced, type Stack, startStack } from '../tools/demo/demo-stack.ts';
 import { countJoins, formatTrees, traceTrees } from '../tools/pictures/trace-tree.ts';
 import type { Teardown } from '../tools/processes/teardown.ts';
@@ -93,7 +93,7 @@ await runCommand({
     if (appCode !== 0) {
       console.error(appCode === null ? `${sample} had to be ended` : `${sample} ended with code ${appCode}`);
     }
-    const report = await makeReport({
+    const report = await showReport({
       command: 'npm run demo',
       service: clientService,
       stack,
@@ -102,7 +102,6 @@ await runCommand({
       say,
       teardown,
     });
-    console.log(`\n${reportLines(report, reportFile, stack, { isServed: keep }).join('\n')}\n`);
     return { isSound: allJoined && appCode === 0, result, printKept: () => printKept(stack, report.url) };
   },
 });

@@ -53,7 +53,7 @@ export interface DemoReportOptions extends Omit<ReportOptions, 'viewer'> {
 }
 
 /** Waits for the last of the server's spans, writes the report and serves it. */
-export async function makeReport({
+async function makeReport({
   stack,
   file,
   isServed,
@@ -95,6 +95,14 @@ async function withCoreSpans(stack: Stack): Promise<ReceivedSpan[]> {
     if (isComplete || performance.now() > deadlineMs) return spans;
     await sleep(sampleEveryMs);
   }
+}
+
+/** Writes the report, and prints a link to each of its traces. */
+export async function showReport(options: DemoReportOptions): Promise<DemoReport> {
+  const { file, stack, isServed } = options;
+  const report = await makeReport(options);
+  console.log(`\n${reportLines(report, file, stack, { isServed }).join('\n')}\n`);
+  return report;
 }
 
 /** One line for each trace of the app, which leads to it, and where the report is. */
