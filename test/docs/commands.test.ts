@@ -9,10 +9,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type GuardedChild, spawnGuarded } from '../../tools/processes/guarded-child.ts';
+import { installInto, packInto } from '../../tools/processes/published.ts';
 import { type Milvus, startMilvus } from '../../tools/servers/milvus.ts';
 import { type ReceivedSpan, type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { ensureDist } from '../support/dist.ts';
-import { installInto, packInto } from '../support/published.ts';
 import {
   type DocumentedCommand,
   deploymentPages,

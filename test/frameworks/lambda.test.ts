@@ -14,9 +14,9 @@ import { parse } from 'yaml';
 import { tried } from '../../tools/docs/tried-apps.ts';
 import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
+import { packInto } from '../../tools/processes/published.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { type FunctionRun, runFunction, runtimeClient } from '../support/lambda-runtime.ts';
-import { packInto } from '../support/published.ts';
 
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');

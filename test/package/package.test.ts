@@ -7,10 +7,10 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type StubMilvus, startStubMilvus } from '../../bench/stub-milvus.ts';
+import { installInto, packInto } from '../../tools/processes/published.ts';
 import { type Receiver, startReceiver } from '../../tools/servers/receiver.ts';
 import { outline } from '../preload/runs.ts';
 import { ensureDist } from '../support/dist.ts';
-import { installInto, packInto } from '../support/published.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 const dist = path.join(root, 'dist');

@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { installed } from '../../tools/processes/installed.ts';
+import { singleExecutable } from '../../tools/processes/single-executable.ts';
 import { useRuns } from './runs.ts';
 
 const runs = useRuns();
@@ -17,32 +17,12 @@ const run = promisify(execFile);
 const root = path.join(import.meta.dirname, '../..');
 const entry = path.join(root, 'dist/register.cjs');
 const program = path.join(root, 'test/fixtures/packaged.cjs');
-/** Of Node's documentation: where the blob of a single executable application is put. */
-const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
 let folder: string;
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'milvus-otel-packaged-'));
 });
 after(() => rm(folder, { recursive: true, force: true }));
-
-/** Makes a single executable application of packaged.cjs; `name` is the file's. */
-async function singleExecutable(name: string, execArgv: string[]): Promise<string> {
-  const postject = await installed({ postject: '1.0.0-alpha.6' });
-  const [config, blob, executable] = ['json', 'blob', ''].map((ending) =>
-    path.join(folder, ending === '' ? name : `${name}.${ending}`),
-  ) as [string, string, string];
-  const disableExperimentalSEAWarning = true;
-  await writeFile(
-    config,
-    JSON.stringify({ main: program, output: blob, disableExperimentalSEAWarning, execArgv }),
-  );
-  await run(process.execPath, ['--experimental-sea-config', config], { cwd: folder });
-  await copyFile(process.execPath, executable);
-  const cli = path.join(postject, 'node_modules/postject/dist/cli.js');
-  await run(process.execPath, [cli, executable, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', FUSE]);
-  return executable;
-}
 
 let count = 0;
 
@@ -83,7 +63,11 @@ describe('the spans that process.exit() leaves arrive, and the app is started on
   concurrency: 2,
 }, () => {
   test('a single executable application that is called node, the preload in its own configuration', async () => {
-    const executable = await singleExecutable('node', ['--require', entry]);
+    const executable = await singleExecutable(program, {
+      folder,
+      name: 'node',
+      execArgv: ['--require', entry],
+    });
     assert.deepEqual(await outcomeOf(executable, []), ONCE);
   });
 

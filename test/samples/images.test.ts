@@ -17,8 +17,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
+import { packInto } from '../../tools/processes/published.ts';
 import { useRuns } from '../preload/runs.ts';
-import { packInto } from '../support/published.ts';
 import { emptyImage, type Image, replayDockerfile } from '../support/replayed-image.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');

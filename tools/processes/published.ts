@@ -1,7 +1,7 @@
 /** The package as it is published, and an app that has installed it. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { npm } from '../../tools/processes/npm.ts';
+import { npm } from './npm.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const sdk = '@zilliz/milvus2-sdk-node';
