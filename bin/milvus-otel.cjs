@@ -17,7 +17,7 @@ if (typeof require('module').registerHooks === 'function') {
 } else {
   console.error(
     `milvus-otel: ${process.versions.bun ? `Bun ${process.versions.bun}` : `Node ${process.versions.node}`} is not supported ` +
-      `(needs Node ${require('../package.json').engines.node}). Apps run untraced on it, too.`,
+      `(needs Node ${require('../package.json').engines.node}). Apps run untraced on this Node, too.`,
   );
   process.exitCode = 1;
 }

@@ -6,11 +6,11 @@ import { runTests } from '../tools/processes/test-runner.ts';
 import { startTestStack, withoutTelemetrySettings } from '../tools/servers/test-stack.ts';
 
 const help = `npm run test:frameworks                  real apps of frameworks, built as their templates build them, against a real Milvus
-npm run test:frameworks -- FILE …        the test files of test/frameworks that have it in their path
-npm run test:frameworks -- --OPTION …    handed to node --test, for instance --test-name-pattern=search
+npm run test:frameworks -- FILE …        test files of test/frameworks whose path contains FILE
+npm run test:frameworks -- --OPTION …    options for node --test, for instance --test-name-pattern=search
 
-The newest versions are installed and the apps built on the first run; both stay in .cache until the app's files or its packages
-change. Milvus needs Python 3 with pip.`;
+The newest versions are installed and the apps built on the first run; both stay in .cache until the app's files or its
+packages change. Milvus needs Python 3 with pip.`;
 
 const root = path.join(import.meta.dirname, '..');
 

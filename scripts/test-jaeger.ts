@@ -20,7 +20,7 @@ const help = `npm run test:jaeger                  every test on a real Jaeger, 
                                      preload, a real Milvus, joined traces from Jaeger's query API, the dashboard's queries
 npm run test:jaeger -- --OPTION …    options for node --test, for instance --test-name-pattern=search
 
-Jaeger ${jaegerVersion}, Jaeger ${jaeger2Version}, a collector ${collectorVersion}, Prometheus ${prometheusVersion} and the loader of compose files are
+Jaeger ${jaegerVersion}, Jaeger ${jaeger2Version}, OpenTelemetry Collector ${collectorVersion}, Prometheus ${prometheusVersion} and the loader of compose files are
 built from their Go modules on the first run, which needs Go ${goNeeded} or newer and takes about 16 minutes on two cores; the
 programs stay in .cache. Milvus needs Python 3 with pip.`;
 

@@ -108,8 +108,8 @@ export function appFindings({
     findings.push({
       id: 'app.traced',
       status: starts.length === 0 ? 'skipped' : 'warning',
-      found: 'the app made no Milvus call in this time',
-      fix: 'make it work: a longer --for SECONDS, or a request to it from another terminal',
+      found: 'the app made no Milvus call while it ran',
+      fix: 'a longer --for SECONDS, or send the app a request from another terminal',
     });
   else if (traced.length > 0)
     findings.push({

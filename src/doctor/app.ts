@@ -163,13 +163,14 @@ function endFinding({ code, signal, failure, endedByUs, signalled, limitMs }: En
     return {
       id,
       status: 'ok',
-      found: `the doctor stopped it after ${limitMs / 1_000} s (--for SECONDS sets the time)`,
+      found: `the doctor stopped the command after ${limitMs / 1_000} s (--for SECONDS sets the time)`,
     };
-  if (code === 0 || signalled) return { id, status: 'ok', found: `it exited by ${signal ?? `code ${code}`}` };
+  const how = signal === null ? `with code ${code}` : `by ${signal}`;
+  if (code === 0 || signalled) return { id, status: 'ok', found: `the command exited ${how}` };
   return {
     id,
     status: 'warning',
-    found: `it exited by ${signal ?? `code ${code}`}`,
+    found: `the command exited ${how}`,
     fix: 'see its output',
   };
 }

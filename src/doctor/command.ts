@@ -25,8 +25,8 @@ declare const __dirname: string;
 
 const HELP = `npx milvus-otel doctor [options] [-- COMMAND …]
 
-Finds out why traces are missing: checks runtime, settings, collector, Milvus and the joined trace, and prints what it saw and
-the fix. Run it in the app's folder, with the app's variables. It creates nothing in Milvus, prints no secrets, and exits within
+Finds out why traces are missing: checks runtime, settings, collector, Milvus and the joined trace, and prints each result
+with its fix. Run it in the app's folder, with the app's variables. It creates nothing in Milvus, prints no secrets, and exits within
 15 s, or after the COMMAND.
 
   --milvus ADDRESS   host:19530 or a URL; default MILVUS_ADDRESS, else localhost:19530
@@ -39,7 +39,7 @@ the fix. Run it in the app's folder, with the app's variables. It creates nothin
   -- COMMAND …       runs COMMAND under the preload and reports which Milvus calls were traced, which not, and why;
                      output, signals and exit code pass through, spans stay in the doctor
 
-Variables: MILVUS_TOKEN, or MILVUS_USERNAME and MILVUS_PASSWORD; the app's OTEL_… variables; NO_COLOR.
+Variables: MILVUS_TOKEN, or MILVUS_USERNAME and MILVUS_PASSWORD (credentials for Milvus); the app's OTEL_… variables; NO_COLOR.
 
 Exit codes: 0 all stages work, 1 a stage is broken, 2 wrong usage, 3 nothing is broken but the joined trace was not seen.
 With a COMMAND, its exit code when that is not 0.
@@ -82,7 +82,7 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${VERSION}\n`);
       return 0;
     }
-    if (args[0] !== 'doctor') throw new UsageError(`unknown command ${args[0]}. The command is doctor`);
+    if (args[0] !== 'doctor') throw new UsageError(`unknown command ${args[0]}. The only command is doctor`);
     const rest = args.slice(1);
     const end = rest.indexOf('--');
     if ((end === -1 ? rest : rest.slice(0, end)).some((arg) => arg === '--help' || arg === '-h')) {

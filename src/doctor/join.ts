@@ -134,7 +134,7 @@ export function joinFindings(
         servers.length > 0
           ? `trace ${traceId} has the server's span and not the client's: the two send to different collectors`
           : `no span of trace ${traceId} is in ${shown}: the collector ${collector} passes them to another place`,
-      fix: `the exporter of the collector ${collector} has to lead to ${shown}; or OTEL_EXPORTER_OTLP_ENDPOINT to the collector of ${shown}`,
+      fix: `let the collector ${collector} export to ${shown}, or set OTEL_EXPORTER_OTLP_ENDPOINT to the collector of ${shown}`,
     });
   else
     findings.push({
@@ -210,7 +210,7 @@ const shownMs = (ms: number): string => ms.toFixed(1).replace(/^-?0\.0$/, '0');
 /** The server's trace block, with the client's own collector in it, and the same by variables. */
 export function serverFix(collector: string, milvusAddress: string): string {
   if (/\.(zillizcloud|vectordb\.zillizcloud)\.com|\.cloud\.zilliz\.com/.test(milvusAddress))
-    return 'a managed Milvus does not send its spans to you; the client spans are all there is';
+    return 'a managed Milvus does not send its spans to you, so there are only client spans';
   return `this block in milvus.yaml (or user.yaml next to it), then restart Milvus, with the collector running first
 trace:
   exporter: otlp            # the default sends nothing

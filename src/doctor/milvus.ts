@@ -140,7 +140,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
       id: 'milvus.probe',
       status: 'warning',
       found: `the preload reported in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
-      fix: 'see the collector above: the probe sends to it, too',
+      fix: 'see the stage "collector" above: the probe sends to the same collector',
     });
   findings.push(versionFinding(answer.version));
   return findings;

@@ -41,14 +41,13 @@ export const isOurs = (specifier: string): boolean =>
 export function quotingProblem(text: string): string | undefined {
   const curly = /[\u2018\u2019\u201c\u201d\u00a0]/.exec(text)?.[0];
   if (curly !== undefined)
-    return `it has ${curly === '\u00a0' ? 'a no-break space' : `the typographic quote ${curly}`}, which is a character like any other to Node`;
+    return `it has ${curly === '\u00a0' ? 'a no-break space' : `the typographic quote ${curly}`}, which Node takes as a part of the value`;
   const { words, unterminated } = splitNodeOptions(text);
   if (unterminated) return 'a double quote is opened and not closed';
   const whole = words.find((word) => /^['"]?(-r|--require|--import)\s/.test(word));
   if (whole !== undefined) return `the quotes are part of the value, so Node takes "${whole}" for one option`;
   const single = words.find((word) => /^'|'$/.test(word));
-  if (single !== undefined)
-    return `single quotes are part of the value: Node takes them for a part of ${single}`;
+  if (single !== undefined) return `single quotes are part of the value, so Node reads ${single} with them`;
   const { missing } = preloadsIn(words);
   if (missing !== undefined)
     return `nothing follows ${missing}: without quotes the shell ends the value at the first blank`;

@@ -33,7 +33,7 @@ export function reportText(report: Report, coloured: boolean): string {
 
 /** One line: the first broken stage and its fix. */
 export function verdictLine({ stage, id, text, fix }: Verdict, sound: boolean): string {
-  const head = sound ? 'sound' : stage === null ? 'not proven' : `broken at ${stage} (${id})`;
+  const head = sound ? 'all stages work' : stage === null ? 'not proven' : `broken at ${stage} (${id})`;
   const [first, ...rest] = fix?.split('\n') ?? [];
   const remedy = first === undefined ? '' : ` Fix: ${first}${rest.length > 0 ? ' (the lines above)' : ''}`;
   return `milvus-otel doctor: ${head}: ${text}.${remedy}`;

@@ -163,7 +163,7 @@ function preloadFindings(order: RuntimeOrder, { preloads, where, problems, inSou
         found:
           order.command === undefined
             ? 'neither NODE_OPTIONS nor a script of package.json loads the preload'
-            : 'neither the command nor NODE_OPTIONS loads the preload; it was added for this run',
+            : 'neither the command nor NODE_OPTIONS loads the preload; the doctor has added it for this run',
         fix: `${LINE}\nor, where the command cannot be changed: NODE_OPTIONS="--import milvus-otel/register"`,
       },
     ];
@@ -294,7 +294,7 @@ function sdkFindings(appFolder: string): Finding[] {
       {
         id,
         status: 'warning',
-        found: `${SDK} is not installed in ${appFolder}; Milvus is called without it`,
+        found: `${SDK} is not installed in ${appFolder}; the doctor calls Milvus without it`,
         fix: "--app DIR, the app's folder",
       },
     ];
@@ -349,7 +349,7 @@ function copiesFinding(appFolder: string): Finding {
       id,
       status: 'warning',
       found: `several copies: ${listed}`,
-      fix: 'npm dedupe milvus-otel; --import uses the one that it resolves',
+      fix: 'npm dedupe milvus-otel; until then, the copy that --import resolves is used',
     };
   return {
     id,
@@ -357,7 +357,7 @@ function copiesFinding(appFolder: string): Finding {
     found:
       several.length === 0
         ? 'one copy of each package'
-        : `several copies, which the preload can live with: ${listed}`,
+        : `several copies, without an effect on tracing: ${listed}`,
   };
 }
 

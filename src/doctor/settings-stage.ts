@@ -20,7 +20,7 @@ export function checkSettings(env: Environment): { settings: Settings; findings:
         id: 'settings.unusable',
         status: 'warning',
         found: describeProblem(problem).replace(/\.$/, ''),
-        fix: `${problem.variable}= one of: ${problem.expected}`,
+        fix: `set ${problem.variable} to ${problem.expected}`,
       }),
     ),
     ...settings.misspellings.map(
@@ -68,8 +68,8 @@ function switchesOff(settings: Settings): Finding[] {
       accessSync(settings.configFile, constants.R_OK);
       failure(
         'settings.file',
-        `OTEL_CONFIG_FILE=${oneLine(settings.configFile)} describes the telemetry; the variables for exporter, endpoint and sampler do not count, and the collector in it is tried only by the probe`,
-        'look up exporter, endpoint and sampler in that file',
+        `OTEL_CONFIG_FILE=${oneLine(settings.configFile)} describes the telemetry; the variables for exporter, endpoint and sampler are ignored, and only the probe sends to the collector in the file`,
+        'check exporter, endpoint and sampler in that file',
         'warning',
       );
     } catch {
@@ -90,7 +90,7 @@ function switchesOff(settings: Settings): Finding[] {
   else if (!settings.tracesExporter.includes('otlp'))
     failure(
       'settings.exporter',
-      `OTEL_TRACES_EXPORTER=${settings.tracesExporter.join(',')}: nothing goes to the OTLP collector, which is tried here`,
+      `OTEL_TRACES_EXPORTER=${settings.tracesExporter.join(',')}: no span goes to an OTLP collector; the doctor checks one nevertheless`,
       'unset OTEL_TRACES_EXPORTER, or add otlp to it',
       'warning',
     );
@@ -171,8 +171,8 @@ function endpointFindings(settings: Settings, env: Environment): Finding[] {
     env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT !== undefined
   )
     warn(
-      'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set too and counts for traces; OTEL_EXPORTER_OTLP_ENDPOINT does not',
-      'unset the one that is not meant',
+      'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set too, and traces go there instead of to OTEL_EXPORTER_OTLP_ENDPOINT',
+      'unset the wrong one of the two',
     );
   return findings;
 }
@@ -196,7 +196,7 @@ function proxies(env: Environment, settings: Settings): Finding[] {
       id: 'settings.proxy',
       status: 'warning',
       found: `${found}=${withoutCredentials(oneLine(env[found] ?? ''))}: gRPC ${reached} goes through it`,
-      fix: `no_proxy=${[exempt, host].filter(Boolean).join(',')}${exempt || host ? ',' : ''}HOST_OF_MILVUS, for hosts that are reached directly`,
+      fix: `no_proxy=${[exempt, host].filter(Boolean).join(',')}${exempt || host ? ',' : ''}HOST_OF_MILVUS, the hosts that need no proxy`,
     },
   ];
 }

@@ -87,7 +87,7 @@ function prometheusReader(
   return new PrometheusExporter({ port, host }, (error) => {
     if (error !== undefined)
       diagnostics.warn(
-        `Metrics cannot be scraped: ${shortReason(error.message)}. Set OTEL_EXPORTER_PROMETHEUS_PORT (${port}) to a free port, OTEL_EXPORTER_PROMETHEUS_HOST (${host ?? 'localhost'}) to an address of this host.`,
+        `Metrics cannot be scraped: ${shortReason(error.message)}. Set OTEL_EXPORTER_PROMETHEUS_PORT (${port}) to a free port, or OTEL_EXPORTER_PROMETHEUS_HOST (${host ?? 'localhost'}) to an address of this host.`,
       );
   });
 }

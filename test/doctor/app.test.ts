@@ -45,7 +45,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
       /5 spans would have gone to http:\/\/127\.0\.0\.1:\d+ \(grpc\), of these 5 of Milvus: connect default, hasCollection quick_setup, insert quick_setup, search quick_setup, query quick_setup$/,
     );
     assert.equal(findingOf(run.report, 'app.untraced'), undefined);
-    assert.match(findingOf(run.report, 'app.end')?.found ?? '', /by code 0/);
+    assert.match(findingOf(run.report, 'app.end')?.found ?? '', /with code 0/);
     assert.deepEqual(
       around.receiver.spans().filter((span) => span.service === service && span.name.startsWith('search')),
       [],
@@ -117,7 +117,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   for (const how of ['goes', 'stays']) {
     test(`that never ends, and ${how} at SIGTERM, is ended after the time it was given`, async () => {
       const run = await watch([node, fixture('serves.mjs'), how], {}, ['--for', '4']);
-      assert.match(findingOf(run.report, 'app.end')?.found ?? '', /the doctor stopped it after 4 s/);
+      assert.match(findingOf(run.report, 'app.end')?.found ?? '', /the doctor stopped the command after 4 s/);
       // Not the app's code, since the end was not its own.
       assert.equal(run.code, run.report.exitCode);
       assert.notEqual(run.code, 143);

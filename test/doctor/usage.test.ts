@@ -25,7 +25,7 @@ describe('the command', { concurrency: 2 }, () => {
   }
 
   const wrong: [args: string[], text: RegExp][] = [
-    [['doktor'], /unknown command doktor\. The command is doctor/],
+    [['doktor'], /unknown command doktor\. The only command is doctor/],
     [['doctor', '--jeager', 'x'], /--jeager/],
     [['doctor', '--jaeger', 'localhost:16686'], /--jaeger needs a URL with http:\/\//],
     [['doctor', '--'], /a command is missing after --/],

@@ -93,7 +93,7 @@ test('the last line for people says that the join was seen', async () => {
   assert.equal(code, 0, stdout);
   assert.equal(
     stdout.trimEnd().split('\n').at(-1),
-    "milvus-otel doctor: sound: the trace is joined: the server's span is a child of the client's.",
+    "milvus-otel doctor: all stages work: the trace is joined: the server's span is a child of the client's.",
   );
 });
 
