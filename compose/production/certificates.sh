@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the certificates of the production set: an authority, one certificate for the collector, and one for each app. A second
+# Creates the certificates of the production set: an authority, one certificate for the collector, and one for each app. A second
 # run keeps the authority and renews the others. Needs openssl.
 #   sh compose/production/certificates.sh                  into compose/production/certificates
 #   sh compose/production/certificates.sh FOLDER [APP …]   into another folder; names of apps, `app` when none is given
 # COLLECTOR_HOSTS are the names and addresses, separated by commas, under which apps reach the collector;
-# DAYS is how long the collector's and the apps' certificates hold, the authority's ten times as long.
+# DAYS is how long the certificates of the collector and the apps are valid; that of the authority is valid ten times as long.
 set -eu
 
 case ${1-} in

@@ -1,4 +1,4 @@
-// What a load means for collectors and storage: spans a second, traffic, memory of the samplers, disk.
+// Calculates from a load of requests: spans per second, traffic, memory of the samplers, disk.
 //   node samples/cluster/calculator.mjs --requests 200 --keep 10 --days 14
 import { parseArgs } from 'node:util';
 

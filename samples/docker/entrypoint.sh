@@ -2,16 +2,16 @@
 # Starts the command of an image with the preload in front of it:
 #   ENTRYPOINT ["milvus-otel-entrypoint"]
 #   CMD ["node", "server.js"]
-# All of its arguments are the command, so it has no options of its own. The environment sets it:
+# All of its arguments are the command, so it has no options. Variables:
 #   OTEL_SDK_DISABLED=true   starts the command as it is
 #   OTEL_NODE_PRELOAD_DIR    the folder in which `npm install milvus-otel` was run; when unset, the working
-#                            directory, /app, /opt/milvus-otel and the global folder are looked through
-# The preload goes into NODE_OPTIONS, which reaches Node however the command starts it.
+#                            directory, /app, /opt/milvus-otel and the global folder are searched
+# The preload goes into NODE_OPTIONS, which Node reads however the command starts it.
 
-# Gives the preload of the first folder that has one: in `preload`, else fails.
+# Sets `preload` to the preload of the first folder that has one, else fails.
 find_preload() {
   for folder; do
-    # Node takes a path that does not begin with / or . for the name of a package.
+    # To Node, a path that does not begin with / or . is the name of a package.
     case $folder in
       /*) ;;
       *) folder=$PWD/$folder ;;
@@ -27,12 +27,12 @@ if [ $# -eq 0 ]; then
   exit 64
 fi
 
-# The specification takes any letter case for true.
+# The specification allows any letter case in true.
 case ${OTEL_SDK_DISABLED-} in
   [Tt][Rr][Uu][Ee]) exec "$@" ;;
 esac
 
-# Loaded already by the image or the command: a second copy, from another folder, would make each span twice.
+# Loaded already by the image or the command: a second copy, from another folder, would only print a line.
 case "${NODE_OPTIONS-} $*" in
   *milvus-otel/register* | *milvus-otel/dist/register.cjs*) exec "$@" ;;
 esac
@@ -48,7 +48,7 @@ fi
 
 if [ -z "$preload" ]; then
   echo "milvus-otel: No milvus-otel package found in $looked_in. The app runs untraced." \
-    'Fix: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to where it is' >&2
+    'Fix: npm install milvus-otel in one of them, or set OTEL_NODE_PRELOAD_DIR to its folder' >&2
   exec "$@"
 fi
 

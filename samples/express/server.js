@@ -1,4 +1,4 @@
-// A search service on Express and Milvus: nothing in it knows about tracing.
+// A search service on Express and Milvus, without any tracing code.
 //   node --import milvus-otel/register server.js
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CONNECT_STATUS, MilvusClient } from '@zilliz/milvus2-sdk-node';
@@ -65,7 +65,7 @@ try {
   await prepareCollection();
 } catch (error) {
   console.error(messageOf(error));
-  // exit: a server that swallows packets would hold the open call for the SDK's own 15 s.
+  // exit: a server that drops packets would keep the open call waiting for the SDK's 15 s.
   process.exit(1);
 }
 
@@ -115,7 +115,7 @@ async function reachMilvus() {
       throw new Error(`no answer within ${connectTimeoutMs} ms`);
     });
     await Promise.race([milvus.connectPromise, tooLate]);
-    // The SDK takes any gRPC server for an old Milvus.
+    // To the SDK, any other gRPC server looks like an old Milvus.
     if (milvus.connectStatus !== CONNECT_STATUS.CONNECTED)
       throw new Error('what answers there is not Milvus');
   } catch (error) {

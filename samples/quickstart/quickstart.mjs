@@ -1,4 +1,4 @@
-// A plain Milvus program: nothing in it knows about tracing.
+// A plain Milvus program, without any tracing code.
 //   node quickstart.mjs                                  runs it
 //   node --import milvus-otel/register quickstart.mjs    runs and traces it
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,7 +23,7 @@ try {
   await reachMilvus();
 } catch (error) {
   console.error(`No Milvus at ${address}: start it there or set MILVUS_ADDRESS=host:port (${error.message})`);
-  // exit: a server that swallows packets would hold the open call for the SDK's own 15 s.
+  // exit: a server that drops packets would keep the open call waiting for the SDK's 15 s.
   process.exit(1);
 }
 console.log(`connected to ${address}`);
@@ -31,7 +31,7 @@ console.log(`connected to ${address}`);
 try {
   await runOperations();
 } catch (error) {
-  // The SDK throws bare status objects besides Errors.
+  // The SDK also throws plain status objects.
   console.error(`Milvus refused: ${error.message ?? error.status?.reason ?? error.reason}`);
   process.exitCode = 1;
 } finally {
@@ -43,7 +43,7 @@ async function runOperations() {
   const has = checked(await client.hasCollection({ collection_name }));
   console.log(`has ${collection_name}: ${has.value}`);
 
-  // Dropping what is not there is no error in Milvus.
+  // In Milvus, dropping a missing collection is no error.
   checked(await client.dropCollection({ collection_name }));
   console.log(`dropped ${collection_name}`);
 
@@ -84,7 +84,7 @@ async function reachMilvus() {
     throw new Error(`no answer within ${connectTimeoutMs} ms`);
   });
   await Promise.race([client.connectPromise, tooLate]);
-  // The SDK takes any gRPC server for an old Milvus.
+  // To the SDK, any other gRPC server looks like an old Milvus.
   if (client.connectStatus !== CONNECT_STATUS.CONNECTED) throw new Error('what answers there is not Milvus');
 }
 

@@ -15,7 +15,7 @@ const leastShareOfBest = 0.75;
 export function assembleAnswer(questionVector, passages) {
   const candidates = passages.map(({ title, text }, index) => {
     const sentences = sentencesOf(text).map((sentence) => ({
-      // The title says what the sentence speaks of when it only says "it".
+      // The title names the subject of a sentence that only has "it".
       near: similarity(questionVector, embed(`${title} ${sentence}`)),
       text: `${sentence} [${index + 1}]`,
     }));

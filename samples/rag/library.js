@@ -81,7 +81,7 @@ async function reachMilvus(milvus, address) {
       throw new Error(`no answer within ${connectTimeoutMs} ms`);
     });
     await Promise.race([milvus.connectPromise, tooLate]);
-    // The SDK takes any gRPC server for an old Milvus.
+    // To the SDK, any other gRPC server looks like an old Milvus.
     if (milvus.connectStatus !== CONNECT_STATUS.CONNECTED)
       throw new Error('what answers there is not Milvus');
   } catch (error) {

@@ -1,4 +1,4 @@
-// Asks a running service at a steady rate, and says how long its answers took.
+// Sends questions to a running service at a steady rate, and prints how long the answers took.
 //   node load.mjs --requests-per-second 20 --seconds 10
 import { parseArgs } from 'node:util';
 

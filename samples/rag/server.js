@@ -69,7 +69,7 @@ try {
   }
 } catch (error) {
   console.error(messageOf(error));
-  // exit: a server that swallows packets would hold the open call for the SDK's own 15 s.
+  // exit: a server that drops packets would keep the open call waiting for the SDK's 15 s.
   process.exit(1);
 }
 

@@ -1,5 +1,5 @@
-// The only tracing code of this service, and it could do without: spans for its own two steps, which nothing but the
-// service itself can know of. Without the preload the API does nothing.
+// The only tracing code of this service: spans for its two steps, which no instrumentation can know of. It is optional.
+// Without the preload the API does nothing.
 import { SpanStatusCode, trace } from '@opentelemetry/api';
 
 const tracer = trace.getTracer('rag-sample');

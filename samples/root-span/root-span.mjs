@@ -1,4 +1,4 @@
-// The operations of the quickstart inside one span of the program's own, so that all of them are one trace.
+// The operations of the quickstart inside one span that the program creates, so that all of them are one trace.
 //   node --import milvus-otel/register root-span.mjs
 // @opentelemetry/api does nothing by itself: without the preload this runs as a plain Milvus program.
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,7 +25,7 @@ await trace.getTracer('root-span-sample').startActiveSpan('test_milvus_otel', as
     await reachMilvus(client);
     await runOperations(client);
   } catch (error) {
-    // The SDK throws bare status objects besides Errors.
+    // The SDK also throws plain status objects.
     const message = error.message ?? error.status?.reason ?? error.reason;
     console.error(message);
     span.setStatus({ code: SpanStatusCode.ERROR, message });
@@ -40,7 +40,7 @@ async function runOperations(client) {
   const has = checked(await client.hasCollection({ collection_name }));
   console.log(`has ${collection_name}: ${has.value}`);
 
-  // Dropping what is not there is no error in Milvus.
+  // In Milvus, dropping a missing collection is no error.
   checked(await client.dropCollection({ collection_name }));
   console.log(`dropped ${collection_name}`);
 
@@ -82,7 +82,7 @@ async function reachMilvus(client) {
       throw new Error(`no answer within ${connectTimeoutMs} ms`);
     });
     await Promise.race([client.connectPromise, tooLate]);
-    // The SDK takes any gRPC server for an old Milvus.
+    // To the SDK, any other gRPC server looks like an old Milvus.
     if (client.connectStatus !== CONNECT_STATUS.CONNECTED)
       throw new Error('what answers there is not Milvus');
   } catch (error) {

@@ -38,7 +38,8 @@ const standIns: [beginning: RegExp, what: string, file: string][] = [
   [/^pm2 /, 'a pm2 that is installed for good', 'test/samples/pm2.test.ts'],
   [/^curl /, 'the service that the command above it starts', 'test/samples/samples.test.ts'],
   [/^npm ci && npm pack$/, 'a separate checkout', 'test/package/package.test.ts'],
-  [/^cd compose\/production\/certificates && /, 'the production set', 'test/jaeger/production.test.ts'],
+  [/^CERTIFICATES=/, 'the path of the reader’s certificates', 'test/jaeger/production.test.ts'],
+  [/^OTEL_EXPORTER_OTLP_ENDPOINT=https:/, 'the production set', 'test/jaeger/production.test.ts'],
   [
     /^NODE_OPTIONS="--require .*" \.\/app$/,
     'a single executable application',
