@@ -1,5 +1,5 @@
 /**
- * The entry point: environment → settings → telemetry → instrumentations → shutdown. Only this file reads process.env.
+ * The entry point: environment → settings → telemetry → instrumentations → shutdown. Settings are read here only.
  * An error in here must not fail the app: one line reports it, and the app runs untraced.
  */
 import { join } from 'node:path';

@@ -51,7 +51,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   namespace: {
     type: 'string',
     example: 'default',
-    when: "The database that the RPC goes to: the request's, else the client's when the RPC is sent.",
+    when: "The database of the call: the request's, else the client's at the time the RPC is sent.",
     level: 'always',
     atCreation: true,
   },
@@ -64,7 +64,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   returnedRows: {
     type: 'int',
     example: 10,
-    when: 'Hits of a search, for all its vectors together, or rows of a query or get.',
+    when: 'Hits of a search (the sum over its vectors), or rows of a query or get.',
     level: 'per operation',
   },
   statusCode: {
@@ -76,7 +76,7 @@ export const ATTRIBUTE_DOCUMENTATION: Readonly<Record<keyof typeof ATTR, Attribu
   errorType: {
     type: 'string',
     example: 'CollectionNotFound',
-    when: "The name of Milvus' code, else the code; the name of the gRPC status; or the class of the thrown error.",
+    when: "The name of Milvus' code, or the code itself; else the name of the gRPC status, or the class of the thrown error.",
     level: 'on failure',
   },
   serverAddress: {
@@ -254,7 +254,7 @@ export const OPERATION_METRICS: readonly MetricDocumentation[] = [
     name: METRIC_RETRIES,
     instrument: 'counter',
     unit: '{retry}',
-    when: 'RPCs that the SDK sent again, when they are sent.',
+    when: 'RPCs that the SDK sends again.',
     attributes: AT_CREATION,
   },
 ];
@@ -302,28 +302,28 @@ export const QUEUE_METRICS: readonly MetricDocumentation[] = [
     name: QUEUE_METRIC.capacity,
     instrument: 'up-down counter',
     unit: '{span}',
-    when: 'Spans that are kept at most, in the queue and in flight together: OTEL_BSP_MAX_QUEUE_SIZE.',
+    when: 'Maximum number of spans that are kept, queued and in flight together: OTEL_BSP_MAX_QUEUE_SIZE.',
     attributes: PROCESSOR,
   },
   {
     name: QUEUE_METRIC.processed,
     instrument: 'counter',
     unit: '{span}',
-    when: 'Spans passed to the exporter. With `error.type`: lost before, `queue_full` when the queue was full.',
+    when: 'Spans passed to the exporter. With `error.type`: spans lost before; `queue_full` means that the queue was full.',
     attributes: [...PROCESSOR, ATTR.errorType],
   },
   {
     name: QUEUE_METRIC.inFlight,
     instrument: 'up-down counter',
     unit: '{span}',
-    when: 'Spans in a request, or in a failed one that is tried again.',
+    when: 'Spans in a request, or waiting for another attempt.',
     attributes: EXPORTER,
   },
   {
     name: QUEUE_METRIC.exported,
     instrument: 'counter',
     unit: '{span}',
-    when: "Spans that the collector accepted. With `error.type`: lost, `rejected` in an answer that accepts others, else the refusal's status.",
+    when: 'Spans that the collector accepted. With `error.type`: lost spans; `rejected` means in a partial success, other values are the status of the failure.',
     attributes: [...EXPORTER, ATTR.errorType],
   },
 ];

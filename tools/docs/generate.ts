@@ -242,10 +242,7 @@ function triedApps(): string {
     notes,
     code(test.replace(/\.test\.ts$/, '')),
   ]);
-  return markdownTable(
-    ['App', 'Versions', 'Started by', 'Trace of a search', 'What is not seen, and what differs', 'Test'],
-    lines,
-  );
+  return markdownTable(['App', 'Versions', 'Started by', 'Trace of a search', 'Notes', 'Test'], lines);
 }
 
 /** File → its generated parts, by the name in their markers. */

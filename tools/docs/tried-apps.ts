@@ -30,7 +30,7 @@ const LIBRARIES = 'frameworks/libraries.test.ts';
 const SSR_APPS = 'frameworks/ssr-apps.test.ts';
 const RUNNERS = 'frameworks/test-runners.test.ts';
 const READ_OFF =
-  'The runner has its own module loader, so the spans are [read off the gRPC calls](#bundled-apps)';
+  'The runner has its own module loader, so the spans are [read from the gRPC calls](#bundled-apps)';
 const SEARCH = 'search docs';
 
 export const TRIED_APPS = [
@@ -91,7 +91,8 @@ export const TRIED_APPS = [
     packages: { next: '16' },
     started: `${withPreload('next start')}, and \`next dev\``,
     seen: ['GET', 'GET /api/search/[id]', 'executing api route (app) /api/search/[id]', SEARCH],
-    notes: 'By Turbopack and by webpack, the SDK [external or bundled](#nextjs). `next build` has no spans',
+    notes:
+      'Built by Turbopack and by webpack, with the SDK [external or bundled](#nextjs). `next build` has no spans',
     test: 'frameworks/next.test.ts',
   },
   {
@@ -99,7 +100,7 @@ export const TRIED_APPS = [
     packages: { next: '15' },
     started: `${withPreload('next start')}, \`next dev\`, and \`output: 'standalone'\``,
     seen: ['GET', 'GET /api/search/a', 'executing api route (app) /api/search/[id]/route', SEARCH],
-    notes: 'The same',
+    notes: 'As for Next.js 16',
     test: 'frameworks/next.test.ts',
   },
   {
@@ -115,7 +116,7 @@ export const TRIED_APPS = [
     packages: { nuxt: '4' },
     started: withPreload('nuxt dev'),
     seen: ['GET', 'GET', 'GET', SEARCH],
-    notes: 'Its server hands each request on to the server of the app',
+    notes: '`nuxt dev` forwards each request to the server of the app',
     test: SSR_APPS,
   },
   {
@@ -138,7 +139,8 @@ export const TRIED_APPS = [
     packages: { 'react-router': '8', '@react-router/node': '8', '@react-router/serve': '8' },
     started: withPreload('react-router-serve build/server/index.js'),
     seen: ['GET /', 'request handler', SEARCH],
-    notes: 'One name for all routes: all are one handler of Express. `react-router build` has no spans',
+    notes:
+      'All routes have one name, since they are one handler of Express. `react-router build` has no spans',
     test: SSR_APPS,
   },
   {
@@ -151,18 +153,18 @@ export const TRIED_APPS = [
   {
     app: 'MCP server, SDK 1',
     packages: { '@modelcontextprotocol/sdk': '1' },
-    started: `${IMPORT} as the command of the server, over stdio`,
+    started: `${IMPORT} as the server's command in the client, over stdio`,
     seen: [SEARCH],
     notes:
-      "[Variables](#mcp-servers) belong into the `env` of the client's configuration. No span for the tool",
+      "Write the [variables](#mcp-servers) into `env` of the client's configuration. The tool has no span",
     test: LIBRARIES,
   },
   {
     app: 'MCP server, SDK 2',
     packages: { '@modelcontextprotocol/server': '2', '@modelcontextprotocol/client': '2' },
-    started: 'the same',
+    started: 'As for SDK 1',
     seen: [SEARCH],
-    notes: 'The same',
+    notes: 'As for SDK 1',
     test: LIBRARIES,
   },
   {
@@ -170,7 +172,7 @@ export const TRIED_APPS = [
     packages: { '@langchain/community': '1', '@langchain/core': '1' },
     started: IMPORT,
     seen: [SEARCH],
-    notes: 'The Milvus store. No spans of chains: LangChain has its own callbacks',
+    notes: 'Its Milvus store. No spans of chains: LangChain has its own callbacks',
     test: 'ecosystem/langchain.test.ts',
   },
   {
@@ -178,7 +180,7 @@ export const TRIED_APPS = [
     packages: { llamaindex: '0.12', '@llamaindex/milvus': '0.1' },
     started: IMPORT,
     seen: [SEARCH],
-    notes: 'The Milvus store. No spans of LlamaIndex',
+    notes: 'Its Milvus store. No spans of LlamaIndex',
     test: LIBRARIES,
   },
   {
@@ -186,7 +188,7 @@ export const TRIED_APPS = [
     packages: { '@mastra/core': '1' },
     started: IMPORT,
     seen: [SEARCH],
-    notes: 'A tool of an agent. No spans of the agent: Mastra has its own exporters',
+    notes: 'The search is in a tool of an agent. No spans of the agent: Mastra has its own exporters',
     test: LIBRARIES,
   },
   {
@@ -195,7 +197,7 @@ export const TRIED_APPS = [
     started: IMPORT,
     seen: ['ask', 'docs', SEARCH],
     notes:
-      "Flow and retriever are Genkit's spans. Genkit starts its own SDK, so one line reports two SDKs, and Genkit's developer UI has no traces",
+      "Genkit creates the spans of flow and retriever. It also starts its own OpenTelemetry SDK: one line reports two SDKs, and Genkit's developer UI has no traces",
     test: LIBRARIES,
   },
   {
@@ -203,7 +205,7 @@ export const TRIED_APPS = [
     packages: { 'aws-lambda-ric': '4' },
     started: '`NODE_OPTIONS` of the function: [lambda.md](lambda.md)',
     seen: ['ask', SEARCH],
-    notes: "On a scripted Milvus, by AWS' runtime client in an imitated sandbox",
+    notes: "Tested with AWS' runtime client in an imitated sandbox, and with a scripted Milvus",
     test: 'frameworks/lambda.test.ts',
   },
   {

@@ -15,7 +15,7 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
   {
     sdkDisabled: {
       group: 'Service',
-      doc: 'Turns tracing off: nothing is loaded, the app runs as without the preload.',
+      doc: 'Turns everything off: nothing is loaded, and the app runs as without the preload.',
     },
     serviceName: { group: 'Service', doc: "The service's name in the trace viewer." },
     resourceAttributes: {
@@ -24,11 +24,11 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
     },
     resourceDetectors: {
       group: 'Service',
-      doc: 'Detectors of resource attributes. Cloud detectors use the network. Process arguments may hold secrets: only processargs adds them, process and all do not.',
+      doc: 'Detectors of resource attributes. Cloud detectors use the network. Arguments of the process may hold secrets, so only processargs adds them; process and all do not.',
     },
     configFile: {
       group: 'Service',
-      doc: 'A declarative configuration file, which describes the telemetry instead of the variables here. With it, only these apply: OTEL_SDK_DISABLED, OTEL_LOG_LEVEL, OTEL_NODE_FLUSH_TIMEOUT and the variables for instrumentations and Milvus.',
+      doc: 'A declarative configuration file, which replaces the variables here. Only these still apply: OTEL_SDK_DISABLED, OTEL_LOG_LEVEL, OTEL_NODE_FLUSH_TIMEOUT and the variables for instrumentations and Milvus.',
     },
     tracesExporter: { group: 'Export', doc: 'Where spans go.' },
     metricsExporter: {
@@ -40,12 +40,18 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
       doc: 'Where log records go. Off until set, because Jaeger rejects logs.',
     },
     endpoint: { group: 'Export', doc: 'The collector, for all signals.' },
-    tracesEndpoint: { group: 'Export', doc: 'The collector for traces only; used unchanged, with its path.' },
+    tracesEndpoint: {
+      group: 'Export',
+      doc: 'The collector for traces only. The URL is used unchanged, with its path.',
+    },
     metricsEndpoint: {
       group: 'Export',
-      doc: 'The collector for metrics only; used unchanged, with its path.',
+      doc: 'The collector for metrics only. The URL is used unchanged, with its path.',
     },
-    logsEndpoint: { group: 'Export', doc: 'The collector for logs only; used unchanged, with its path.' },
+    logsEndpoint: {
+      group: 'Export',
+      doc: 'The collector for logs only. The URL is used unchanged, with its path.',
+    },
     protocol: { group: 'Export', doc: 'Protocol to the collector.' },
     tracesProtocol: { group: 'Export', doc: 'As above, for traces only.' },
     metricsProtocol: { group: 'Export', doc: 'As above, for metrics only.' },
@@ -94,10 +100,13 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
       group: 'Export',
       doc: 'Time limit of one export of metrics, in ms; at most the interval.',
     },
-    zipkinEndpoint: { group: 'Export', doc: 'The Zipkin collector; used unchanged, with its path.' },
+    zipkinEndpoint: {
+      group: 'Export',
+      doc: 'The Zipkin collector. The URL is used unchanged, with its path.',
+    },
     prometheusHost: {
       group: 'Export',
-      doc: 'Address that the endpoint for Prometheus listens on; 0.0.0.0 for all.',
+      doc: 'Address that the endpoint for Prometheus listens on, 0.0.0.0 for all addresses.',
     },
     prometheusPort: { group: 'Export', doc: 'Port that the endpoint for Prometheus listens on.' },
     sampler: { group: 'Sampling', doc: 'Which traces are kept. The Milvus server follows this decision.' },
@@ -108,9 +117,9 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
     },
     enabledInstrumentations: {
       group: 'Instrumentations',
-      doc: 'Only these instrumentations, by name: milvus, http, express, pg and so on.',
+      doc: 'Turns on only these instrumentations: milvus, http, express, pg and so on.',
     },
-    disabledInstrumentations: { group: 'Instrumentations', doc: 'Not these instrumentations, by name.' },
+    disabledInstrumentations: { group: 'Instrumentations', doc: 'Turns these instrumentations off.' },
     captureFilter: {
       group: 'Milvus',
       doc: 'Puts the filter expression into db.query.text. It may hold user data, so it is off.',
@@ -119,11 +128,11 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
     scheduleDelayMs: { group: 'Batching and exit', doc: 'Longest time until a span is sent, in ms.' },
     maxQueueSize: {
       group: 'Batching and exit',
-      doc: 'Spans that are kept until the collector accepts them, with 8 KiB each on average; further spans are dropped and counted.',
+      doc: 'Maximum number of spans that are kept until the collector accepts them, with 8 KiB each on average. Further spans are dropped and counted.',
     },
     maxExportBatchSize: {
       group: 'Batching and exit',
-      doc: 'Spans in one request; a request of 512 KiB has fewer.',
+      doc: 'Maximum number of spans in one request. A request of 512 KiB is sent even with fewer.',
     },
     batchTimeoutMs: {
       group: 'Batching and exit',
@@ -135,15 +144,15 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
     },
     attributeValueLengthLimit: {
       group: 'Limits',
-      doc: 'Longest text of an attribute, in characters; longer texts are cut.',
+      doc: 'Longest text of an attribute, in characters. Longer texts are cut.',
     },
-    attributeCountLimit: { group: 'Limits', doc: 'Attributes that one span or log record may have.' },
+    attributeCountLimit: { group: 'Limits', doc: 'Maximum number of attributes of a span or log record.' },
     spanAttributeValueLengthLimit: { group: 'Limits', doc: 'The length limit for spans only.' },
     spanAttributeCountLimit: { group: 'Limits', doc: 'The count limit for spans only.' },
-    spanEventCountLimit: { group: 'Limits', doc: 'Events that one span may have.' },
-    spanLinkCountLimit: { group: 'Limits', doc: 'Links that one span may have.' },
-    eventAttributeCountLimit: { group: 'Limits', doc: 'Attributes that one event of a span may have.' },
-    linkAttributeCountLimit: { group: 'Limits', doc: 'Attributes that one link of a span may have.' },
+    spanEventCountLimit: { group: 'Limits', doc: 'Maximum number of events of a span.' },
+    spanLinkCountLimit: { group: 'Limits', doc: 'Maximum number of links of a span.' },
+    eventAttributeCountLimit: { group: 'Limits', doc: 'Maximum number of attributes of an event of a span.' },
+    linkAttributeCountLimit: { group: 'Limits', doc: 'Maximum number of attributes of a link of a span.' },
     logAttributeValueLengthLimit: { group: 'Limits', doc: 'The length limit for log records only.' },
     logAttributeCountLimit: { group: 'Limits', doc: 'The count limit for log records only.' },
     logScheduleDelayMs: {
@@ -152,15 +161,18 @@ export const VARIABLE_DOCUMENTATION: Readonly<Record<keyof typeof SETTINGS, { gr
     },
     logMaxQueueSize: {
       group: 'Batching and exit',
-      doc: 'Log records that are kept until they are sent; further ones are dropped.',
+      doc: 'Maximum number of log records that are kept until they are sent. Further ones are dropped.',
     },
-    logMaxExportBatchSize: { group: 'Batching and exit', doc: 'Log records in one request.' },
+    logMaxExportBatchSize: {
+      group: 'Batching and exit',
+      doc: 'Maximum number of log records in one request.',
+    },
     logBatchTimeoutMs: {
       group: 'Batching and exit',
       doc: 'Time limit of one batch of log records, in ms.',
     },
     logLevel: {
       group: 'Diagnostics',
-      doc: "What is written to stderr; debug includes OpenTelemetry's messages.",
+      doc: "The lines that are written to stderr. debug includes OpenTelemetry's messages.",
     },
   };
