@@ -2,7 +2,7 @@ import type { LoggerProvider, MeterProvider, TracerProvider } from '@opentelemet
 
 /** Options of {@link MilvusInstrumentation}. */
 export interface MilvusInstrumentationConfig {
-  /** Patch at once, when the SDK loads. Default true. */
+  /** Patch the SDK when it loads. Default true. */
   enabled?: boolean;
   /** Put the filter expression into `db.query.text`. It may hold user data. Default false. */
   captureFilter?: boolean;

@@ -38,7 +38,7 @@ export const NO_DATA: Record<Source, string> = {
   spans:
     'No Milvus call in this time range. If apps made some: run `npx milvus-otel doctor`, and check that they send to this collector.',
   'app metrics':
-    'No metrics of apps. Set OTEL_METRICS_EXPORTER=otlp in the app; its first export comes after a minute.',
+    'No metrics of apps. Set OTEL_METRICS_EXPORTER=otlp in the app; its first export is after a minute.',
   collector: 'Prometheus cannot read the collector. See Status → Target health on the page of Prometheus.',
 };
 
@@ -213,7 +213,8 @@ export const SECTIONS: Section[] = [
         unit: 's',
         width: 12,
         source: 'spans',
-        description: 'MilvusSlowCalls fires when searches, queries and writes are above 1 s for 10 minutes.',
+        description:
+          'MilvusSlowCalls fires when that of searches, queries or writes of a service is above 1 s for 10 minutes.',
         queries: [
           { expr: quantile(0.99, perTarget), legend: '{{db_operation_name}} {{db_collection_name}}' },
         ],
@@ -248,7 +249,7 @@ export const SECTIONS: Section[] = [
           'Searches, queries and writes. Client: the mean of the client spans. Server: the time of Milvus’ spans for the same ' +
           'RPCs, per client span. Gap: the difference, which is the network, gRPC, the SDK and the wait for a connection. An ' +
           'approximation: spans are summed, not matched one by one. An operation that sends several RPCs at the same time ' +
-          'counts each, so the gap is too small. Calls of clients without traces are in neither line.',
+          'counts each, so the gap is too small. Calls that are not traced are in neither line.',
         queries: [
           { expr: meanSeconds(requestClient), legend: 'client' },
           { expr: `${seconds(requestServer)} / (${count(requestClient)} > 0)`, legend: 'server' },
@@ -303,7 +304,8 @@ export const SECTIONS: Section[] = [
         unit: 'short',
         width: 8,
         source: 'app metrics',
-        description: 'The mean. Fewer rows than the limit: a filter or a range left nothing else.',
+        description:
+          'Mean number of rows. It is below the limit when fewer rows match the filter or the range.',
         queries: [
           {
             expr:
@@ -319,8 +321,7 @@ export const SECTIONS: Section[] = [
         unit: 'reqps',
         width: 8,
         source: 'app metrics',
-        description:
-          'Attempts after the first that the SDK made on its own. A call with retries is one call above.',
+        description: 'RPCs that the SDK sent again. In the other panels, a call with retries is one call.',
         queries: [
           {
             expr: sumRate('milvus_client_operation_retries_total', selected, 'db_operation_name'),
@@ -334,7 +335,7 @@ export const SECTIONS: Section[] = [
         unit: 'short',
         width: 8,
         source: 'app metrics',
-        description: 'At the moments of the apps’ exports, one a minute by default.',
+        description: 'At the time of each export of the app, once a minute by default.',
         queries: [
           {
             expr: `sum by (db_operation_name) (milvus_client_active_operations{${selected}})`,
@@ -348,7 +349,8 @@ export const SECTIONS: Section[] = [
         unit: 'short',
         width: 12,
         source: 'app metrics',
-        description: 'Of the SDK’s pools, summed over the processes. All used up to the limit: calls wait.',
+        description:
+          'Connections of the SDK’s pools, summed over the processes. When all up to the limit are used, calls wait.',
         queries: [
           {
             expr: `sum by (db_client_connection_pool_name, db_client_connection_state) (db_client_connection_count{${selectedService}})`,
@@ -386,7 +388,7 @@ export const SECTIONS: Section[] = [
         width: 8,
         source: 'app metrics',
         description:
-          'queue_full: more spans than the app could send. Others: the status with which the collector refused them.',
+          'By cause. queue_full: the app created more spans than it could send. Others: the status with which the collector rejected them.',
         queries: [
           {
             expr: lostSpans('rate', '$__rate_interval', 'by (service_name, error_type) '),
@@ -401,8 +403,8 @@ export const SECTIONS: Section[] = [
         width: 8,
         source: 'app metrics',
         description:
-          'Queued and in flight, of OTEL_BSP_MAX_QUEUE_SIZE, in the process of a service that has most. They grow while the ' +
-          'collector is slow. At 100 % spans are lost.',
+          'Queued and in flight, as a share of OTEL_BSP_MAX_QUEUE_SIZE, in the process of the service that has the most. The ' +
+          'share grows while the collector is slow. At 100 %, spans are lost.',
         queries: [
           {
             expr:
@@ -418,7 +420,7 @@ export const SECTIONS: Section[] = [
         unit: 'percentunit',
         width: 8,
         source: 'spans',
-        description: 'KEEP_PERCENT, and more while calls fail or are slow.',
+        description: 'About KEEP_PERCENT; more while calls fail or are slow.',
         queries: [
           {
             expr:
@@ -452,7 +454,8 @@ export const SECTIONS: Section[] = [
         unit: 'percentunit',
         width: 12,
         source: 'collector',
-        description: 'Batches on disk. It grows while Jaeger is unreachable. At 100 % spans are lost.',
+        description:
+          'Batches on disk. The queue grows while Jaeger is unreachable. At 100 %, spans are lost.',
         queries: [
           {
             expr: 'max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)',

@@ -111,7 +111,7 @@ export function configMap(): string {
       return `${set === undefined ? '#' : ''}${name}: ${JSON.stringify(set ?? value)}`;
     })
     .map((line) => (line === '' ? '' : `  ${line}`));
-  return `# Every variable of env.example; \`npm run docs\` writes this file. Lines behind a # show defaults.
+  return `# Every variable of env.example; \`npm run docs\` writes this file. Lines that begin with # show defaults.
 # OTEL_SERVICE_NAME differs from app to app and is in app.yaml. Tokens belong in a Secret.
 apiVersion: v1
 kind: ConfigMap
