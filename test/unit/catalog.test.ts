@@ -80,6 +80,7 @@ test('the page on frameworks gives the versions of openai that its instrumentati
     getModuleDefinitions(): { supportedVersions: string[] }[];
   };
   const supported = instrumentation.getModuleDefinitions().map(({ supportedVersions }) => supportedVersions);
-  const [, first, below] = /`openai` is instrumented from ([\d.]+) to\s6; of version (\d+), only/.exec(page) ?? [];
+  const [, first, below] =
+    /`openai` is instrumented from ([\d.]+) to\s6; of version (\d+), only/.exec(page) ?? [];
   assert.deepEqual(supported, [[`>=${first}.0 <${below}`]]);
 });
