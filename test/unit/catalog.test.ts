@@ -80,7 +80,7 @@ test('the page on frameworks gives the versions of openai that its instrumentati
     getModuleDefinitions(): { supportedVersions: string[] }[];
   };
   const supported = instrumentation.getModuleDefinitions().map(({ supportedVersions }) => supportedVersions);
-  const [, first, below] =
-    /`openai` is instrumented from ([\d.]+) to\s6; of version (\d+), only/.exec(page) ?? [];
+  const sentence = /`openai` is instrumented from\s([\d.]+)\sto\s6;\sof\sversion\s(\d+),\sonly/;
+  const [, first, below] = sentence.exec(page) ?? [];
   assert.deepEqual(supported, [[`>=${first}.0 <${below}`]]);
 });
