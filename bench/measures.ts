@@ -262,7 +262,7 @@ async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
     {
       ...addedRow({
         ...common,
-        what: 'peak resident memory added, searching, as it comes',
+        what: 'peak resident memory added, searching',
         unit: 'MiB',
         costs: stretches,
         of: ({ peakMiB }) => peakMiB,

@@ -39,7 +39,7 @@ const inputs = {
 };
 
 /**
- * @param {Record<keyof inputs, number>} load as `inputs` says
+ * @param {Record<keyof inputs, number>} load with the keys of `inputs`
  * @returns spans and traces a second, bytes a second, bytes
  */
 export function calculate(load) {

@@ -1,2 +1,2 @@
-// The file that the operator's NODE_OPTIONS names. The package lies in node_modules beside it.
+// The file that the operator's NODE_OPTIONS names. The package is in node_modules next to it.
 require('milvus-otel/register');

@@ -3,7 +3,7 @@ import { embed, similarity } from './embed.js';
 const mostSentences = 3;
 /** Below this a sentence shares no more with the question than any other text does. */
 const leastSimilarity = 0.2;
-/** A sentence that is less than this share as near as the best one is beside the point. */
+/** A sentence below this share of the best score is irrelevant. */
 const leastShareOfBest = 0.75;
 
 /**

@@ -1,7 +1,7 @@
 /** Length of a vector from `embed`. */
 export const dimension = 384;
 
-/** What a word's letters weigh beside the word itself: forms of one word are near, other words are not. */
+/** Weight of a word's letters compared with the whole word: forms of one word are near, other words are not. */
 const lettersWeight = 0.6;
 
 // Words that every question has: they would make all questions alike.
