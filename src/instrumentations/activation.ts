@@ -145,6 +145,11 @@ export function activateOnLoad(
       return imports.resolve(specifier, context, nextResolve);
     },
   });
+  if (process.getBuiltinModule('node:sea').isSea()) {
+    // Its require() of built-in modules runs no hooks.
+    for (const name of waiting.keys()) if (module.isBuiltin(name)) patchBuiltin(name);
+    surroundings.bundledApps?.beforeLoading('http2', undefined);
+  }
 
   return (name) => {
     const made = done.get(name);

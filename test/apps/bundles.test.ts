@@ -7,6 +7,8 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { installed } from '../../tools/processes/installed.ts';
 import { nodeBinary } from '../../tools/processes/node-versions.ts';
+import type { FixtureOptions } from '../../tools/processes/run-fixture.ts';
+import { singleExecutable } from '../../tools/processes/single-executable.ts';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { useStack } from '../support/stack.ts';
@@ -115,8 +117,12 @@ async function bundle({
 }
 
 /** One request to the service in `file`. */
-async function ask(file: string, nodePath?: string): Promise<{ service: string; stderr: string }> {
-  const running = runs.start({ file, ...(nodePath === undefined ? {} : { nodePath }) });
+async function ask(
+  file: string,
+  nodePath?: string,
+  options: Pick<FixtureOptions, 'preload' | 'env'> = {},
+): Promise<{ service: string; stderr: string }> {
+  const running = runs.start({ file, ...(nodePath === undefined ? {} : { nodePath }), ...options });
   const [, port] = await running.waitForStdout(/port (\d+)/);
   const response = await fetch(`http://127.0.0.1:${port}/ask`);
   const { found } = (await response.json()) as { found: unknown[] };
@@ -220,6 +226,22 @@ describe('a bundle with the SDK inside', () => {
       });
     });
   }
+
+  test('in a single executable application has the same, and its server the span of a request', async () => {
+    const main = await bundle({ bundler: 'esbuild', format: 'cjs', external: [] });
+    const executable = await singleExecutable(main, { folder: programs, name: 'my-service' });
+    const { service, stderr } = await ask(main, executable, {
+      preload: false,
+      env: { NODE_OPTIONS: `--require ${path.join(import.meta.dirname, '../../dist/register.cjs')}` },
+    });
+    assert.match(stderr, line());
+    const spans = await spansOf(service);
+    assert.deepEqual(
+      outline(spans).filter((name) => name !== '  describeCollection docs'),
+      ['GET', '  search docs'],
+    );
+    assert.equal(callerOfSearch(spans)?.name, 'search docs');
+  });
 
   test('and gRPC outside has the same in the spans of the instrumentation for gRPC, and the line', async () => {
     const file = await bundle({ bundler: 'esbuild', format: 'cjs', external: [GRPC] });
