@@ -100,7 +100,7 @@ class GrpcSender implements OtlpSender {
         let hasHeaders = false;
         call = client
           .makeUnaryRequest(EXPORT, asIs, asIs, asBuffer(body), this.#metadata, (error, value) => {
-            if (error) fail(errorOf(error, isConnected, hasHeaders));
+            if (error) fail(errorOf(error, isConnected, hasHeaders, !isReady(client)));
             else resolve(value as Buffer);
           })
           .on('metadata', () => {
@@ -137,9 +137,13 @@ const openConnection = (target: OtlpTarget, keepsAlive: boolean): Connection => 
   sockets: new Set(),
 });
 
+/** False for a closed channel too. */
+const isReady = (client: Client): boolean =>
+  client.getChannel().getConnectivityState(false) === connectivityState.READY;
+
 /** Requests in flight keep the channel until they have their answers. */
 function leave({ client, sockets }: Connection): void {
-  const isConnected = client.getChannel().getConnectivityState(false) === connectivityState.READY;
+  const isConnected = isReady(client);
   client.close();
   // grpc-js does not cancel a connection attempt: an unanswered handshake would stay.
   if (!isConnected) for (const socket of sockets) socket.destroy();
@@ -228,9 +232,18 @@ function connected(client: Client): Promise<boolean> {
   });
 }
 
+/** What grpc-js reports for a stream that was closed without a status. */
+const RESET = /^Received RST_STREAM with code|^Bandwidth exhausted or memory limit exceeded$/;
+
 const TOO_LARGE_ANSWER = /^Received message (larger than max|that decompresses)/;
 
-function errorOf(error: ServiceError, isConnected: boolean, hasHeaders: boolean): OtlpError {
+/** @param isClosed whether the connection has been closed meanwhile */
+function errorOf(
+  error: ServiceError,
+  isConnected: boolean,
+  hasHeaders: boolean,
+  isClosed: boolean,
+): OtlpError {
   const { code, details, metadata } = error;
   if (!isConnected || (code === GrpcStatus.UNAVAILABLE && details === 'Connection dropped')) {
     return new OtlpError(lastConnectionError(details) ?? details.trim(), {
@@ -238,6 +251,8 @@ function errorOf(error: ServiceError, isConnected: boolean, hasHeaders: boolean)
       isUnreachable: !isConnected,
     });
   }
+  // By a GOAWAY with an error code: the server has not judged the request.
+  if (isClosed && RESET.test(details)) return new OtlpError(details, { isGrpc: true });
   if (hasHeaders && code === GrpcStatus.RESOURCE_EXHAUSTED && TOO_LARGE_ANSWER.test(details))
     return new OtlpError(`the answer is larger than ${MAX_ANSWER_BYTES >> 20} MiB`, {
       status: GrpcStatus.UNKNOWN,

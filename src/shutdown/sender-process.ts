@@ -9,7 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { rejectionIn } from '../otlp/partial-success.ts';
 import { reasonFor } from '../otlp/reason.ts';
-import { NO_LIMIT, type OpenSender, type OtlpSender } from '../otlp/sender.ts';
+import { NO_LIMIT, type OpenSender, OtlpError, type OtlpSender } from '../otlp/sender.ts';
 import { verdictOn } from '../otlp/status.ts';
 import type { OtlpTarget } from '../otlp/target.ts';
 import type { ThreadInput } from './sending-thread.ts';
@@ -88,7 +88,8 @@ const senderFor = async ({ protocol }: OtlpTarget): Promise<OpenSender> =>
 
 /**
  * Servers close connections after some requests, or accept a few at a time. Bodies that failed for that
- * reason are sent in another round, as long as each round succeeds in part.
+ * reason are sent in another round, as long as each round succeeds in part. A connection that breaks takes
+ * all its requests with it: when none has succeeded, they are sent one at a time.
  */
 async function sendInRounds(
   sender: OtlpSender,
@@ -98,9 +99,11 @@ async function sendInRounds(
 ): Promise<void> {
   const isJson = target.protocol === 'http/json';
   let pending = [...bodies.keys()];
+  let atOnce = IN_FLIGHT;
   for (;;) {
     const failed = new Map<number, Failure>();
     let accepted = 0;
+    let hasBroken = false;
     const queue = pending.values();
     const sendFromQueue = async () => {
       for (const index of queue) {
@@ -111,20 +114,30 @@ async function sendInRounds(
           report({ index, failure: rejection === undefined || rejection.count === 0 ? null : rejection });
         } catch (error) {
           const failure = { reason: reasonFor(error, target) };
-          if (verdictOn(error).kind === 'retry') failed.set(index, failure);
-          else report({ index, failure });
+          if (verdictOn(error).kind !== 'retry') {
+            report({ index, failure });
+            continue;
+          }
+          failed.set(index, failure);
+          hasBroken ||= isBroken(error);
+          if (atOnce === 1 && accepted === 0) for (const rest of queue) failed.set(rest, failure);
         }
       }
     };
-    await Promise.all(Array.from({ length: IN_FLIGHT }, sendFromQueue));
+    await Promise.all(Array.from({ length: atOnce }, sendFromQueue));
     if (failed.size === 0) return;
-    if (accepted === 0) {
+    if (accepted === 0 && atOnce > 1 && hasBroken && failed.size > 1) atOnce = 1;
+    else if (accepted === 0) {
       for (const [index, failure] of failed) report({ index, failure });
       return;
     }
     pending = [...failed.keys()];
   }
 }
+
+/** A request that had a connection and got no answer. */
+const isBroken = (error: unknown): boolean =>
+  error instanceof OtlpError && error.status === undefined && !error.isUnreachable;
 
 if (isThread) runAsThread(process.getBuiltinModule('node:worker_threads').workerData as ThreadInput);
 else runAsProcess();

@@ -1,41 +1,17 @@
 /** Each span once: whatever the event loop does, and whatever a collector says of some of them. */
 import assert from 'node:assert/strict';
-import { createServer, type ServerHttp2Session } from 'node:http2';
+import { constants, createServer, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { type ExportServer, startExportServer } from '../../src/doctor/export-server.ts';
+import { startExportServer } from '../../src/doctor/export-server.ts';
 import { exportedSpans } from '../../src/doctor/otlp-receiver.ts';
 import { startSlow } from '../../tools/reliability/collectors.ts';
+import { duplicatesOf, startCounting, startGoingAway } from '../../tools/reliability/counting-collectors.ts';
 import { useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();
 const file = 'test/fixtures/busy-spans.mjs';
-
-/** What a collector has accepted: how often each span, by its id. */
-interface Counting extends ExportServer {
-  seen: Map<string, number>;
-  exports: number;
-}
-
-/** Refuses an export that `refusal` gives something for; counts the spans of the others. */
-async function startCounting(
-  refusal: (names: string[]) => { code: number; details: string } | undefined = () => undefined,
-): Promise<Counting> {
-  const seen = new Map<string, number>();
-  const collector = { seen, exports: 0 };
-  const server = await startExportServer(({ request }, respond) => {
-    collector.exports++;
-    const spans = exportedSpans(request);
-    const refused = refusal(spans.map(({ name }) => name));
-    if (refused !== undefined) return respond(refused);
-    for (const { spanId } of spans) seen.set(spanId, (seen.get(spanId) ?? 0) + 1);
-    respond(null, Buffer.alloc(0));
-  });
-  return Object.assign(collector, server);
-}
-
-const duplicates = ({ seen }: Counting) => [...seen.values()].filter((times) => times > 1).length;
 
 const runTo = (port: number, args: string[], env: Record<string, string> = {}) =>
   runs.run({
@@ -57,7 +33,7 @@ describe('an event loop that is blocked', { concurrency: 2 }, () => {
     [3_000, 2_000, 10],
   ] as const)
     test(`for ${blockMs} ms each time, longer than the ${timeoutMs} ms of a request, network ${latencyMs} ms: each span arrives once`, async () => {
-      const collector = await startCounting();
+      const collector = await startCounting('grpc');
       const network = await startSlow(collector.port, latencyMs);
       try {
         const { stdout, stderr, code } = await runTo(network.port, ['12000', String(blockMs)], {
@@ -66,10 +42,10 @@ describe('an event loop that is blocked', { concurrency: 2 }, () => {
         assert.equal(code, 0);
         assert.equal(stderr, '');
         assert.equal(collector.seen.size, Number(stdout));
-        assert.equal(duplicates(collector), 0);
+        assert.equal(duplicatesOf(collector), 0);
       } finally {
         await network.stop();
-        collector.stop();
+        await collector.stop();
       }
     });
 });
@@ -81,8 +57,8 @@ describe('a span that a collector never accepts', { concurrency: 3 }, () => {
     [status.INVALID_ARGUMENT, 'bad span', /rejected/],
   ] as const)
     test(`with the status ${status[code]} stops no other, and its reason is reported`, async () => {
-      const collector = await startCounting((names) =>
-        names.includes('poison') ? { code, details } : undefined,
+      const collector = await startCounting('grpc', (_, names) =>
+        names.includes('poison') ? { code, details, httpStatus: 503 } : undefined,
       );
       try {
         const { stdout, stderr } = await runTo(collector.port, ['15000', '0'], {
@@ -94,11 +70,11 @@ describe('a span that a collector never accepts', { concurrency: 3 }, () => {
           collector.seen.size >= Number(stdout) - 8,
           `${collector.seen.size} of ${stdout}: ${stderr}`,
         );
-        assert.equal(duplicates(collector), 0);
+        assert.equal(duplicatesOf(collector), 0);
         assert.match(stderr, lines);
         assert.match(stderr, new RegExp(`were? lost \\([^\n]+: ${details}\\.|was lost[^\n]+: ${details}\\.`));
       } finally {
-        collector.stop();
+        await collector.stop();
       }
     });
 });
@@ -142,4 +118,27 @@ test('connections that the server ends after every second request lose and doubl
     for (const session of sessions) session.destroy();
     server.close();
   }
+});
+
+describe('requests that a GOAWAY with an error code has closed are sent again,', { concurrency: 2 }, () => {
+  const { NGHTTP2_PROTOCOL_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
+  for (const errorCode of [NGHTTP2_PROTOCOL_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_ENHANCE_YOUR_CALM])
+    for (const [when, args, env] of [
+      ['while the app runs', ['8000', '0'], {}],
+      [
+        'as the event loop drains',
+        ['60000', '0', '100', 'at-once'],
+        { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '10', OTEL_BSP_SCHEDULE_DELAY: '60000' },
+      ],
+    ] as const)
+      test(`code ${errorCode}, ${when}`, async () => {
+        const collector = await startGoingAway(3, errorCode);
+        try {
+          const { stdout, stderr } = await runTo(collector.port, [...args], env);
+          assert.equal(collector.seen.size, Number(stdout));
+          assert.doesNotMatch(stderr, /lost/);
+        } finally {
+          await collector.stop();
+        }
+      });
 });

@@ -16,7 +16,8 @@ export interface Collector {
   stop(): Promise<void>;
 }
 
-async function listen(server: net.Server, port = 0): Promise<Collector> {
+/** On a free port of 127.0.0.1 unless given. */
+export async function listen(server: net.Server, port = 0): Promise<Collector> {
   const sockets = new Set<net.Socket>();
   server.on('connection', (socket: net.Socket) => {
     sockets.add(socket);
@@ -295,4 +296,46 @@ export async function startHttpPerConnection(
   });
   server.maxRequestsPerSocket = perConnection;
   return listen(server);
+}
+
+/** Hands requests on and answers each with `bytes` of a message that has no known field. */
+export async function startLargeAnswers(
+  protocol: 'grpc' | 'http/protobuf',
+  { grpcPort, httpPort }: { grpcPort: number; httpPort: number },
+  bytes: number,
+): Promise<Collector> {
+  const answer = unknownField(bytes);
+  if (protocol === 'grpc') {
+    const Client = makeGenericClientConstructor({}, 'TraceService');
+    const behind = new Client(`127.0.0.1:${grpcPort}`, credentials.createInsecure());
+    const server = await startExportServer(({ request }, respond) => {
+      behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error) => respond(error, answer));
+    });
+    return {
+      port: server.port,
+      async stop() {
+        server.stop();
+        behind.close();
+      },
+    };
+  }
+  return listen(
+    createHttpServer((request, response) => {
+      const { url, headers, method } = request;
+      const behind = httpRequest({ host: '127.0.0.1', port: httpPort, path: url, headers, method });
+      behind.on('error', () => response.destroy());
+      behind.on('response', ({ statusCode = 500 }) => {
+        response.writeHead(statusCode, { 'content-type': 'application/x-protobuf' }).end(answer);
+      });
+      request.pipe(behind);
+    }),
+  );
+}
+
+/** A message of `bytes` with field 15 alone, of the wire type LEN. */
+function unknownField(bytes: number): Buffer {
+  const length = bytes - 5;
+  const header = [(15 << 3) | 2, (length & 127) | 128, ((length >> 7) & 127) | 128];
+  header.push(((length >> 14) & 127) | 128, length >> 21);
+  return Buffer.concat([Buffer.from(header), Buffer.alloc(length)]);
 }
