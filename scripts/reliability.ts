@@ -1,19 +1,25 @@
 /**
- * `npm run reliability`: how many of twenty spans arrive at every exit and with every fault. See
+ * `npm run reliability`: how many spans arrive at every exit, with every fault and in packaged apps. See
  * docs/reliability.md.
  */
-import { readFileSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { sideBySide } from '../bench/side-by-side.ts';
 import { startStubMilvus } from '../bench/stub-milvus.ts';
-import { telemetryEnvironment } from '../bench/variants.ts';
 import { ensureBuilt } from '../tools/build/build-package.ts';
 import { fillPart } from '../tools/docs/generate.ts';
-import { type FixtureResult, startFixture } from '../tools/processes/run-fixture.ts';
+import type { FixtureResult } from '../tools/processes/run-fixture.ts';
+import {
+  type Delivered,
+  type DeliveryCase,
+  DUPLICATES,
+  measureDelivery,
+  RETRIES,
+} from '../tools/reliability/delivery.ts';
 import { EXITS, type Exit, exitBySignal } from '../tools/reliability/exits.ts';
 import {
   environmentOf,
@@ -22,16 +28,28 @@ import {
   type FaultProtocol,
   makeKeys,
 } from '../tools/reliability/faults.ts';
+import {
+  PACKAGED_EXITS,
+  type PackagedApp,
+  type PackagedOutcome,
+  packageApps,
+  runPackaged,
+} from '../tools/reliability/packaged.ts';
+import { deadlineMs, endWithin, STOCK, startProgram, type Variant } from '../tools/reliability/programs.ts';
 import { figuresOf, LONG, problemsOf, type Soak, soak } from '../tools/reliability/soak.ts';
 import { type Receiver, startReceiver } from '../tools/servers/receiver.ts';
 
-const HELP = `usage: npm run reliability -- [--only exits|faults] [--soak [--seconds <n>]] [--write]
+const tableNames = ['exits', 'faults', 'duplicates', 'retries', 'packaged'] as const;
+type TableName = (typeof tableNames)[number];
 
-Runs programs that make twenty searches, with every kind of exit and every fault of a collector: without a preload, with
-milvus-otel/register, and with the stock @opentelemetry/auto-instrumentations-node/register. Prints how many spans arrived and
-whether exit code, signal and output are the program's. Takes about ten minutes, and needs only Node.
+const HELP = `usage: npm run reliability -- [--only <names>] [--soak [--seconds <n>]] [--write]
 
-  --only <name>   one of the two tables
+Runs programs with every kind of exit, with every fault of a collector and in packaged apps: without a preload, with
+milvus-otel/register, and with the stock @opentelemetry/auto-instrumentations-node/register. Prints how many spans arrived, once
+or twice, and whether exit code, signal and output are the program's. Takes about fifteen minutes. Needs only Node, and npm's
+registry for the packaged apps.
+
+  --only <names>  only these tables, separated by commas: ${tableNames.join(', ')}
   --soak          instead of them, a run of ten minutes at ${LONG.operationsPerSecond} operations a second; fails when
                   the heap, file descriptors or listeners grow, or a span is missing
   --seconds <n>   a shorter or longer soak
@@ -43,22 +61,10 @@ The exit code is 0 when the tables could be measured, whatever they show; tests 
 const root = path.join(import.meta.dirname, '..');
 const page = path.join(root, 'docs', 'reliability.md');
 
-/** What has not ended this long after its last words hangs, and is killed. */
-const deadlineMs = 15_000;
-/** Longest until a program's last words. What takes longer is no finding: the command fails. */
-const startDeadlineMs = 180_000;
 /** For programs whose last words are a child's: it counts from their start. */
 const childrenDeadlineMs = 60_000;
 /** Rows at the same time. */
 const together = 2;
-
-type Variant = 'none' | 'ours' | 'stock';
-
-const PRELOADS: Record<Variant, string | undefined> = {
-  none: undefined,
-  ours: './dist/register.cjs',
-  stock: '@opentelemetry/auto-instrumentations-node/register',
-};
 
 interface Surroundings {
   receiver: Receiver;
@@ -74,8 +80,6 @@ interface Outcome {
   spans: number;
 }
 
-let runCount = 0;
-
 /** Runs a program under one of the preloads; `lastWords` is what it says before its end. */
 async function run(
   variant: Variant,
@@ -84,32 +88,18 @@ async function run(
   lastWords: RegExp | undefined,
   env: Record<string, string> = {},
 ): Promise<Outcome> {
-  const service = `${variant}-${++runCount}`;
-  const preload = PRELOADS[variant];
-  const fixture = startFixture({
+  const { service, ...fixture } = startProgram(variant, {
     file: exit.file,
     args: exit.args,
-    cwd: root,
-    timeoutMs: startDeadlineMs + deadlineMs,
-    env: {
-      MILVUS_ADDRESS: milvusAddress,
-      ...telemetryEnvironment(`127.0.0.1:${receiver.grpcPort}`, service),
-      OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process',
-      ...env,
-      ...(preload === undefined ? {} : { NODE_OPTIONS: `--import ${preload}` }),
-    },
+    collectorPort: receiver.grpcPort,
+    env: { MILVUS_ADDRESS: milvusAddress, ...env },
   });
   // Without these words something else is wrong, of which the error tells.
   if (lastWords !== undefined) await fixture.waitForStdout(lastWords);
   const beganMs = performance.now();
   await exitBySignal(fixture, exit);
-  const hangsAfterMs = lastWords === undefined ? childrenDeadlineMs : deadlineMs;
-  const result = await Promise.race([fixture.ended, sleep(hangsAfterMs, undefined, { ref: false })]);
+  const result = await endWithin(fixture, lastWords === undefined ? childrenDeadlineMs : deadlineMs);
   const endMs = performance.now() - beganMs;
-  if (result === undefined) {
-    fixture.kill('SIGKILL');
-    await fixture.ended.catch(() => {});
-  }
   // Time for the receiver's thread to hand over what has come in.
   await sleep(500);
   const searches = receiver
@@ -196,6 +186,46 @@ async function faultRow(
   }
 }
 
+async function deliveryRow(
+  one: DeliveryCase,
+  cellsOf: (delivered: Delivered) => string[],
+): Promise<string[]> {
+  const found = await Promise.all(
+    (['ours', 'stock'] as const).map((variant) => measureDelivery(one, variant)),
+  );
+  return [one.what, one.protocol, ...found.flatMap(cellsOf)];
+}
+
+const spansCell = ({ arrived, made, hangs }: Delivered) =>
+  `${arrived} of ${made}${hangs ? '; hangs, killed' : ''}`;
+
+const duplicatesCells = (delivered: Delivered) => [spansCell(delivered), String(delivered.twice)];
+
+const retriesCells = (delivered: Delivered) => [
+  spansCell(delivered),
+  String(delivered.attempts),
+  delivered.gapsMs.map((ms) => (ms / 1_000).toFixed(1)).join(', '),
+];
+
+async function packagedRow(
+  app: PackagedApp,
+  exit: keyof typeof PACKAGED_EXITS,
+  surroundings: Surroundings & { folder: string },
+): Promise<string[]> {
+  const [none, ours, stock] = (await Promise.all(
+    (['none', 'ours', 'stock'] as const).map((variant) => runPackaged(app, exit, variant, surroundings)),
+  )) as [PackagedOutcome, PackagedOutcome, PackagedOutcome];
+  const own = ({ result }: PackagedOutcome) =>
+    result === undefined ? 'hangs, killed' : `${result.signal ?? result.code} ${result.stdout}`;
+  const cells = (outcome: PackagedOutcome) => [
+    `${outcome.ownSpans} of 20`,
+    `${outcome.searches} of 20`,
+    outcome.starts === 1 ? 'once' : `${outcome.starts} times`,
+    own(outcome) === own(none) ? 'yes' : `no: ${own(outcome)}`,
+  ];
+  return [app.what, PACKAGED_EXITS[exit], ...cells(ours), ...cells(stock)];
+}
+
 async function inTurn<T>(
   items: readonly T[],
   what: string,
@@ -238,44 +268,104 @@ const FAULT_HEADS = [
   'lines on stderr',
 ];
 
+const DUPLICATES_HEADS = [
+  'what happens',
+  'protocol',
+  'milvus-otel: spans',
+  'arrived twice',
+  'stock: spans',
+  'arrived twice',
+];
+const RETRIES_HEADS = [
+  'collector',
+  'protocol',
+  'milvus-otel: spans',
+  'attempts',
+  's between them',
+  'stock: spans',
+  'attempts',
+  's between them',
+];
+const PACKAGED_HEADS = [
+  'app',
+  'exit',
+  'milvus-otel: own spans',
+  'searches',
+  'started',
+  'exit unchanged',
+  'stock: own spans',
+  'searches',
+  'started',
+  'exit unchanged',
+];
+
 /** `load` is how many processes wanted a core when it began, one minute's average. */
 function conditions(load: number): string {
   const version = (folder: string) =>
     JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8')).version as string;
-  const stock = '@opentelemetry/auto-instrumentations-node';
   const [cpu] = os.cpus();
   return (
     `${os.cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${os.platform()} ${os.arch()}, Node ` +
-    `${process.versions.node}, milvus-otel ${version('.')}, ${stock} ${version(`node_modules/${stock}`)}; ` +
+    `${process.versions.node}, milvus-otel ${version('.')}, ${STOCK} ${version(`node_modules/${STOCK}`)}; ` +
     `load ${load.toFixed(1)} when it began.`
   );
 }
 
-async function tables(only: string | undefined, load: number): Promise<Record<string, string>> {
+async function tables(
+  wanted: ReadonlySet<string>,
+  load: number,
+): Promise<Partial<Record<TableName, string>>> {
   const receiver = await startReceiver();
   const milvus = await startStubMilvus();
   const keys = await makeKeys();
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'milvus-otel-packaged-'));
+  const removeFiles = () => {
+    keys.remove();
+    rmSync(folder, { recursive: true, force: true });
+  };
   // Also when it is ended by Ctrl-C.
-  process.on('exit', keys.remove);
+  process.on('exit', removeFiles);
   try {
     const surroundings = { receiver, milvusAddress: milvus.address };
-    const parts: Record<string, string> = {};
-    if (only !== 'faults') {
-      const rows = await inTurn(EXITS, 'exits', (exit) => exitRow(exit, surroundings));
-      parts.exits = `${markdownTable(EXIT_HEADS, rows)}\n\n${conditions(load)}`;
-    }
-    if (only !== 'exits') {
+    const parts: Partial<Record<TableName, string>> = {};
+    const add = (name: TableName, heads: string[], rows: string[][]) => {
+      parts[name] = `${markdownTable(heads, rows)}\n\n${conditions(load)}`;
+    };
+    if (wanted.has('exits'))
+      add('exits', EXIT_HEADS, await inTurn(EXITS, 'exits', (exit) => exitRow(exit, surroundings)));
+    if (wanted.has('faults')) {
       const cases = FAULTS.flatMap((fault) =>
         (['grpc', 'http/protobuf'] as const).map((protocol) => ({ fault, protocol })),
       );
       const rows = await inTurn(cases, 'faults', ({ fault, protocol }) =>
         faultRow(fault, protocol, surroundings, keys),
       );
-      parts.faults = `${markdownTable(FAULT_HEADS, rows)}\n\n${conditions(load)}`;
+      add('faults', FAULT_HEADS, rows);
+    }
+    if (wanted.has('duplicates'))
+      add(
+        'duplicates',
+        DUPLICATES_HEADS,
+        await inTurn(DUPLICATES, 'duplicates', (one) => deliveryRow(one, duplicatesCells)),
+      );
+    if (wanted.has('retries'))
+      add(
+        'retries',
+        RETRIES_HEADS,
+        await inTurn(RETRIES, 'retries', (one) => deliveryRow(one, retriesCells)),
+      );
+    if (wanted.has('packaged')) {
+      progress('packaged: building and installing the apps');
+      const apps = await packageApps(folder);
+      const cases = apps.flatMap((app) => (['drain', 'exit'] as const).map((exit) => ({ app, exit })));
+      const rows = await inTurn(cases, 'packaged', ({ app, exit }) =>
+        packagedRow(app, exit, { ...surroundings, folder }),
+      );
+      add('packaged', PACKAGED_HEADS, rows);
     }
     return parts;
   } finally {
-    keys.remove();
+    removeFiles();
     await milvus.stop();
     await receiver.stop();
   }
@@ -341,8 +431,10 @@ async function main(args: string[]): Promise<number> {
     console.error(`reliability: ${problem}`);
     return 2;
   };
-  if (values.only !== undefined && !['exits', 'faults'].includes(values.only))
-    return wrong(`--only ${values.only} is not known: take exits or faults`);
+  const wanted = new Set<string>(values.only?.split(',').map((name) => name.trim()) ?? tableNames);
+  const unknown = [...wanted].filter((name) => !tableNames.some((known) => known === name));
+  if (unknown.length > 0)
+    return wrong(`--only ${unknown.join(',')} is not known: take some of ${tableNames.join(', ')}`);
   const soakSeconds = Number(values.seconds ?? LONG.seconds);
   if (!Number.isInteger(soakSeconds) || soakSeconds < 10)
     return wrong(`--seconds ${values.seconds} cannot be used: take a whole number, 10 or more`);
@@ -375,7 +467,7 @@ async function main(args: string[]): Promise<number> {
     say(
       `this machine is busy (load ${load.toFixed(1)} on ${cores} cores): times are too long, and the bound of 2 s may be too short`,
     );
-  const parts = await tables(values.only, load);
+  const parts = await tables(wanted, load);
   endProgress();
   console.log(Object.values(parts).join('\n\n'));
   if (values.write) await write(parts);
@@ -386,6 +478,7 @@ async function main(args: string[]): Promise<number> {
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
+  ['SIGHUP', 129],
 ] as const) {
   process.once(signal, () => process.exit(code));
 }

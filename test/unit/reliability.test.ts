@@ -3,13 +3,19 @@ import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { retryDelayIn } from '../../src/otlp/retry-info.ts';
+import { retryInfo } from '../../tools/reliability/counting-collectors.ts';
+import { attemptsIn, gapsBetween } from '../../tools/reliability/delivery.ts';
 import { createAuthority } from '../../tools/servers/certificates.ts';
 
 const script = path.join(import.meta.dirname, '..', '..', 'scripts', 'reliability.ts');
 
 describe('npm run reliability', () => {
   const cases: [args: string[], expected: RegExp][] = [
-    [['--only', 'shutdown'], /^reliability: --only shutdown is not known: take exits or faults\n$/],
+    [
+      ['--only', 'faults,shutdown'],
+      /^reliability: --only shutdown is not known: take some of exits, faults, duplicates, retries, packaged\n$/,
+    ],
     [['--write', '--only', 'faults'], /^reliability: --write [^\n]+ leave out --only and --seconds\n$/],
   ];
   for (const [args, expected] of cases) {
@@ -19,6 +25,33 @@ describe('npm run reliability', () => {
       assert.match(stderr, expected);
     });
   }
+});
+
+describe('attempts to deliver a span', () => {
+  const request = (atMs: number, ...names: string[]) => ({
+    atMs,
+    spans: names.map((name) => ({ name, spanId: name })),
+  });
+
+  test('are the requests with the poisoned span', () => {
+    const requests = [request(0, 'a', 'poison'), request(100, 'b'), request(1_100, 'poison')];
+    assert.deepEqual(attemptsIn(requests), [requests[0], requests[2]]);
+  });
+
+  test('are those with the first span when none is poisoned', () => {
+    const requests = [request(0, 'a', 'b'), request(100, 'c'), request(1_100, 'a', 'b')];
+    assert.deepEqual(attemptsIn(requests), [requests[0], requests[2]]);
+    assert.deepEqual(attemptsIn([]), []);
+  });
+
+  test('have gaps between them', () => {
+    assert.deepEqual(gapsBetween([request(50), request(1_050), request(3_050)]), [1_000, 2_000]);
+    assert.deepEqual(gapsBetween([request(50)]), []);
+  });
+});
+
+test('the RetryInfo of the collector under test is one', () => {
+  assert.equal(retryDelayIn(retryInfo(14, 4)), 4_000);
 });
 
 describe('certificates for tests', () => {

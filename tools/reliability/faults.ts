@@ -12,6 +12,7 @@ import {
   startHttp2WithLimits,
   startHttpPerConnection,
   startHttpRefusing,
+  startLargeAnswers,
   startProxy,
   startResetting,
   startSilent,
@@ -144,9 +145,13 @@ export const FAULTS: readonly Fault[] = [
     }),
   },
   {
-    what: 'localhost, listens on IPv4 only',
+    what: 'localhost is ::1 and 127.0.0.1, the first address refuses',
     spans: 'kept',
-    start: async (protocol, receiver) => ({ host: 'localhost', port: behind(protocol, receiver) }),
+    start: async (protocol, receiver) => ({
+      host: 'localhost',
+      port: behind(protocol, receiver),
+      env: { NODE_OPTIONS: `--import ${new URL('localhost-of-two.mjs', import.meta.url)}` },
+    }),
   },
   {
     what: 'reachable only by a proxy (http_proxy; for HTTP, HTTP_PROXY and NODE_USE_ENV_PROXY)',
@@ -180,6 +185,12 @@ export const FAULTS: readonly Fault[] = [
         : await startHttpPerConnection(receiver.httpPort, 1)),
       env: { OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '2' },
     }),
+  },
+  {
+    what: 'accepts, with an answer of 16 MiB',
+    spans: 'lost',
+    reason: both(/larger than 4 MiB/),
+    start: (protocol, receiver) => startLargeAnswers(protocol, receiver, 2 ** 24),
   },
   {
     what: 'UNAVAILABLE or 503',
@@ -244,6 +255,13 @@ export const FAULTS: readonly Fault[] = [
     spans: 'kept',
     start: overTls('server', ({ files }) => ({ NODE_USE_SYSTEM_CA: '1', SSL_CERT_FILE: files.authority })),
   },
+  ...['--use-system-ca', '--use-openssl-ca'].map(
+    (flag): Fault => ({
+      what: `TLS, the authority is in SSL_CERT_FILE, ${flag} in NODE_OPTIONS`,
+      spans: 'kept',
+      start: overTls('server', ({ files }) => ({ NODE_OPTIONS: flag, SSL_CERT_FILE: files.authority })),
+    }),
+  ),
   {
     what: 'mutual TLS',
     spans: 'kept',
