@@ -28,25 +28,39 @@ describe('npm run reliability', () => {
 });
 
 describe('attempts to deliver a span', () => {
-  const request = (atMs: number, ...names: string[]) => ({
+  const request = (atMs: number, isRefused: boolean, ...names: string[]) => ({
     atMs,
+    isRefused,
     spans: names.map((name) => ({ name, spanId: name })),
   });
 
   test('are the requests with the poisoned span', () => {
-    const requests = [request(0, 'a', 'poison'), request(100, 'b'), request(1_100, 'poison')];
+    const requests = [
+      request(0, false, 'a'),
+      request(100, true, 'b', 'poison'),
+      request(200, false, 'c'),
+      request(1_100, true, 'poison'),
+    ];
+    assert.deepEqual(attemptsIn(requests), [requests[1], requests[3]]);
+  });
+
+  test('are those with the first refused span when it is refused for no span', () => {
+    const requests = [
+      request(0, true, 'a', 'b'),
+      request(100, false, 'poison'),
+      request(1_100, false, 'a', 'b'),
+    ];
     assert.deepEqual(attemptsIn(requests), [requests[0], requests[2]]);
   });
 
-  test('are those with the first span when none is poisoned', () => {
-    const requests = [request(0, 'a', 'b'), request(100, 'c'), request(1_100, 'a', 'b')];
-    assert.deepEqual(attemptsIn(requests), [requests[0], requests[2]]);
+  test('are none when nothing is refused', () => {
+    assert.deepEqual(attemptsIn([request(0, false, 'a')]), []);
     assert.deepEqual(attemptsIn([]), []);
   });
 
   test('have gaps between them', () => {
-    assert.deepEqual(gapsBetween([request(50), request(1_050), request(3_050)]), [1_000, 2_000]);
-    assert.deepEqual(gapsBetween([request(50)]), []);
+    assert.deepEqual(gapsBetween([50, 1_050, 3_050].map((atMs) => request(atMs, true))), [1_000, 2_000]);
+    assert.deepEqual(gapsBetween([request(50, true)]), []);
   });
 });
 

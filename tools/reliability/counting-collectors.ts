@@ -9,6 +9,7 @@ import { type Collector, listen } from './collectors.ts';
 export interface CountedRequest {
   atMs: number;
   spans: { spanId: string; name: string }[];
+  isRefused: boolean;
 }
 
 export interface Counting extends Collector {
@@ -48,7 +49,7 @@ function startCount() {
       const spans = exportedSpans(body).filter(({ name }) => OWN_NAMES.includes(name));
       const names = spans.map(({ name }) => name);
       const refusal = refuses(requests.length + 1, names);
-      requests.push({ atMs: performance.now(), spans });
+      requests.push({ atMs: performance.now(), spans, isRefused: refusal !== undefined });
       if (refusal === undefined)
         for (const { spanId } of spans) seen.set(spanId, (seen.get(spanId) ?? 0) + 1);
       return refusal;

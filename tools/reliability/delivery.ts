@@ -124,9 +124,9 @@ export const RETRIES: readonly DeliveryCase[] = [
   ...poisoned(status.RESOURCE_EXHAUSTED, 429),
 ];
 
-/** Requests with the poisoned span; those with the first span that was sent when there is none. */
+/** Requests with the span for which the first refused one was refused: the poisoned span, else its first. */
 export function attemptsIn(requests: CountedRequest[]): CountedRequest[] {
-  const spans = requests.flatMap((request) => request.spans);
+  const { spans = [] } = requests.find(({ isRefused }) => isRefused) ?? {};
   const watched = spans.find(({ name }) => name === 'poison') ?? spans[0];
   return requests.filter((request) => request.spans.some(({ spanId }) => spanId === watched?.spanId));
 }
