@@ -125,8 +125,7 @@ export class OperationSpan {
     this.attributes = creationAttributes(facts.server, namespace, name, collection);
     this.span = tracer.startSpan(
       nameOf(name, collection, namespace, facts.server),
-      // The metric must not get later attributes of the span.
-      { kind: SpanKind.CLIENT, attributes: metrics === undefined ? this.attributes : { ...this.attributes } },
+      { kind: SpanKind.CLIENT, attributes: this.attributes },
       parent,
     );
     this.wireContext = trace.setSpan(parent, this.span);

@@ -6,13 +6,12 @@ import { context } from '@opentelemetry/api';
 import { type ExportResult, ExportResultCode, suppressTracing } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
-import { type Settings, withoutCredentials } from '../config/settings.ts';
+import { type Protocol, type Settings, withoutCredentials } from '../config/settings.ts';
 import { GRPC_STATUS_NAMES } from '../grpc-status.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import { loadChunk } from '../sdk/lazy-modules.ts';
-import type { EncodedSpans } from '../trace/encoded-spans.ts';
 import type { Outcome, Send } from '../trace/outcome.ts';
-import type { SpanBatch, SpanList } from '../trace/span-batch.ts';
+import type { SpanBatch } from '../trace/span-batch.ts';
 import { type Rejection, rejectionIn } from './partial-success.ts';
 import { reasonFor } from './reason.ts';
 import { type OpenSender, OtlpError } from './sender.ts';
@@ -22,15 +21,11 @@ import { startTimeLimit } from './time-limit.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
 
-/** Whether the queue of this exporter keeps spans as bytes, not as objects. */
-export const keepsBytes = (name: ExporterName, settings: Settings): boolean =>
-  name === 'otlp' && tracesProtocol(settings) !== 'http/json';
-
 /** Sends one batch. Resolves with its partial success, rejects with the reason of a failure. */
 type SendOnce = (batch: SpanBatch) => Promise<Rejection | undefined>;
 
 /** The send function of a queue; the sender is loaded and created with the first batch. */
-export function createSend(name: ExporterName, settings: Settings): Send<SpanBatch> {
+export function createSend(name: ExporterName, settings: Settings): Send {
   let sendOnce: SendOnce | undefined;
   return async (batch) => {
     await settled(batch.resource);
@@ -69,7 +64,7 @@ function zipkin(settings: Settings): SendOnce {
         }),
       ),
     );
-    exporter.export((batch as SpanList).spans.map(startedAtWholeMicrosecond), ({ code, error }) => {
+    exporter.export(batch.spans.map(startedAtWholeMicrosecond), ({ code, error }) => {
       if (code === ExportResultCode.SUCCESS) resolve(undefined);
       else reject(new OtlpError(error?.message ?? '', { isGrpc: false }));
     });
@@ -91,7 +86,8 @@ function otlp(settings: Settings): SendOnce {
   const limitMs = Math.min(exportMs, settings.batchTimeoutMs);
   const variable = limitMs === exportMs ? target.variables.timeout : 'OTEL_BSP_EXPORT_TIMEOUT';
   const isJson = target.protocol === 'http/json';
-  return async (batch) => rejectionIn(await sender.send(requestOf(batch), { ms: limitMs, variable }), isJson);
+  const serialize = serializerFor(target.protocol);
+  return async (batch) => rejectionIn(await sender.send(serialize(batch), { ms: limitMs, variable }), isJson);
 }
 
 export const zipkinUrl = (settings: Settings): string =>
@@ -105,6 +101,9 @@ function acceptance({ count }: SpanBatch, rejected: Rejection | undefined): Outc
 }
 
 function failureOf({ count }: SpanBatch, error: unknown, settings: Settings): Outcome {
+  // A split isolates the span that is the cause.
+  if (error instanceof UnserializableError)
+    return count > 1 ? { kind: 'too large' } : { kind: 'unserializable', reason: shortReason(error.message) };
   const reason = shortReason(reasonFor(error, tracesTarget(settings)));
   const verdict = verdictOn(error);
   const errorType = errorTypeOf(error);
@@ -145,18 +144,48 @@ export const connectionHint = (reason: string): string =>
     ? ' Check that a collector listens there, or run npx milvus-otel doctor.'
     : '';
 
-/** Batches as the bodies of OTLP requests. */
-export const requestBodies = (batches: readonly SpanBatch[]): Uint8Array[] => batches.map(requestOf);
+class UnserializableError extends Error {
+  constructor(cause: unknown) {
+    super(`a span could not be serialized: ${(cause as Error)?.message ?? cause}`);
+  }
+}
 
-/** A batch as the body of an OTLP request. */
-export const requestOf = (batch: SpanBatch): Uint8Array =>
-  hasBytes(batch) ? batch.request() : jsonSerializer().serializeRequest((batch as SpanList).spans);
+/** Returns the body of a batch's OTLP request. */
+type Serialize = (batch: SpanBatch) => Uint8Array;
 
-const hasBytes = (batch: SpanBatch): batch is EncodedSpans => 'request' in batch;
+/** OpenTelemetry's serializer of a protocol; loaded with the first batch. */
+function serializerFor(protocol: Protocol): Serialize {
+  const part = protocol === 'http/json' ? 'otlp-json' : 'otlp-protobuf';
+  const { serializer } = loadChunk<{
+    serializer: { serializeRequest(spans: readonly ReadableSpan[]): Uint8Array };
+  }>(part);
+  return ({ spans }) => {
+    try {
+      return serializer.serializeRequest(spans);
+    } catch (error) {
+      throw new UnserializableError(error);
+    }
+  };
+}
 
-const jsonSerializer = () =>
-  loadChunk<{
-    JsonTraceSerializer: {
-      serializeRequest(spans: readonly ReadableSpan[]): Uint8Array;
-    };
-  }>('otlp-json').JsonTraceSerializer;
+/** The bodies of the OTLP requests of batches, with the number of spans in each. */
+export interface Bodies {
+  requests: { count: number; body: Uint8Array }[];
+  /** Why spans are in none of them. */
+  error: string | undefined;
+}
+
+export function requestBodies(batches: readonly SpanBatch[], settings: Settings): Bodies {
+  const serialize = serializerFor(tracesProtocol(settings));
+  const bodies: Bodies = { requests: [], error: undefined };
+  const add = (batch: SpanBatch): void => {
+    try {
+      bodies.requests.push({ count: batch.count, body: serialize(batch) });
+    } catch (error) {
+      if (batch.count > 1) for (const part of batch.split()) add(part);
+      else bodies.error = shortReason((error as Error).message);
+    }
+  };
+  for (const batch of batches) add(batch);
+  return bodies;
+}

@@ -5,7 +5,6 @@ import {
   connectionHint,
   createSend,
   type ExporterName,
-  keepsBytes,
   requestBodies,
   shortReason,
   zipkinUrl,
@@ -13,27 +12,17 @@ import {
 import { shownEndpoint, tracesTarget } from '../otlp/target.ts';
 import type { sendNow } from '../shutdown/synchronous-flush.ts';
 import type { Clock } from '../trace/clock.ts';
-import type { EncodedSpans } from '../trace/encoded-spans.ts';
 import { ExactStarts } from '../trace/exact-starts.ts';
 import type { Outcome, Send } from '../trace/outcome.ts';
-import { type SpanBatch, SpanList } from '../trace/span-batch.ts';
 import { SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { isOff } from './metrics-and-logs.ts';
 
-export type Queue = SpanQueue<EncodedSpans> | SpanQueue<SpanList>;
-
-/** Loads the encoding with the first span. */
-function newEncodedSpans(): EncodedSpans {
-  const { EncodedSpans: Batch } = loadChunk<{ EncodedSpans: new () => EncodedSpans }>('encoded-spans');
-  return new Batch();
-}
-
 export class SpanPipeline {
   readonly processors: SpanProcessor[];
-  readonly queues = new Map<ExporterName, Queue>();
+  readonly queues = new Map<ExporterName, SpanQueue>();
   readonly #settings: Settings;
   readonly #diagnostics: Diagnostics;
   #workers: WorkersSpans | undefined;
@@ -60,19 +49,15 @@ export class SpanPipeline {
       this.#diagnostics.warn(
         `${count} ${count === 1 ? 'span was' : 'spans were'} dropped (${target(name, settings)}): each attempt failed with ${reason}.`,
       );
-    if (!keepsBytes(name, settings)) {
-      const queue = new SpanQueue(() => new SpanList(), send, settings, onGivenUp);
-      this.queues.set(name, queue);
-      return queue;
-    }
-    const queue = new SpanQueue(newEncodedSpans, send, settings, onGivenUp);
+    const queue = new SpanQueue(send, settings, onGivenUp);
     this.queues.set(name, queue);
-    if (inWorker()) return new SpansToMain(queue, newEncodedSpans, tracesTarget(settings));
+    if (name !== 'otlp') return queue;
+    if (inWorker()) return new SpansToMain(queue, tracesTarget(settings));
     this.#workers = new WorkersSpans(queue, () => tracesTarget(settings));
     return queue;
   }
 
-  #reporting(name: ExporterName, send: Send<SpanBatch>): Send<SpanBatch> {
+  #reporting(name: ExporterName, send: Send): Send {
     return async (batch) => {
       const outcome = await send(batch);
       // At exit, close() logs one line about all batches.
@@ -117,7 +102,7 @@ export class SpanPipeline {
   }
 
   /** Returns the number of spans that did not arrive. */
-  #sendLeftovers(name: ExporterName, queue: Queue, timeoutMs: number): number {
+  #sendLeftovers(name: ExporterName, queue: SpanQueue, timeoutMs: number): number {
     const { unsent } = queue;
     // No process sends Zipkin's format: spans that could not be awaited are lost.
     if (name !== 'otlp' || unsent === 0 || !(timeoutMs > 0)) return unsent;
@@ -133,22 +118,23 @@ export class SpanPipeline {
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /** Sends a queue's pending spans by the sending process. Returns the number of spans that did not arrive. */
-function sendBlocking(queue: Queue, settings: Settings, timeoutMs: number): number {
+function sendBlocking(queue: SpanQueue, settings: Settings, timeoutMs: number): number {
   const batches = queue.takeUnsent();
+  const { requests, error } = requestBodies(batches, settings);
+  queue.lastError = error ?? queue.lastError;
   const failures = loadChunk<{ sendNow: typeof sendNow }>('synchronous-flush').sendNow(
     tracesTarget(settings),
-    requestBodies(batches),
+    requests.map(({ body }) => body),
     timeoutMs,
     settings.flushTimeoutMs,
   );
-  return sum(
-    batches.map(({ count }, index) => {
-      const failure = failures[index];
-      if (failure === null) return 0;
-      queue.lastError = failure === undefined ? queue.lastError : shortReason(failure.reason);
-      return Math.min(failure?.count ?? count, count);
-    }),
-  );
+  const arrived = requests.map(({ count }, index) => {
+    const failure = failures[index];
+    if (failure === null) return count;
+    queue.lastError = failure === undefined ? queue.lastError : shortReason(failure.reason);
+    return count - Math.min(failure?.count ?? count, count);
+  });
+  return sum(batches.map(({ count }) => count)) - sum(arrived);
 }
 
 /**

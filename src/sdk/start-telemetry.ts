@@ -1,5 +1,5 @@
 /** Settings → a started NodeSDK, with two ways to send pending spans: one returns a promise, one blocks. */
-import { logs, metrics, type TracerProvider, trace } from '@opentelemetry/api';
+import { logs, metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -8,7 +8,6 @@ import { zipkinUrl } from '../otlp/exporter.ts';
 import { tracesProtocol, tracesTarget } from '../otlp/target.ts';
 import { settlesWithin } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
-import { withFastSpans } from '../trace/fast-tracer.ts';
 import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
@@ -46,18 +45,12 @@ export interface Telemetry {
 }
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
-  const clock = new Clock();
-  const spans = new SpanPipeline(settings, diagnostics, clock);
+  const spans = new SpanPipeline(settings, diagnostics, new Clock());
   const reports = new ExportReports(settings, diagnostics);
   const sdk = keepingMessages(() => createSdk(settings, serviceName, diagnostics, spans, reports));
   sdk.start();
   if (!isOff(settings.metricsExporter)) observe(spans, settings);
-  return new StartedTelemetry(
-    settings,
-    spans,
-    reports,
-    withFastSpans(trace.getTracerProvider(), SCOPE, clock),
-  );
+  return new StartedTelemetry(settings, spans, reports);
 }
 
 function createSdk(
@@ -88,19 +81,12 @@ interface Flushable {
 class StartedTelemetry implements Telemetry {
   readonly #spans: SpanPipeline;
   readonly #reports: ExportReports;
-  readonly #tracerProvider: TracerProvider;
   readonly #otherProviders: Flushable[];
   #isFlushed = false;
 
-  constructor(
-    settings: Settings,
-    spans: SpanPipeline,
-    reports: ExportReports,
-    tracerProvider: TracerProvider,
-  ) {
+  constructor(settings: Settings, spans: SpanPipeline, reports: ExportReports) {
     this.#spans = spans;
     this.#reports = reports;
-    this.#tracerProvider = tracerProvider;
     const providers: object[] = [];
     if (!isOff(settings.metricsExporter)) providers.push(metrics.getMeterProvider());
     if (!isOff(settings.logsExporter)) providers.push(logs.getLoggerProvider());
@@ -135,13 +121,13 @@ class StartedTelemetry implements Telemetry {
   }
 
   adopt(instrumentation: Instrumentation): void {
-    adopt(instrumentation, this.#tracerProvider);
+    adopt(instrumentation);
   }
 }
 
 /** The providers are the global ones, also those of another SDK. */
-export function adopt(instrumentation: Instrumentation, tracerProvider = trace.getTracerProvider()): void {
-  instrumentation.setTracerProvider(tracerProvider);
+export function adopt(instrumentation: Instrumentation): void {
+  instrumentation.setTracerProvider(trace.getTracerProvider());
   instrumentation.setMeterProvider(metrics.getMeterProvider());
 }
 

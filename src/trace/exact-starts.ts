@@ -32,21 +32,13 @@ export class ExactStarts implements SpanProcessor {
   async shutdown(): Promise<void> {}
 }
 
-/** A start by both clocks, in ms. */
-interface Start {
-  readonly startMs: number;
-  readonly beganMs: number;
-}
-
 /**
  * The start of the span in `context`; undefined when the app gave the start time, or for an unknown class of
  * span.
  */
-function startIn(context: Context): Start | undefined {
+function startIn(context: Context): { startMs: number; beganMs: number } | undefined {
   const span = trace.getSpan(context);
-  if (span === undefined) return undefined;
-  if ((span as Partial<Start>).beganMs !== undefined) return span as unknown as Start;
-  if (!isSdkSpan(span) || span._startTimeProvided) return undefined;
+  if (span === undefined || !isSdkSpan(span) || span._startTimeProvided) return undefined;
   return { startMs: hrTimeToMilliseconds(span.startTime), beganMs: span._performanceStartTime };
 }
 
@@ -58,7 +50,7 @@ const SET_MS = 1;
  * of the monotonic clock, so that the parent contains the child. After the wall clock was set, it is the new
  * time, but not before the parent.
  */
-export function startBelow(parent: Context, epochMs: number, monotonicMs: number): number {
+function startBelow(parent: Context, epochMs: number, monotonicMs: number): number {
   const above = startIn(parent);
   if (above === undefined) return epochMs;
   const alongMs = above.startMs + monotonicMs - above.beganMs;

@@ -19,18 +19,18 @@ interface History {
   isPart: boolean;
 }
 
-export class FailedBatches<Batch extends SpanBatch> {
+export class FailedBatches {
   /** Number of accepted batches. */
   accepted = 0;
-  readonly #history = new WeakMap<Batch, History>();
+  readonly #history = new WeakMap<SpanBatch, History>();
   /** Batches that wait for their own next attempt. */
-  readonly #paused = new Map<Batch, NodeJS.Timeout>();
+  readonly #paused = new Map<SpanBatch, NodeJS.Timeout>();
 
   /** A failed batch is sent again only after another one was accepted. */
-  isDue = (batch: Batch): boolean => !this.#history.has(batch) || this.#othersWereAccepted(batch);
+  isDue = (batch: SpanBatch): boolean => !this.#history.has(batch) || this.#othersWereAccepted(batch);
 
   /** Whether its parts may succeed: a few bad spans must not take the others with them. */
-  isWorthSplitting(batch: Batch, { isUnreachable, mayBeTooLarge }: Later, isFlushing: boolean): boolean {
+  isWorthSplitting(batch: SpanBatch, { isUnreachable, mayBeTooLarge }: Later, isFlushing: boolean): boolean {
     if (isUnreachable || batch.count < 2) return false;
     const history = this.#history.get(batch);
     if (history?.isPart) return this.#othersWereAccepted(batch);
@@ -40,7 +40,7 @@ export class FailedBatches<Batch extends SpanBatch> {
   }
 
   /** The parts inherit the failures of their batch. */
-  splitInto(parts: readonly Batch[], batch: Batch): void {
+  splitInto(parts: readonly SpanBatch[], batch: SpanBatch): void {
     const failures = this.#history.get(batch)?.failures ?? 0;
     for (const part of parts)
       this.#history.set(part, { failures, acceptedBefore: this.accepted, isPart: true });
@@ -48,7 +48,7 @@ export class FailedBatches<Batch extends SpanBatch> {
 
   /** Records a failure. Gives how many count so far, or `undefined` when the batch is to be given up. */
   failed(
-    batch: Batch,
+    batch: SpanBatch,
     { mayBeTooLarge }: Later,
   ): { failures: number; othersWereAccepted: boolean } | undefined {
     const history = this.#history.get(batch) ?? { failures: 0, acceptedBefore: this.accepted, isPart: false };
@@ -61,7 +61,7 @@ export class FailedBatches<Batch extends SpanBatch> {
   }
 
   /** Only this batch waits. */
-  pause(batch: Batch, ms: number, resume: () => void): void {
+  pause(batch: SpanBatch, ms: number, resume: () => void): void {
     const timer = setTimeout(() => {
       this.#paused.delete(batch);
       resume();
@@ -70,14 +70,14 @@ export class FailedBatches<Batch extends SpanBatch> {
   }
 
   /** Ends all pauses, and gives their batches. */
-  takePaused(): Batch[] {
+  takePaused(): SpanBatch[] {
     const batches = [...this.#paused.keys()];
     for (const timer of this.#paused.values()) clearTimeout(timer);
     this.#paused.clear();
     return batches;
   }
 
-  #othersWereAccepted(batch: Batch): boolean {
+  #othersWereAccepted(batch: SpanBatch): boolean {
     const history = this.#history.get(batch);
     return history !== undefined && this.accepted > history.acceptedBefore;
   }

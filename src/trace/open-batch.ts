@@ -1,5 +1,5 @@
 /** The newest batch of a queue, to which spans are added until it is full. */
-import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
+import { FULL_BATCH_BYTES, SpanBatch } from './span-batch.ts';
 
 /**
  * Spans in the first batch. Sending shares functions of Node with the app's gRPC. In an app under load, V8
@@ -8,22 +8,20 @@ import { FULL_BATCH_BYTES, type SpanBatch } from './span-batch.ts';
  */
 const FIRST_BATCH_SIZE = 64;
 
-export class OpenBatch<Batch extends SpanBatch> {
-  readonly #newBatch: () => Batch;
+export class OpenBatch {
   readonly #maxSize: number;
-  #batch: Batch | undefined;
+  #batch: SpanBatch | undefined;
   /** Spans that make it full. */
   #size: number;
 
   /** @param maxSize spans in one batch */
-  constructor(newBatch: () => Batch, maxSize: number) {
-    this.#newBatch = newBatch;
+  constructor(maxSize: number) {
     this.#maxSize = maxSize;
     this.#size = Math.min(FIRST_BATCH_SIZE, maxSize);
   }
 
-  get batch(): Batch {
-    this.#batch ??= this.#newBatch();
+  get batch(): SpanBatch {
+    this.#batch ??= new SpanBatch();
     return this.#batch;
   }
 
@@ -32,10 +30,9 @@ export class OpenBatch<Batch extends SpanBatch> {
   }
 
   /** Closes it; undefined when nothing was added. */
-  close(): Batch | undefined {
+  close(): SpanBatch | undefined {
     const batch = this.#batch;
     if (batch === undefined) return undefined;
-    batch.close();
     this.#batch = undefined;
     this.#size = this.#maxSize;
     return batch;

@@ -10,7 +10,9 @@ export type Outcome =
   /** The batch is too large; only for a batch of several spans. */
   | { kind: 'too large' }
   /** For good: the collector rejects them. */
-  | { kind: 'refused'; reason: string; errorType?: string };
+  | { kind: 'refused'; reason: string; errorType?: string }
+  /** Its only span cannot be serialized. */
+  | { kind: 'unserializable'; reason: string; errorType?: string };
 
 export interface Later {
   kind: 'later';
@@ -26,4 +28,4 @@ export interface Later {
 }
 
 /** Sends one batch; settles with its outcome, never rejects. */
-export type Send<Batch extends SpanBatch> = (batch: Batch) => Promise<Outcome>;
+export type Send = (batch: SpanBatch) => Promise<Outcome>;

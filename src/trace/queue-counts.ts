@@ -7,7 +7,7 @@ export const QUEUE_FULL = 'queue_full';
 export const REJECTED = 'rejected';
 const OTHER = '_OTHER';
 
-export class QueueCounts<Batch extends SpanBatch = SpanBatch> {
+export class QueueCounts {
   /** Passed to the exporter; once, also when a batch is retried. */
   passed = 0;
   accepted = 0;
@@ -16,16 +16,16 @@ export class QueueCounts<Batch extends SpanBatch = SpanBatch> {
   readonly dropped = new Map<string, number>();
   /** Passed and lost, by `error.type`. */
   readonly failed = new Map<string, number>();
-  readonly #passed = new WeakSet<Batch>();
+  readonly #passed = new WeakSet<SpanBatch>();
 
-  pass(batch: Batch): void {
+  pass(batch: SpanBatch): void {
     if (this.#passed.has(batch)) return;
     this.#passed.add(batch);
     this.passed += batch.count;
   }
 
   /** The parts of a batch that was passed. */
-  split(parts: readonly Batch[]): void {
+  split(parts: readonly SpanBatch[]): void {
     for (const part of parts) this.#passed.add(part);
   }
 

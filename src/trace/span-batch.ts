@@ -1,4 +1,4 @@
-/** Batches in which the queue keeps spans until a collector has accepted them. */
+/** Spans that are sent together, and kept until a collector has accepted them. */
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 
@@ -11,29 +11,12 @@ export const FULL_BATCH_BYTES = 512 * 1_024;
 /** Limit for a kept span on average. With the default queue, that is 64 MiB. */
 export const SPAN_BYTES = 8 * 1_024;
 
-/** @typeParam Self type of the parts of a split */
-export interface SpanBatch<Self = unknown> {
-  /** Spans in it. */
-  readonly count: number;
-  /** About as many as its request will have; final once it is closed. */
-  readonly bytes: number;
-  /** Resource of its first span; its asynchronous attributes may be pending when a batch is to be sent. */
-  readonly resource: Partial<Resource> | undefined;
-  add(span: ReadableSpan): void;
-  /** Nothing is added after this call. */
-  close(): void;
-  /** Two batches that have its spans; for one of at least two. */
-  split(): [Self, Self];
-  /** Its spans are not needed any more. */
-  discard(): void;
-}
-
 /** Estimated bytes of a span without its texts: field names, ids and times. */
-const USUAL_JSON_BYTES = 1_024;
+const USUAL_BYTES = 512;
 
-/** For exporters that need span objects. */
-export class SpanList implements SpanBatch<SpanList> {
+export class SpanBatch {
   readonly spans: ReadableSpan[] = [];
+  /** An estimate: spans are serialized when they are sent. */
   bytes = 0;
 
   constructor(spans: readonly ReadableSpan[] = []) {
@@ -44,28 +27,35 @@ export class SpanList implements SpanBatch<SpanList> {
     return this.spans.length;
   }
 
+  /** Of its first span. Asynchronous attributes of a resource may be pending when a batch is to be sent. */
   get resource(): Resource | undefined {
     return this.spans[0]?.resource;
   }
 
   add(span: ReadableSpan): void {
+    this.bytes += USUAL_BYTES + textIn(span);
     this.spans.push(span);
-    this.bytes += USUAL_JSON_BYTES + textIn(span);
   }
 
-  close(): void {}
-
-  discard(): void {}
-
-  split(): [SpanList, SpanList] {
+  /** For a batch of at least two spans. */
+  split(): [SpanBatch, SpanBatch] {
     const middle = this.count >>> 1;
-    return [new SpanList(this.spans.slice(0, middle)), new SpanList(this.spans.slice(middle))];
+    return [new SpanBatch(this.spans.slice(0, middle)), new SpanBatch(this.spans.slice(middle))];
   }
 }
 
-/** Characters of its attributes that are text. */
-function textIn({ attributes }: ReadableSpan): number {
+/** Characters of attributes that are text, those of events included: a stack trace is one. */
+function textIn({ attributes, events }: ReadableSpan): number {
+  let length = lengthOfTexts(attributes);
+  for (const event of events) length += lengthOfTexts(event.attributes);
+  return length;
+}
+
+function lengthOfTexts(attributes: ReadableSpan['attributes'] = {}): number {
   let length = 0;
-  for (const value of Object.values(attributes)) if (typeof value === 'string') length += value.length;
+  for (const key in attributes) {
+    const value = attributes[key];
+    if (typeof value === 'string') length += value.length;
+  }
   return length;
 }

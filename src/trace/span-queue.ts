@@ -22,22 +22,22 @@ export interface QueueLimits {
 /** Batches that a flush sends at a time. OpenTelemetry's exporters accept 30 and fail for the next. */
 const SIDE_BY_SIDE = 16;
 
-export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor {
+export class SpanQueue implements SpanProcessor {
   /** Why spans were dropped or are still pending; undefined while nothing has failed. */
   lastError: string | undefined;
   /** Spans that have ended and whose arrival is not confirmed. */
   unsent = 0;
-  readonly counts = new QueueCounts<Batch>();
-  readonly #open: OpenBatch<Batch>;
-  readonly #send: Send<Batch>;
+  readonly counts = new QueueCounts();
+  readonly #open: OpenBatch;
+  readonly #send: Send;
   readonly #limits: QueueLimits;
   /** Full batches, and some that failed, the oldest first. */
-  #waiting: Batch[] = [];
+  #waiting: SpanBatch[] = [];
   /** Bytes of all batches except the open one. */
   #bytes = 0;
   /** Batch → promise of its outcome. */
-  readonly #inFlight = new Map<Batch, Promise<void>>();
-  readonly #failed = new FailedBatches<Batch>();
+  readonly #inFlight = new Map<SpanBatch, Promise<void>>();
+  readonly #failed = new FailedBatches();
   readonly #delay: RetryDelay;
   readonly #onGivenUp: (count: number, reason: string) => void;
   #timer: NodeJS.Timeout | undefined;
@@ -51,8 +51,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
    * @param random returns a number from 0 to 1, for jitter
    */
   constructor(
-    newBatch: () => Batch,
-    send: Send<Batch>,
+    send: Send,
     limits: QueueLimits,
     onGivenUp: (count: number, reason: string) => void = () => {},
     random: () => number = Math.random,
@@ -62,7 +61,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#delay = new RetryDelay(random);
     this.#limits = limits;
     // A batch that the queue can never hold would not be sent before the delay, while spans are dropped.
-    this.#open = new OpenBatch(newBatch, Math.min(limits.maxExportBatchSize, limits.maxQueueSize));
+    this.#open = new OpenBatch(Math.min(limits.maxExportBatchSize, limits.maxQueueSize));
   }
 
   /** Whether a batch was ever accepted. */
@@ -78,27 +77,22 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   onStart(): void {}
 
   onEnd(span: ReadableSpan): void {
-    if ((span.spanContext().traceFlags & 1) === 0 || !this.#hasRoom(1)) return;
+    if ((span.spanContext().traceFlags & 1) === 0 || !this.#hasRoom()) return;
     try {
       this.#open.batch.add(span);
     } catch (error) {
       // The app's call of span.end() must not fail because of the span's content.
       this.counts.drop(1);
-      this.lastError ??= `a span could not be written: ${(error as Error)?.message ?? error}`;
+      this.lastError ??= `a span could not be read: ${(error as Error)?.message ?? error}`;
       return;
     }
-    this.#added(1);
-  }
-
-  /** Accepts `count` spans at once: `add` puts them into the batch that it is given. */
-  addMany(count: number, add: (batch: Batch) => void): void {
-    if (!this.#hasRoom(count)) return;
-    add(this.#open.batch);
-    this.#added(count);
+    this.unsent++;
+    if (this.#open.isFull) this.#seal();
+    this.#schedule();
   }
 
   /** Releases pending batches that had no attempt; the caller owns them now. The queue continues. */
-  release(): Batch[] {
+  release(): SpanBatch[] {
     this.#stopTimer();
     this.#seal();
     const batches = this.#takeWaiting();
@@ -106,22 +100,16 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     return batches;
   }
 
-  #hasRoom(count: number): boolean {
+  #hasRoom(): boolean {
     if (this.#closed) return false;
     const { maxQueueSize } = this.#limits;
     const maxBytes = maxQueueSize * SPAN_BYTES;
-    const isFull = this.unsent + count > maxQueueSize;
+    const isFull = this.unsent >= maxQueueSize;
     if (!isFull && this.#bytes <= maxBytes) return true;
-    this.counts.drop(count, QUEUE_FULL);
+    this.counts.drop(1, QUEUE_FULL);
     const size = isFull ? '' : `${Math.ceil(maxBytes / 2 ** 20)} MiB, `;
     this.lastError ??= `the queue was full (${size}OTEL_BSP_MAX_QUEUE_SIZE=${maxQueueSize})`;
     return false;
-  }
-
-  #added(count: number): void {
-    this.unsent += count;
-    if (this.#open.isFull) this.#seal();
-    this.#schedule();
   }
 
   /**
@@ -142,7 +130,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /** All but those in flight. */
-  #takeWaiting(): Batch[] {
+  #takeWaiting(): SpanBatch[] {
     const batches = [...this.#waiting, ...this.#failed.takePaused()];
     this.#waiting = [];
     return batches;
@@ -155,7 +143,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /** All unconfirmed batches, for a caller that sends them in another way. The queue is closed. */
-  takeUnsent(): Batch[] {
+  takeUnsent(): SpanBatch[] {
     this.#closed = true;
     this.#stopTimer();
     this.#seal();
@@ -173,7 +161,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#waiting.push(batch);
   }
 
-  #uncount({ count, bytes }: Batch): void {
+  #uncount({ count, bytes }: SpanBatch): void {
     this.unsent -= count;
     this.#bytes -= bytes;
   }
@@ -209,14 +197,14 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /** @param before the promise that must settle first */
-  #sendOff(batch: Batch, before?: Promise<void>): Promise<void> {
+  #sendOff(batch: SpanBatch, before?: Promise<void>): Promise<void> {
     this.counts.pass(batch);
     const followed = before === undefined ? this.#follow(batch) : before.then(() => this.#takeTurn(batch));
     this.#inFlight.set(batch, followed);
     return followed;
   }
 
-  async #takeTurn(batch: Batch): Promise<void> {
+  async #takeTurn(batch: SpanBatch): Promise<void> {
     // Taken meanwhile by takeUnsent.
     if (!this.#inFlight.has(batch)) return;
     if (!this.#isUnreachable) return this.#follow(batch);
@@ -226,7 +214,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     this.#schedule();
   }
 
-  async #follow(batch: Batch): Promise<void> {
+  async #follow(batch: SpanBatch): Promise<void> {
     const delayMs = this.#delay.currentMs;
     const outcome = await this.#send(batch);
     // takeUnsent has released it meanwhile.
@@ -244,10 +232,10 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
       this.lastError = outcome.reason;
       this.#delay.failed(delayMs, outcome.afterMs);
       this.#keep(batch, outcome);
-    } else if (outcome.kind === 'refused') {
+    } else if (outcome.kind === 'refused' || outcome.kind === 'unserializable') {
       this.#lose(batch, outcome);
     } else {
-      this.#remove(batch);
+      this.#uncount(batch);
       this.#failed.accepted++;
       this.#delay.accepted();
       this.counts.accepted += batch.count - (outcome.rejected?.count ?? 0);
@@ -261,7 +249,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /** @param isGuess whether the collector did not say that it is too large */
-  async #sendInTwo(batch: Batch, isGuess: boolean): Promise<void> {
+  async #sendInTwo(batch: SpanBatch, isGuess: boolean): Promise<void> {
     const parts = batch.split();
     this.counts.split(parts);
     if (isGuess) this.#failed.splitInto(parts, batch);
@@ -270,7 +258,7 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
   }
 
   /** Keeps a batch that failed for another attempt, unless it failed too often. */
-  #keep(batch: Batch, outcome: Later): void {
+  #keep(batch: SpanBatch, outcome: Later): void {
     if (outcome.isUnreachable) {
       this.#waiting.unshift(batch);
       return;
@@ -287,14 +275,9 @@ export class SpanQueue<Batch extends SpanBatch<Batch>> implements SpanProcessor 
     } else this.#waiting.push(batch);
   }
 
-  #lose(batch: Batch, { reason, errorType }: { reason: string; errorType?: string }): void {
+  #lose(batch: SpanBatch, { reason, errorType }: { reason: string; errorType?: string }): void {
     this.lastError = reason;
     this.counts.fail(batch.count, errorType);
-    this.#remove(batch);
-  }
-
-  #remove(batch: Batch): void {
     this.#uncount(batch);
-    batch.discard();
   }
 }

@@ -6,12 +6,11 @@
  * another target or protocol.
  */
 import type { InstrumentationScope } from '@opentelemetry/core';
-import type { Resource } from '@opentelemetry/resources';
+import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import { type OtlpTarget, targetKey } from '../otlp/target.ts';
 import { VERSION } from '../version.ts';
-import type { EncodedPart, EncodedSpans } from './encoded-spans.ts';
-import type { SettledResource } from './span-encoding.ts';
+import { type PostedSpan, postedSpan, receivedSpan } from './posted-span.ts';
 import type { SpanQueue } from './span-queue.ts';
 
 /** Another version may have another message format. */
@@ -22,9 +21,9 @@ type Message =
   | { kind: 'who' }
   /** The main thread exports spans to this target. */
   | { kind: 'here'; target: string }
-  /** Resource and scope of a thread's spans; posted before the first of them. */
+  /** Resource of a thread's spans; posted before the first of them. */
   | { kind: 'resource'; thread: number; attributes: Resource['attributes']; schemaUrl: string | undefined }
-  | { kind: 'spans'; thread: number; parts: EncodedPart[] }
+  | { kind: 'span'; thread: number; span: PostedSpan }
   /** From the thread: another WINDOW of spans is posted. From the main thread: the window was read. */
   | { kind: 'posted' | 'taken'; thread: number };
 
@@ -51,14 +50,14 @@ export const inWorker = (): boolean => (process.abort as { disabled?: boolean })
 
 /** In the main thread: adds the spans of workers to `queue`. */
 export class WorkersSpans {
-  readonly #queue: SpanQueue<EncodedSpans>;
+  readonly #queue: SpanQueue;
   readonly #target: () => OtlpTarget;
-  readonly #resources = new Map<number, SettledResource>();
-  /** By content: each thread has a copy, and the first copy represents all. */
+  readonly #resources = new Map<number, Resource>();
+  /** By content: a posted span has a copy of its scope, and the first copy represents all. */
   readonly #scopes = new Map<string, InstrumentationScope>();
   #channel: Channel | undefined;
 
-  constructor(queue: SpanQueue<EncodedSpans>, target: () => OtlpTarget) {
+  constructor(queue: SpanQueue, target: () => OtlpTarget) {
     this.#queue = queue;
     this.#target = target;
     process.on('worker', () => {
@@ -94,16 +93,18 @@ export class WorkersSpans {
     if (message.kind === 'who') {
       this.#answer();
     } else if (message.kind === 'resource') {
-      this.#resources.set(message.thread, message);
+      const { thread, attributes, schemaUrl } = message;
+      this.#resources.set(
+        thread,
+        resourceFromAttributes(attributes, schemaUrl === undefined ? {} : { schemaUrl }),
+      );
     } else if (message.kind === 'posted') {
       this.#channel?.postMessage({ kind: 'taken', thread: message.thread });
-    } else if (message.kind === 'spans') {
+    } else if (message.kind === 'span') {
       const resource = this.#resources.get(message.thread);
       if (resource === undefined) return;
-      for (const part of message.parts) {
-        const scope = this.#scopeOf(part.scope);
-        this.#queue.addMany(part.count, (batch) => batch.addPart(resource, scope, part));
-      }
+      const scope = this.#scopeOf(message.span.instrumentationScope);
+      this.#queue.onEnd(receivedSpan(message.span, resource, scope));
     }
   }
 
@@ -117,8 +118,7 @@ export class WorkersSpans {
 
 /** In a worker: the span processor before its queue. */
 export class SpansToMain implements SpanProcessor {
-  readonly #queue: SpanQueue<EncodedSpans>;
-  readonly #newBatch: () => EncodedSpans;
+  readonly #queue: SpanQueue;
   readonly #channel: Channel;
   readonly #thread: number;
   #resource: Resource | undefined;
@@ -127,10 +127,9 @@ export class SpansToMain implements SpanProcessor {
   #posted = 0;
   #windowsInFlight = 0;
 
-  constructor(queue: SpanQueue<EncodedSpans>, newBatch: () => EncodedSpans, target: OtlpTarget) {
+  constructor(queue: SpanQueue, target: OtlpTarget) {
     const { BroadcastChannel, threadId } = threads();
     this.#queue = queue;
-    this.#newBatch = newBatch;
     this.#thread = threadId;
     this.#channel = new BroadcastChannel(CHANNEL);
     this.#channel.onmessage = ({ data }) => {
@@ -148,16 +147,7 @@ export class SpansToMain implements SpanProcessor {
 
   onEnd(span: ReadableSpan): void {
     if (this.#state === 'relaying' && this.#windowsInFlight < MAX_WINDOWS_IN_FLIGHT) {
-      if ((span.spanContext().traceFlags & 1) === 0) return;
-      const batch = this.#newBatch();
-      try {
-        batch.add(span);
-      } catch {
-        // The queue counts spans that cannot be encoded.
-        this.#queue.onEnd(span);
-        return;
-      }
-      this.#post(batch);
+      if ((span.spanContext().traceFlags & 1) !== 0) this.#post(span);
     } else {
       this.#resource = span.resource;
       this.#queue.onEnd(span);
@@ -181,17 +171,22 @@ export class SpansToMain implements SpanProcessor {
     const relay = () => {
       const { attributes, schemaUrl } = resource;
       this.#channel.postMessage({ kind: 'resource', thread: this.#thread, attributes, schemaUrl });
-      for (const batch of this.#queue.release()) this.#post(batch);
+      for (const batch of this.#queue.release()) for (const span of batch.spans) this.#post(span);
       this.#state = 'relaying';
     };
     if (resource.asyncAttributesPending) resource.waitForAsyncAttributes?.().then(relay);
     else relay();
   }
 
-  #post(batch: EncodedSpans): void {
-    this.#channel.postMessage({ kind: 'spans', thread: this.#thread, parts: batch.parts() });
-    this.#posted += batch.count;
-    if (this.#posted < WINDOW) return;
+  #post(span: ReadableSpan): void {
+    try {
+      this.#channel.postMessage({ kind: 'span', thread: this.#thread, span: postedSpan(span) });
+    } catch {
+      // An attribute that cannot be cloned.
+      this.#queue.onEnd(span);
+      return;
+    }
+    if (++this.#posted < WINDOW) return;
     this.#posted = 0;
     this.#windowsInFlight++;
     this.#channel.postMessage({ kind: 'posted', thread: this.#thread });

@@ -35,23 +35,6 @@ function assertHeartbeatsWithoutTrace(calls: StubCall[], atLeast: number): void 
   for (const { metadata } of heartbeats) assert.equal(metadata.traceparent, undefined);
 }
 
-test('operations have fast spans, unless attributes are limited; the app has the SDK’s', async (t) => {
-  const milvus = await startStubMilvus();
-  t.after(() => milvus.stop());
-  for (const [env, printed, collection] of [
-    [{}, 'FastSpan SpanImpl\n', 'quick_setup'],
-    [{ OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: '5' }, 'SpanImpl SpanImpl\n', 'quick'],
-  ] as const) {
-    const { service, stdout, stderr } = await runs.run({
-      file: 'test/fixtures/inside-operation.mjs',
-      env: { MILVUS_ADDRESS: milvus.address, ...env },
-    });
-    assert.deepEqual({ stdout, stderr }, { stdout: printed, stderr: '' });
-    const search = (await runs.spans(service, 3)).find(({ name }) => name === 'search quick_setup');
-    assert.equal(search?.attributes['db.collection.name'], collection);
-  }
-});
-
 describe('on the wire', { concurrency: 2 }, () => {
   const variants: Record<string, Record<string, string>> = {
     'as it is by default': {},

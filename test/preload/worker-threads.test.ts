@@ -19,7 +19,7 @@ before(async () => {
 after(() => elsewhere.stop());
 
 describe('a worker that is terminated', { concurrency: 2 }, () => {
-  for (const protocol of ['grpc', 'http/protobuf']) {
+  for (const protocol of ['grpc', 'http/protobuf', 'http/json']) {
     test(`loses no span that has ended, over ${protocol}`, async () => {
       const port = protocol === 'grpc' ? runs.receiver.grpcPort : runs.receiver.httpPort;
       const { service, stdout, stderr } = await runs.run({

@@ -12,7 +12,6 @@ import { TracerProvider } from '@opentelemetry/sdk-trace';
 import fc from 'fast-check';
 import type { Outcome } from '../../src/trace/outcome.ts';
 import { type ObservedQueue, observeQueues } from '../../src/trace/queue-metrics.ts';
-import { SpanList } from '../../src/trace/span-batch.ts';
 import { SpanQueue } from '../../src/trace/span-queue.ts';
 
 const LIMITS = { maxQueueSize: 10, maxExportBatchSize: 4, scheduleDelayMs: 60_000 };
@@ -22,7 +21,6 @@ const OTLP = { capacity: 10, exporter: 'otlp_grpc_span_exporter', url: 'http://c
 function started(of: Partial<ObservedQueue> = {}) {
   const waiting: { spans: number; answer: (outcome: Outcome) => void }[] = [];
   const queue = new SpanQueue(
-    () => new SpanList(),
     ({ count }) => new Promise<Outcome>((answer) => waiting.push({ spans: count, answer })),
     LIMITS,
   );

@@ -3,9 +3,8 @@ import { describe, type TestContext, test } from 'node:test';
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { type ReadableSpan, SamplingDecision, TracerProvider } from '@opentelemetry/sdk-trace';
 import { readSettings } from '../../src/config/settings.ts';
-import { EncodedSpans } from '../../src/trace/encoded-spans.ts';
 import type { Outcome } from '../../src/trace/outcome.ts';
-import { FULL_BATCH_BYTES, SPAN_BYTES, SpanList } from '../../src/trace/span-batch.ts';
+import { FULL_BATCH_BYTES, SPAN_BYTES, type SpanBatch } from '../../src/trace/span-batch.ts';
 import { type QueueLimits, SpanQueue } from '../../src/trace/span-queue.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
@@ -52,7 +51,6 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
   const attempts: Attempt[] = [];
   const givenUp: [count: number, reason: string][] = [];
   const queue = new SpanQueue(
-    () => new SpanList(),
     ({ spans }) =>
       new Promise((resolve) => {
         const answer = async (outcome: Outcome) => {
@@ -77,7 +75,7 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
   return { queue, attempts, end, attempt, givenUp };
 }
 
-const spansOf = (batches: readonly SpanList[]) => batches.flatMap(({ spans }) => spans);
+const spansOf = (batches: readonly SpanBatch[]) => batches.flatMap(({ spans }) => spans);
 
 /** Time stands still until the test moves it. */
 function stopTime(t: TestContext): (ms: number) => Promise<void> {
@@ -298,25 +296,21 @@ test('a batch is full with so many bytes, however few spans have them', (t) => {
   const large = Object.create(span as ReadableSpan, {
     attributes: { value: { text: 'x'.repeat(FULL_BATCH_BYTES / 4) } },
   });
-  for (const queue of [
-    new SpanQueue(() => new EncodedSpans(), send, limits),
-    new SpanQueue(() => new SpanList(), send, limits),
-  ]) {
-    for (let made = 0; made < 3; made++) queue.onEnd(large);
-    assert.deepEqual(counts, []);
-    queue.onEnd(large);
-    assert.deepEqual(counts.splice(0), [4]);
-  }
+  const queue = new SpanQueue(send, limits);
+  for (let made = 0; made < 3; made++) queue.onEnd(large);
+  assert.deepEqual(counts, []);
+  queue.onEnd(large);
+  assert.deepEqual(counts, [4]);
 });
 
 test('large spans fill the queue sooner, so that it has a bound in bytes as well', async (t) => {
   stopTime(t);
   const waiting: ((outcome: Outcome) => void)[] = [];
-  const queue = new SpanQueue(
-    () => new EncodedSpans(),
-    () => new Promise<Outcome>((resolve) => waiting.push(resolve)),
-    { ...LIMITS, maxQueueSize: 256, maxExportBatchSize: 100 },
-  );
+  const queue = new SpanQueue(() => new Promise<Outcome>((resolve) => waiting.push(resolve)), {
+    ...LIMITS,
+    maxQueueSize: 256,
+    maxExportBatchSize: 100,
+  });
   const answer = async (outcome: Outcome) => {
     waiting.shift()?.(outcome);
     await settle();
@@ -541,20 +535,6 @@ test('what is released is all that waits, not what is on its way, and the queue 
   assert.equal(attempts.length, 0);
 });
 
-test('spans that come together are kept or lost together', async (t) => {
-  stopTime(t);
-  const { queue, attempt } = makeQueue({ maxQueueSize: 12 });
-  const add = (spans: ReadableSpan[]) =>
-    queue.addMany(spans.length, (batch) => {
-      for (const span of spans) batch.add(span);
-    });
-  const spans = makeSpans(13);
-  add(spans.slice(0, 11));
-  assert.deepEqual(attempt().spans, spans.slice(0, 11), 'a batch may be larger for it');
-  add(spans.slice(11));
-  assert.deepEqual([queue.unsent, queue.lost], [11, 2]);
-});
-
 test('a closed queue takes nothing', async (t) => {
   const pass = stopTime(t);
   const taken = makeQueue({ maxExportBatchSize: 1 });
@@ -675,16 +655,12 @@ const DEFAULTS: QueueLimits = readSettings({});
 test('a burst of 5,000 spans is not lost with the default limits, and arrives in full batches without a delay', async () => {
   const arrived: ReadableSpan[] = [];
   const sizes: number[] = [];
-  const queue = new SpanQueue(
-    () => new SpanList(),
-    async ({ spans }) => {
-      sizes.push(spans.length);
-      await new Promise((resolve) => setTimeout(resolve, 2));
-      arrived.push(...spans);
-      return ACCEPTED;
-    },
-    DEFAULTS,
-  );
+  const queue = new SpanQueue(async ({ spans }) => {
+    sizes.push(spans.length);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    arrived.push(...spans);
+    return ACCEPTED;
+  }, DEFAULTS);
   const spans = makeSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
@@ -867,13 +843,7 @@ test('the times between attempts differ by up to a fifth from process to process
       attempts++;
       return LATER;
     };
-    const queue = new SpanQueue(
-      () => new SpanList(),
-      send,
-      LIMITS,
-      undefined,
-      () => random,
-    );
+    const queue = new SpanQueue(send, LIMITS, undefined, () => random);
     for (const span of makeSpans(10)) queue.onEnd(span);
     await settle();
     await pass(delayMs - 1);
