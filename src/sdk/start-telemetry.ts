@@ -14,6 +14,7 @@ import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
+import { withoutLogs } from './sdk-internals.ts';
 import { SpanPipeline } from './span-pipeline.ts';
 import { tracingOptions } from './tracing-options.ts';
 
@@ -60,17 +61,15 @@ function createSdk(
   spans: SpanPipeline,
   reports: ExportReports,
 ): NodeSDK {
-  const logsOn = !isOff(settings.logsExporter);
-  const sdk = new NodeSDK({
+  const options = {
     spanProcessors: spans.processors,
     metricReaders: metricReaders(settings, diagnostics, reports),
-    ...(logsOn ? { logRecordProcessors: logProcessors(settings, reports) } : {}),
     resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
     resourceDetectors: resourceDetectors(settings),
     ...tracingOptions(settings),
-  });
-  if (!logsOn) withoutLogs(sdk);
-  return sdk;
+  };
+  if (isOff(settings.logsExporter)) return withoutLogs(NodeSDK, options);
+  return new NodeSDK({ ...options, logRecordProcessors: logProcessors(settings, reports) });
 }
 
 /** The SDK's providers have it, the API's types do not. */
@@ -155,8 +154,3 @@ const OTLP_EXPORTER: Record<Protocol, string> = {
   'http/protobuf': 'otlp_http_span_exporter',
   'http/json': 'otlp_http_json_span_exporter',
 };
-
-/** NodeSDK has no option for "no logs", and would take an unset OTEL_LOGS_EXPORTER for otlp. */
-function withoutLogs(sdk: NodeSDK): void {
-  (sdk as unknown as { configureLoggerProviderFromEnv(): void }).configureLoggerProviderFromEnv = () => {};
-}

@@ -2,8 +2,8 @@
 import { type Context, trace } from '@opentelemetry/api';
 import { hrTimeToMilliseconds, millisToHrTime } from '@opentelemetry/core';
 import type { Span, SpanProcessor } from '@opentelemetry/sdk-trace';
+import { isSdkSpan } from '../sdk/sdk-internals.ts';
 import type { Clock } from './clock.ts';
-import { isSdkSpan } from './sdk-internals.ts';
 
 /**
  * Runs before the processors that read a span's start. The end needs no change: the SDK computes it from the

@@ -5,11 +5,10 @@
  */
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import { FailedBatches } from './failed-batches.ts';
-import { OpenBatch } from './open-batch.ts';
 import type { Later, Send } from './outcome.ts';
 import { QUEUE_FULL, QueueCounts, REJECTED } from './queue-counts.ts';
 import { RetryDelay } from './retry-delay.ts';
-import { SPAN_BYTES, type SpanBatch } from './span-batch.ts';
+import { FULL_BATCH_BYTES, SPAN_BYTES, SpanBatch } from './span-batch.ts';
 
 export interface QueueLimits {
   /** Limit of spans that are kept, pending or in flight, with SPAN_BYTES for each. */
@@ -28,7 +27,9 @@ export class SpanQueue implements SpanProcessor {
   /** Spans that have ended and whose arrival is not confirmed. */
   unsent = 0;
   readonly counts = new QueueCounts();
-  readonly #open: OpenBatch;
+  /** Spans are added to it until it is full. */
+  #open: SpanBatch | undefined;
+  readonly #maxBatchSize: number;
   readonly #send: Send;
   readonly #limits: QueueLimits;
   /** Full batches, and some that failed, the oldest first. */
@@ -61,7 +62,7 @@ export class SpanQueue implements SpanProcessor {
     this.#delay = new RetryDelay(random);
     this.#limits = limits;
     // A batch that the queue can never hold would not be sent before the delay, while spans are dropped.
-    this.#open = new OpenBatch(Math.min(limits.maxExportBatchSize, limits.maxQueueSize));
+    this.#maxBatchSize = Math.min(limits.maxExportBatchSize, limits.maxQueueSize);
   }
 
   /** Whether a batch was ever accepted. */
@@ -79,7 +80,8 @@ export class SpanQueue implements SpanProcessor {
   onEnd(span: ReadableSpan): void {
     if ((span.spanContext().traceFlags & 1) === 0 || !this.#hasRoom()) return;
     try {
-      this.#open.batch.add(span);
+      this.#open ??= new SpanBatch();
+      this.#open.add(span);
     } catch (error) {
       // The app's call of span.end() must not fail because of the span's content.
       this.counts.drop(1);
@@ -87,7 +89,7 @@ export class SpanQueue implements SpanProcessor {
       return;
     }
     this.unsent++;
-    if (this.#open.isFull) this.#seal();
+    if (this.#open.count >= this.#maxBatchSize || this.#open.bytes >= FULL_BATCH_BYTES) this.#seal();
     this.#schedule();
   }
 
@@ -155,8 +157,9 @@ export class SpanQueue implements SpanProcessor {
   }
 
   #seal(): void {
-    const batch = this.#open.close();
-    if (batch === undefined) return;
+    const batch = this.#open;
+    if (batch === undefined || batch.count === 0) return;
+    this.#open = undefined;
     this.#bytes += batch.bytes;
     this.#waiting.push(batch);
   }

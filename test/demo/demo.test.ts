@@ -11,7 +11,10 @@ import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { freePort } from '../../tools/processes/free-ports.ts';
 import { startMilvus } from '../../tools/servers/milvus.ts';
 import { startReceiver } from '../../tools/servers/receiver.ts';
+import { oneAtATime } from '../support/one-at-a-time.ts';
 import { lastLine, runDemo } from '../support/run-demo.ts';
+
+oneAtATime('demo-ports');
 
 /** The first run may have Milvus to download. */
 const timeout = 300_000;

@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { oneAtATime } from '../support/one-at-a-time.ts';
 import { faint, misplaced, openReport, startBrowser } from '../support/report-page.ts';
 import { runDemo } from '../support/run-demo.ts';
+
+oneAtATime('demo-ports');
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape sequence of a link is made of them
 const link = /\u001b\]8;;(\S+?)\u001b\\(.*?)\u001b\]8;;\u001b\\/g;

@@ -13,8 +13,11 @@ import {
 import { type TraceNode, traceTrees } from '../../tools/pictures/trace-tree.ts';
 import { type RunningFixture, runFixture, startFixture } from '../../tools/processes/run-fixture.ts';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
+import { oneAtATime } from '../support/one-at-a-time.ts';
 import { lastLine, runDemo } from '../support/run-demo.ts';
 import { type Stack, useStack } from '../support/stack.ts';
+
+oneAtATime('demo-ports');
 
 const root = path.join(import.meta.dirname, '..', '..');
 const folder = path.join(root, 'samples', 'rag');

@@ -107,31 +107,48 @@ test('a span waits for the delay, and all that ended meanwhile goes in one batch
   assert.equal(attempts.length, 0, 'what has arrived is not sent again');
 });
 
-test('the first batch is full with 64 spans, those after it with as many as they may have', async (t) => {
+test('a batch is sent at once when it is full', async (t) => {
   stopTime(t);
   const { attempts, end, attempt } = makeQueue({ maxQueueSize: 10_000, maxExportBatchSize: 500 });
-  end(makeSpans(63));
+  end(makeSpans(499));
   assert.equal(attempts.length, 0);
   end(makeSpans(1));
   const first = attempt();
-  assert.equal(first.spans.length, 64);
-  end(makeSpans(499));
+  assert.equal(first.spans.length, 500);
   await first.answer(ACCEPTED);
+  end(makeSpans(499));
   assert.equal(attempts.length, 0);
   end(makeSpans(1));
   assert.equal(attempt().spans.length, 500);
 });
 
-test('a batch that was sent for another reason is the first one too', async (t) => {
+test('a span that cannot be read is dropped alone, and the app does not notice', async (t) => {
   const pass = stopTime(t);
-  const { attempts, end, attempt } = makeQueue({ maxQueueSize: 10_000, maxExportBatchSize: 500 });
-  end(makeSpans(1));
+  const { queue, attempts, end, attempt } = makeQueue();
+  const [first, last] = makeSpans(2) as [ReadableSpan, ReadableSpan];
+  const hostile = Object.create(first, {
+    attributes: {
+      get() {
+        throw new Error('hostile');
+      },
+    },
+  });
+  end([hostile]);
   await pass(5_000);
-  await attempt().answer(ACCEPTED);
-  end(makeSpans(499));
-  assert.equal(attempts.length, 0);
+  assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 1, 0]);
+  assert.equal(queue.lastError, 'a span could not be read: hostile');
+  end([first, hostile, last]);
+  await pass(5_000);
+  assert.deepEqual(attempt().spans, [first, last]);
+});
+
+test('a span that cannot be serialized is lost, and its batch is not sent again', async (t) => {
+  const pass = stopTime(t);
+  const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
   end(makeSpans(1));
-  assert.equal(attempt().spans.length, 500);
+  await attempt().answer({ kind: 'unserializable', reason: 'no keys' });
+  await pass(60_000);
+  assert.deepEqual([queue.unsent, queue.lost, queue.lastError, attempts.length], [0, 1, 'no keys', 0]);
 });
 
 test('a full batch does not wait for the delay', async (t) => {
@@ -664,13 +681,12 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
   const spans = makeSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
-  // A first one of 64 and 9 full ones of 512 go one after the other, long before the delay; the rest is what
-  // a flush is for.
+  // Nine full batches go one after the other, long before the delay; a flush sends the remaining spans.
   while (queue.unsent >= DEFAULTS.maxExportBatchSize) await new Promise((resolve) => setTimeout(resolve, 1));
   await queue.forceFlush();
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 0, undefined]);
   assert.deepEqual(arrived, spans);
-  assert.deepEqual(sizes, [64, ...new Array(9).fill(512), 5_000 - 64 - 9 * 512]);
+  assert.deepEqual(sizes, [...new Array(9).fill(512), 5_000 - 9 * 512]);
 });
 
 test('a burst of 5,000 spans survives an unreachable collector, without a loss or a duplicate', async (t) => {
