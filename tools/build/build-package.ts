@@ -3,12 +3,12 @@
  * one tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
  */
 
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build, type InputOptions, type OutputOptions, type Plugin } from 'rolldown';
-import { CATALOG } from '../../src/instrumentations/catalog.ts';
+import { LAZY, PARTS, partOf } from './parts.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const dist = join(root, 'dist');
@@ -18,73 +18,6 @@ const originalsFile = join(root, 'src/sdk/originals.ts');
 
 /** Shared with the app. */
 const EXTERNAL = ['@opentelemetry/api'];
-
-/** Upstream's instrumentations with something changed for this preload. */
-const adapted = join(root, 'src/instrumentations/adapted');
-const ADAPTED = new Set(readdirSync(adapted));
-
-/** Parts that are loaded only when they are needed: file name → what it exports. */
-const PARTS: Record<string, string> = {
-  ...Object.fromEntries(
-    CATALOG.map(({ name, className }) => [
-      `instrumentation-${name}`,
-      ADAPTED.has(`${name}.ts`)
-        ? `export { Instrumentation } from '${join(adapted, `${name}.ts`)}';`
-        : `export { ${className} as Instrumentation } from '@opentelemetry/instrumentation-${name}';`,
-    ]),
-  ),
-  'bundled-milvus': `export { BundledCalls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
-  'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
-  'otlp-json': `export { JsonTraceSerializer as serializer } from '@opentelemetry/otlp-transformer';`,
-  'otlp-over-grpc': `export { openGrpcSender as openSender } from '${join(root, 'src/otlp/grpc-sender.ts')}';`,
-  'otlp-protobuf': `export { ProtobufTraceSerializer as serializer } from '@opentelemetry/otlp-transformer';`,
-  'queue-metrics': `export { observeQueues } from '${join(root, 'src/trace/queue-metrics.ts')}';`,
-  'synchronous-flush': `export { sendNow } from '${join(root, 'src/shutdown/synchronous-flush.ts')}';`,
-  'otlp-over-http': `export { openHttpSender as openSender } from '${join(root, 'src/otlp/http-sender.ts')}';`,
-  'detector-container': detectors('container', 'containerDetector'),
-  'detector-alibaba': detectors('alibaba-cloud', 'alibabaCloudEcsDetector'),
-  'detector-aws': detectors(
-    'aws',
-    'awsEc2Detector',
-    'awsEcsDetector',
-    'awsEksDetector',
-    'awsBeanstalkDetector',
-    'awsLambdaDetector',
-  ),
-  'detector-azure': detectors(
-    'azure',
-    'azureAppServiceDetector',
-    'azureFunctionsDetector',
-    'azureVmDetector',
-  ),
-  'detector-gcp': detectors('gcp', 'gcpDetector'),
-};
-
-/** Packages that NodeSDK imports for signals and formats that are mostly off: each becomes a part. */
-const LAZY = [
-  '@opentelemetry/exporter-trace-otlp-grpc',
-  '@opentelemetry/exporter-trace-otlp-http',
-  '@opentelemetry/exporter-trace-otlp-proto',
-  '@opentelemetry/exporter-zipkin',
-  '@opentelemetry/exporter-metrics-otlp-grpc',
-  '@opentelemetry/exporter-metrics-otlp-http',
-  '@opentelemetry/exporter-metrics-otlp-proto',
-  '@opentelemetry/exporter-logs-otlp-grpc',
-  '@opentelemetry/exporter-logs-otlp-http',
-  '@opentelemetry/exporter-logs-otlp-proto',
-  '@opentelemetry/exporter-prometheus',
-  '@opentelemetry/propagator-b3',
-  '@opentelemetry/sdk-metrics',
-  '@opentelemetry/sdk-logs',
-];
-const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
-for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
-PARTS['exporter-logs-otlp-grpc'] += "export { Metadata } from '@grpc/grpc-js';";
-
-function detectors(name: string, ...exported: string[]): string {
-  return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
-export const detectors = [${exported.join(', ')}];`;
-}
 
 /** The entries that exist only here. */
 const parts: Plugin = {
