@@ -424,7 +424,7 @@ async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
       const answered = costs[at]?.answered;
       if (answered !== burstCalls)
         throw new Error(
-          `The stub answered ${answered} of ${burstCalls} searches: nothing can be said of spans`,
+          `The stub answered ${answered} of ${burstCalls} searches: its spans cannot be compared`,
         );
       lost.get(name)?.push(burstCalls + 1 - (received.get(name) ?? 0));
     }

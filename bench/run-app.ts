@@ -150,7 +150,7 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
     pid: child.pid,
     ready: async () => {
       const early = ended.then(() => {
-        throw new Error(`${program} under ${variant.preload ?? 'no preload'} ended before its time`);
+        throw new Error(`${program} under ${variant.preload ?? 'no preload'} exited early`);
       });
       await Promise.race([once(lines, 'ready'), early]);
     },

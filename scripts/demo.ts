@@ -91,7 +91,7 @@ await runCommand({
     const appCode = await runTraced(stack, sample, say, teardown);
     const { allJoined, result } = await showTraces(stack);
     if (appCode !== 0) {
-      console.error(appCode === null ? `${sample} had to be ended` : `${sample} ended with code ${appCode}`);
+      console.error(appCode === null ? `${sample} had to be killed` : `${sample} ended with code ${appCode}`);
     }
     const report = await showReport({
       command: 'npm run demo',

@@ -397,7 +397,7 @@ async function write(parts: Record<string, string>): Promise<void> {
   let text = await readFile(page, 'utf8');
   for (const [name, content] of Object.entries(parts)) text = fillPart(text, name, content);
   await writeFile(page, text);
-  say('docs/reliability.md has what was found');
+  say('docs/reliability.md has the new figures');
 }
 
 const say = (line: string) => console.error(`reliability: ${line}`);

@@ -72,7 +72,7 @@ async function installDependencies() {
     ? await run(process.execPath, [npm, 'ci'])
     : await run('npm', ['ci']);
   if (code !== 0) {
-    console.error(`npm ci ended with code ${code}: see its message above, mend it and run this again`);
+    console.error(`npm ci ended with code ${code}: fix the cause in its message above and run this again`);
     return code;
   }
   if (!existsSync(devNode)) {

@@ -145,7 +145,7 @@ async function main(): Promise<number> {
   }
   const requests = Number(values.requests);
   if (!Number.isInteger(requests) || requests < 1) {
-    console.error(`--requests ${values.requests} is no number of requests: give 1 or more`);
+    console.error(`--requests ${values.requests} is not a number of requests: give 1 or more`);
     return 2;
   }
   const sizes = await measureSpanSizes(requests, (line) => console.error(line));

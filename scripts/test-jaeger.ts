@@ -29,7 +29,7 @@ const root = path.join(import.meta.dirname, '..');
 await runTests(help, async (args) => {
   const stray = args.find((arg) => !arg.startsWith('-'));
   if (stray !== undefined)
-    throw new Error(`"${stray}" is no option: this runs all tests of test/jaeger\n\n${help}`);
+    throw new Error(`"${stray}" is not an option: this runs all tests of test/jaeger\n\n${help}`);
   await ensureBuilt();
   // Before the tests, so that the minutes it takes the first time count against no test's time. A build that
   // is under way at a signal ends with this process.

@@ -1,6 +1,6 @@
 /**
- * `npm run build`: the published files, out of register.ts and src/. The preload and what it loads later are
- * one tree-shaken bundle in parts; docs/decisions/bundled-preload.md says why.
+ * `npm run build`: builds the published files from register.ts and src/. The preload and its lazy parts are
+ * one tree-shaken bundle (docs/decisions/bundled-preload.md).
  */
 
 import { existsSync } from 'node:fs';
@@ -19,7 +19,7 @@ const originalsFile = join(root, 'src/sdk/originals.ts');
 /** Shared with the app. */
 const EXTERNAL = ['@opentelemetry/api'];
 
-/** The entries that exist only here. */
+/** Resolves the virtual entry modules. */
 const parts: Plugin = {
   name: 'parts',
   resolveId: (id) => (id.startsWith('part:') ? `\0${id}` : undefined),
@@ -27,10 +27,7 @@ const parts: Plugin = {
     id.startsWith('\0part:') ? { code: PARTS[id.slice('\0part:'.length)] as string } : undefined,
 };
 
-/**
- * In NodeSDK, the LAZY packages are stand-ins: classes that load their part when one is constructed. NodeSDK
- * itself stays as it is.
- */
+/** Replaces NodeSDK's LAZY packages by stand-ins: classes that load their part when constructed. */
 const lazyImports: Plugin = {
   name: 'lazy-imports',
   resolveId: (id, importer) =>
@@ -48,7 +45,7 @@ const lazyImports: Plugin = {
   },
 };
 
-/** `debug` is there for people who debug require-in-the-middle itself; it would be loaded in every app. */
+/** `debug` only serves debugging require-in-the-middle itself, and every app would load it. */
 const withoutDebug: Plugin = {
   name: 'without-debug',
   resolveId: (id) => (id === 'debug' ? '\0debug' : undefined),
@@ -56,15 +53,14 @@ const withoutDebug: Plugin = {
 };
 
 /**
- * A copy for spans alone, in a file that the preload, the sender at the end and the doctor load:
- * docs/decisions/senders.md.
+ * One private copy of grpc-js for the preload, the exit sender and the doctor (docs/decisions/senders.md).
  */
 const ownGrpcJs: Plugin = {
   name: 'own-grpc-js',
   resolveId: (id) => (id === '@grpc/grpc-js' ? { id: './grpc-js.cjs', external: true } : undefined),
 };
 
-/** grpc-js has services of its own, which describe themselves by it; senders have none. */
+/** grpc-js needs proto-loader only for its built-in services, which senders do not use. */
 const withoutProtoLoader: Plugin = {
   name: 'without-proto-loader',
   resolveId: (id) => (id === '@grpc/proto-loader' ? '\0proto-loader' : undefined),
@@ -80,7 +76,7 @@ const hooks: Plugin = {
   },
 };
 
-/** Linux asks no program for its machine's id, so the module for programs is not loaded with the preload. */
+/** On Linux the machine id needs no child process, so the preload does not load child_process. */
 const lateChildProcess: Plugin = {
   name: 'late-child-process',
   transform: (_code, id) =>
@@ -93,9 +89,7 @@ export const execAsync = (...args) => promisify(process.getBuiltinModule('node:c
       : undefined,
 };
 
-/**
- * A package that upstream requires instead of importing it would stay outside, where users do not have it.
- */
+/** Bundles packages that upstream loads by require(): users do not have them installed. */
 const bundledRequires: Plugin = {
   name: 'bundled-requires',
   transform(code, id) {
@@ -104,7 +98,7 @@ const bundledRequires: Plugin = {
         code: code.replace(/^const (\w+) = __require\("(forwarded-parse)"\);$/m, "import $1 from '$2';"),
         map: null,
       };
-    // Of two copies of grpc-js, one does not take the other's credentials.
+    // One copy of grpc-js rejects the credentials of another.
     if (/\/@opentelemetry\/otlp-(grpc-)?exporter-base\//.test(id))
       return {
         code: code.replaceAll('__require("@grpc/grpc-js")', '__require("./grpc-js.cjs")'),
@@ -114,15 +108,14 @@ const bundledRequires: Plugin = {
   },
 };
 
-/** Lines of one of upstream's files, each with what stands in the bundle for it. */
+/** Lines of an upstream file, each with its replacement in the bundle. */
 interface ReplacedLines {
   file: RegExp;
   lines: [upstream: string, ours: string][];
 }
 
 /**
- * To read one small file, the thread pool would be started: four threads, and 3 MiB in a process that uses it
- * for nothing else. The file is in memory of the kernel.
+ * An asynchronous read of one small file in kernel memory would start the thread pool: four threads, 3 MiB.
  */
 const THREADLESS_LINES: ReplacedLines[] = [
   {
@@ -134,10 +127,7 @@ const THREADLESS_LINES: ReplacedLines[] = [
   },
 ];
 
-/**
- * Upstream reads a package's version out of its package.json for every file of it that is loaded; here, for
- * those to be patched.
- */
+/** Upstream reads package.json for every loaded file of a package; here only for files to be patched. */
 const SELDOM_LINES: ReplacedLines[] = [
   {
     file: /\/@opentelemetry\/instrumentation\/.*\/platform\/node\/instrumentation\.mjs$/,
@@ -161,14 +151,14 @@ const replacedLines: Plugin = {
     let changed = code;
     for (const [upstream, ours] of replaced.lines) {
       if (changed.split(upstream).length !== 2)
-        throw new Error(`${id} is another one than this was written for: ${upstream}`);
+        throw new Error(`${id} has changed and lacks the line to replace: ${upstream}`);
       changed = changed.replace(upstream, ours);
     }
     return { code: changed, map: null };
   },
 };
 
-/** Global → what stands for it in what runs in the app's process: see src/sdk/originals.ts. */
+/** Global → its saved original, for code in the app's process: see src/sdk/originals.ts. */
 const ORIGINALS: Record<string, [file: string, exported: string]> = {
   ...Object.fromEntries(
     [
@@ -186,7 +176,7 @@ const ORIGINALS: Record<string, [file: string, exported: string]> = {
   'Math.random': [originalsFile, 'mathRandom'],
 };
 
-/** This one imports its clock. */
+/** This package imports its clock. */
 const importedClock: Plugin = {
   name: 'imported-clock',
   resolveId: (id, importer) =>
@@ -214,7 +204,7 @@ const common = {
   logLevel: 'warn',
 } as const satisfies InputOptions;
 
-/** What runs in the app's process, where the app may replace globals. */
+/** Code in the app's process, where the app may replace globals. */
 const inApp = {
   ...common,
   plugins: [...common.plugins, importedClock],
@@ -222,8 +212,8 @@ const inApp = {
 } satisfies InputOptions;
 
 /**
- * The modules that are loaded with the preload, whatever the app does: they go into one file. register.ts
- * stays outside: when it runs, what parts may ask of that file must be exported already.
+ * Modules that the preload always loads, in one file. register.ts stays outside: parts may need that file's
+ * exports before register.ts has run.
  */
 async function coreModules(): Promise<ReadonlySet<string>> {
   const front = join(root, 'register.ts');
@@ -239,11 +229,11 @@ async function coreModules(): Promise<ReadonlySet<string>> {
 }
 
 export async function buildPackage(): Promise<void> {
-  // Next to dist/, so that paths in source maps fit.
+  // Next to dist/, so that paths in source maps match.
   const out = join(root, `.dist-${process.pid}`);
   try {
     await buildInto(out);
-    // The old one moves away first: between the two there is no more than an instant without dist/.
+    // Renamed first, so that dist/ is missing only for an instant.
     if (existsSync(dist)) await rename(dist, `${out}-old`);
     await rename(out, dist);
   } finally {
@@ -257,10 +247,10 @@ async function buildInto(out: string): Promise<void> {
   const files = {
     dir: out,
     format: 'cjs',
-    // Flat, so that a part is './name.cjs' wherever it is asked for.
+    // Flat, so that every importer finds a part as './name.cjs'.
     entryFileNames: '[name].cjs',
     sourcemap: true,
-    // Less to read at every start. Names stay, and the source maps lead to the rest.
+    // Faster to read at start-up. Names stay, and source maps have the rest.
     minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
     exports: 'named',
   } as const satisfies OutputOptions;
@@ -292,21 +282,20 @@ async function buildInto(out: string): Promise<void> {
     input: { 'grpc-js': '@grpc/grpc-js' },
     output: files,
   });
-  // Apart from the preload: the app waits for it at its end, so it loads nothing that it does not need.
+  // Separate from the preload: the app waits for it at exit, so it loads only the code that it needs.
   const senderProcess = await build({
     ...common,
     input: { 'sender-process': join(root, 'src/shutdown/sender-process.ts') },
     output: {
       ...files,
       chunkFileNames: 'sender-process-[name].cjs',
-      // A separate file: what the program shares with its part would else be in the program, and loading it
-      // would run that.
+      // A separate file: otherwise shared code would be in the program, and loading it would run the program.
       codeSplitting: {
         groups: [{ name: 'shared', test: /\/src\/(?!shutdown\/|otlp\/(grpc|http)-sender)/ }],
       },
     },
   });
-  // Apart from the preload, which shall neither grow by it nor wait for it.
+  // Separate, so that the preload neither grows nor waits for it.
   const doctor = await build({
     ...common,
     input: {
@@ -325,7 +314,7 @@ async function buildInto(out: string): Promise<void> {
   await writeFile(join(out, 'LICENSES'), await licences(modules));
 }
 
-/** Source maps keep names and lines of packages, not their text, which was half of what is installed. */
+/** Source maps keep names and lines of packages, but not their text, half of the installed size. */
 async function withoutUpstreamSources(folder: string): Promise<void> {
   for (const file of await readdir(folder)) {
     if (!file.endsWith('.map')) continue;
@@ -337,7 +326,7 @@ async function withoutUpstreamSources(folder: string): Promise<void> {
   }
 }
 
-/** The licence texts of every package that a module of the bundle comes from. */
+/** Licence texts of all bundled packages. */
 async function licences(moduleIds: readonly string[]): Promise<string> {
   const folders = new Set<string>();
   for (const id of moduleIds) {

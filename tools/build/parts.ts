@@ -1,15 +1,15 @@
-/** The parts of the bundle that are loaded only when they are needed. */
+/** The lazily loaded parts of the bundle. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CATALOG } from '../../src/instrumentations/catalog.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
-/** Upstream's instrumentations with something changed for this preload. */
+/** Upstream's instrumentations, adapted to this preload. */
 const adapted = join(root, 'src/instrumentations/adapted');
 const ADAPTED = new Set(readdirSync(adapted));
 
-/** File name → what it exports. */
+/** File name → its source. */
 export const PARTS: Record<string, string> = {
   ...Object.fromEntries(
     CATALOG.map(({ name, className }) => [
@@ -46,7 +46,7 @@ export const PARTS: Record<string, string> = {
   'detector-gcp': detectors('gcp', 'gcpDetector'),
 };
 
-/** Packages that NodeSDK imports for signals and formats that are mostly off: each becomes a part. */
+/** Packages of NodeSDK for signals and formats that are usually off: each becomes a part. */
 export const LAZY = [
   '@opentelemetry/exporter-trace-otlp-grpc',
   '@opentelemetry/exporter-trace-otlp-http',

@@ -1,6 +1,4 @@
-/**
- * Grafana's dashboard of compose/production, from the rows in panels.ts, in the types of Grafana's schema.
- */
+/** Builds the Grafana dashboard of compose/production from panels.ts, with the types of Grafana's schema. */
 import {
   type Dashboard,
   DashboardCursorSync,
@@ -61,7 +59,7 @@ function variable(name: string, label: string, metric: string, values: string) {
     sort: VariableSort.alphabeticalAsc,
     multi: true,
     includeAll: true,
-    // Also what has no such label, such as operations without a collection.
+    // Includes series without the label, such as operations without a collection.
     allValue: '.*',
     current: { text: 'All', value: '$__all' },
   };

@@ -1,4 +1,4 @@
-/** The production set under a load whose counts are known: what the dashboard's queries must return. */
+/** Runs the production set under a load of known counts, which the dashboard's queries must return. */
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuilt } from '../build/build-package.ts';
@@ -10,9 +10,9 @@ import { type Prometheus, startPrometheus } from '../servers/prometheus.ts';
 
 /** Questions to the RAG sample. */
 const questionsPerSecond = 10;
-/** Rounds of test/fixtures/some-calls-fail.mjs: each is three calls that succeed and one that fails. */
+/** Rounds of test/fixtures/some-calls-fail.mjs: three calls that succeed and one that fails. */
 const roundsPerSecond = 2;
-/** Of an app whose collector is unreachable: more spans than its queue has room for. */
+/** An app whose collector is unreachable, with more spans than its queue holds. */
 export const lossy = { rounds: 10, spans: 41, queueSize: 16 };
 const arrivalWithinMs = 90_000;
 
@@ -20,14 +20,14 @@ export interface MeasuredLoad {
   readonly set: ProductionSet;
   readonly milvus: Milvus;
   readonly prometheus: Prometheus;
-  /** Of the apps, by the name of the service. */
+  /** By service name. */
   readonly apps: { 'rag-service': RunningFixture; shop: RunningFixture; lossy: RunningFixture };
   /** Variables of an app that sends to the collector. */
   readonly appEnv: Record<string, string>;
-  /** Of the RAG sample: one for each question, and one at its start. Each returns four rows. */
+  /** Searches of the RAG sample: one per question and one at its start, with four rows each. */
   readonly searches: number;
   readonly rounds: number;
-  /** The load is between these. At `toMs` its spans and metrics were in Prometheus, and the apps idle. */
+  /** Start and end of the load. At `toMs` Prometheus has its spans and metrics, and the apps are idle. */
   readonly fromMs: number;
   readonly toMs: number;
   stop(): Promise<void>;
@@ -129,7 +129,7 @@ export async function runMeasuredLoad(
         searches,
       ],
     ]);
-    // Two exports and reads of the apps' metrics at rest.
+    // Two exports and scrapes of the idle apps' metrics.
     await sleep(4_000);
     return {
       set,
@@ -149,7 +149,7 @@ export async function runMeasuredLoad(
   }
 }
 
-/** Resolves when each query has its value. */
+/** Resolves when each query has its expected value. */
 async function arrival(prometheus: Prometheus, wanted: [expr: string, value: number][]): Promise<void> {
   const deadlineMs = performance.now() + arrivalWithinMs;
   for (const [expr, value] of wanted) {

@@ -1,6 +1,6 @@
-/** The rows of the dashboard in compose/production: what each panel asks Prometheus. */
+/** The panels of the dashboard in compose/production, with their Prometheus queries. */
 
-/** Where a panel's figures come from, and so what to check when it has none. */
+/** The source of a panel's figures: the place to check when there are none. */
 type Source = 'spans' | 'app metrics' | 'collector';
 
 export interface Query {
@@ -14,18 +14,18 @@ export interface Query {
 export interface PanelRow {
   title: string;
   type: 'stat' | 'timeseries' | 'table';
-  /** Of Grafana's units. In a table, that of each query. */
+  /** One of Grafana's units; in a table, one per query. */
   unit: string | string[];
   /** Columns of 24. */
   width: number;
   description: string;
   source: Source;
   queries: Query[];
-  /** Replaces the text for no data of the source, where no data is good news. */
+  /** Replaces the source's text for no data, where no data is good. */
   noData?: string;
   /** Values with a text and a colour. */
   mappings?: Record<string, { text: string; color: string }>;
-  /** From this value on the figure is red. */
+  /** The figure is red from this value on. */
   redFrom?: number;
 }
 
@@ -74,7 +74,7 @@ const count = (labels: string, by?: string, window?: string) =>
   sumRate('traces_span_metrics_duration_seconds_count', labels, by, window);
 const meanSeconds = (labels: string, by?: string, window?: string) =>
   `${seconds(labels, by, window)} / (${count(labels, by, window)} > 0)`;
-/** Those that the queue had no room for, and those that the exporter gave up. */
+/** Spans that did not fit the queue, and spans that the exporter dropped. */
 const lostSpans = (fn: string, window: string, by = '') => {
   const lost = (metric: string) => `${fn}(${metric}{error_type!="", ${selectedService}}[${window}])`;
   return `sum ${by}(${lost('otel_sdk_processor_span_processed_total')} or ${lost('otel_sdk_exporter_span_exported_total')})`;

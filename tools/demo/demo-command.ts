@@ -1,4 +1,4 @@
-/** What the demos have in common as commands: options, wrong usage, --keep, the result as their last line. */
+/** The command line of the demos: options, usage errors, --keep, the result as the last line. */
 import path from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 import { ensureBuilt } from '../build/build-package.ts';
@@ -6,17 +6,17 @@ import { endOnSignals, Teardown } from '../processes/teardown.ts';
 import { checkReportFile } from './demo-report.ts';
 import { appVariables, type Say, type Stack } from './demo-stack.ts';
 
-/** Answered with the usage and exit code 2. */
+/** Prints the usage, with exit code 2. */
 export class UsageError extends Error {}
 
 const root = path.join(import.meta.dirname, '..', '..');
 
 export const say: Say = (who, line) => console.log(`${styleText('dim', who.padEnd(7))} ${line}`);
 
-/** Not just `node`: the machine's own may be too old for the preload. */
+/** Not `node`: the machine's version may be too old for the preload. */
 export const node = path.relative(process.cwd(), process.execPath);
 
-/** How the user starts the app again from this folder, over several lines. */
+/** The command that starts the app again from this folder, on several lines. */
 export function startedBy(stack: Stack, file: string, service?: string): string {
   const variables = { ...appVariables(stack, service), MILVUS_ADDRESS: stack.milvusAddress };
   const assigned = Object.entries(variables).map((pair) => pair.join('='));
@@ -25,13 +25,13 @@ export function startedBy(stack: Stack, file: string, service?: string): string 
     .join(' \\\n');
 }
 
-/** What a run of a demo came to. */
+/** The result of a demo run. */
 export interface DemoResult {
-  /** Else the exit code is 1. */
+  /** Otherwise the exit code is 1. */
   isSound: boolean;
   /** The last line. */
   result: string;
-  /** Says, for --keep, what is left running. */
+  /** With --keep: prints the processes that still run. */
   printKept(): void;
 }
 
@@ -41,17 +41,17 @@ export type DemoOptions<Flag extends string = never> = Record<Flag | 'keep', boo
 };
 
 export interface DemoCommand<Flag extends string> {
-  /** Begins its error messages, such as `demo`. */
+  /** Prefix of its error messages, such as `demo`. */
   name: string;
   usage: string;
-  /** Name of the report in .cache/demo, when --report gives none. */
+  /** File name of the report in .cache/demo, without --report. */
   reportName: string;
-  /** More options than --keep, --report and --help. */
+  /** Options in addition to --keep, --report, --help. */
   flags?: Flag[];
   run(options: DemoOptions<Flag>, teardown: Teardown): Promise<DemoResult>;
 }
 
-/** Does what the command line asks for, and ends the process. */
+/** Runs the command and exits the process. */
 export async function runCommand<Flag extends string = never>(demo: DemoCommand<Flag>): Promise<never> {
   const teardown = new Teardown();
   try {
@@ -70,7 +70,7 @@ export async function runCommand<Flag extends string = never>(demo: DemoCommand<
     process.exitCode = isUsage ? 2 : 1;
   }
   await teardown.run();
-  // What is still open (idle connections) has no more to say.
+  // Open idle connections must not delay the exit.
   process.exit();
 }
 
@@ -83,13 +83,12 @@ function readOptions<Name extends string>(names: Name[]): Record<Name, boolean> 
     if (values.report === '') throw new Error("Option '--report <value>' argument missing");
     return values as Record<Name, boolean> & { report?: string };
   } catch (error) {
-    // The first sentence names the argument; the others are about positional ones, of which there are none
-    // here.
+    // The first sentence names the argument; the others are about positionals, which are not used here.
     throw new UsageError((error as Error).message.split('. ')[0]);
   }
 }
 
-/** Gives the exit code. */
+/** Resolves to the exit code. */
 async function runToEnd<Flag extends string>(
   demo: DemoCommand<Flag>,
   options: DemoOptions<Flag>,
@@ -106,10 +105,10 @@ async function runToEnd<Flag extends string>(
     console.log(result);
     keptExitCode = exitCode;
     printKept();
-    // Until a signal: an open handle is what keeps the process alive meanwhile.
+    // An open handle keeps the process alive until a signal.
     await new Promise(() => setInterval(() => {}, 2 ** 30));
   }
-  // The result is the last line, so what is said at the end comes before it.
+  // The teardown prints first: the result is the last line.
   await teardown.run();
   console.log(result);
   return exitCode;

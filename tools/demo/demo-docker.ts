@@ -9,12 +9,12 @@ import { checkMilvus, clientService, type Say, type Stack, withSigns } from './d
 
 const composeFile = path.join(import.meta.dirname, '..', '..', 'compose', 'docker-compose.yml');
 const queryDeadlineMs = 5_000;
-/** More traces than any run of a sample leaves. */
+/** More traces than a run of a sample creates. */
 const traceLimit = 500;
 
 /**
- * Brings the compose setup up. What was up before stays up at the end; what was not is taken down, its
- * volumes kept.
+ * Starts the compose setup. Containers that ran before stay up at the end; others are removed, but not their
+ * volumes.
  */
 export async function startDockerStack(say: Say, teardown: Teardown): Promise<Stack> {
   const docker = async (args: string[], onStderr: GuardedOptions['stderr'] = 'pipe') => {
@@ -35,7 +35,7 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
     return { code, stdout: stdout.trim(), stderr: stderr.trim() };
   };
   const compose = (...args: string[]) => docker(['compose', '-f', composeFile, ...args], 'inherit');
-  /** Where a port of a container is on this machine: variables of the compose file can move it. */
+  /** The host's address of a container port; variables of the compose file can change it. */
   const published = async (service: string, port: number) => {
     const { code, stdout } = await compose('port', service, String(port));
     const ofHost = /:(\d+)$/m.exec(stdout)?.[1];
@@ -47,7 +47,7 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
 
   const withoutDocker = 'or run `npm run demo` without --docker, which needs Python 3 with pip instead';
   const engine = await docker(['info', '--format', '{{.ServerVersion}}']);
-  // 127: the shell has not found the command.
+  // 127: the shell did not find the command.
   if (engine.code === 127) {
     throw new Error(
       `--docker: docker is not installed. Install it (https://docs.docker.com/get-docker/), ${withoutDocker}`,
@@ -55,7 +55,7 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
   }
   if (engine.code !== 0) {
     throw new Error(
-      `--docker: docker is there, its engine does not answer: ${engine.stderr}\nStart the engine, ${withoutDocker}.`,
+      `--docker: docker is installed, but its engine does not answer: ${engine.stderr}\nStart the engine, ${withoutDocker}.`,
     );
   }
   if ((await docker(['compose', 'version'])).code !== 0) {
@@ -70,13 +70,13 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
   const wasUp = running.stdout !== '';
   if (!wasUp) {
     teardown.add(async () => {
-      say('docker', 'taking the containers down');
+      say('docker', 'removing the containers');
       const { code } = await compose('down');
       if (code !== 0)
         throw new Error(`docker compose -f ${composeFile} down failed with code ${code}: run it again.`);
     });
   } else {
-    say('docker', 'the containers were up before: they stay up at the end');
+    say('docker', 'the containers ran before and stay up at the end');
   }
   const up = await withSigns(
     (line) => say('docker', line),
@@ -94,7 +94,7 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
   const milvusAddress = await published('standalone', 19530);
   const jaegerUrl = `http://${await published('jaeger', 16686)}`;
   const otlpEndpoint = `http://${await published('jaeger', 4317)}`;
-  // What was up before may hold what somebody needs.
+  // A Milvus that ran before may hold data of the user.
   if (wasUp) await checkMilvus(milvusAddress, `--docker: Milvus at ${milvusAddress}`, withoutDocker);
   say('docker', `Milvus is ready at ${milvusAddress}, Jaeger at ${jaegerUrl}`);
 
@@ -109,7 +109,7 @@ export async function startDockerStack(say: Say, teardown: Teardown): Promise<St
   };
 }
 
-/** The part of Jaeger's answer that is read here; times are microseconds. */
+/** The part of Jaeger's response that is read here; times in µs. */
 interface JaegerAnswer {
   data: {
     spans: {
@@ -127,7 +127,7 @@ interface JaegerAnswer {
 }
 type JaegerTag = { key: string; value: unknown };
 
-/** Every span in the traces which the client has begun since then, of whatever service. */
+/** All spans of the traces that the client has started since then, of any service. */
 async function jaegerSpans(jaegerUrl: string, sinceMs: number): Promise<ReceivedSpan[]> {
   const query = new URLSearchParams({
     service: clientService,
@@ -138,7 +138,7 @@ async function jaegerSpans(jaegerUrl: string, sinceMs: number): Promise<Received
   const response = await fetch(`${jaegerUrl}/api/traces?${query}`, {
     signal: AbortSignal.timeout(queryDeadlineMs),
   });
-  // 404 is how some versions say that they know no such service yet.
+  // Some versions answer 404 for a service without spans.
   if (response.status === 404) return [];
   if (!response.ok)
     throw new Error(

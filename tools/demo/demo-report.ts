@@ -16,7 +16,7 @@ import { showsLinks, terminalLink } from './terminal-link.ts';
 const coreSpansMs = 6_000;
 const sampleEveryMs = 250;
 
-/** Fails when the report cannot be written there, before anything is started. */
+/** Fails early when the report cannot be written there. */
 export async function checkReportFile(file: string): Promise<void> {
   try {
     await mkdir(path.dirname(file), { recursive: true });
@@ -46,13 +46,13 @@ export interface DemoReportOptions extends Omit<ReportOptions, 'viewer'> {
   stack: Stack;
   /** An absolute path. */
   file: string;
-  /** Serve it too, until the teardown. */
+  /** Also serve it until the teardown. */
   isServed: boolean;
   say: Say;
   teardown: Teardown;
 }
 
-/** Waits for the last of the server's spans, writes the report and serves it. */
+/** Waits for the server's last spans, writes the report and serves it. */
 async function makeReport({
   stack,
   file,
@@ -64,7 +64,7 @@ async function makeReport({
   say('report', "waiting for the spans of Milvus' C++ core (it sends every 5 s)");
   const template = await reportTemplate();
   const spans = await withCoreSpans(stack);
-  // Links to what the demo stops would lead nowhere.
+  // No links to servers that the demo stops.
   const isViewerKept = isServed || stack.staysUp;
   const viewer = isViewerKept && stack.traceUrl ? { name: 'Jaeger', url: stack.traceUrl('{id}') } : undefined;
   const dataOf = (from: ReceivedSpan[]) => reportData(from, { ...options, viewer });
@@ -81,7 +81,7 @@ async function makeReport({
   return { url, traces: data.traces.filter(({ join }) => join !== 'server only') };
 }
 
-/** All spans, as soon as those of the server's C++ part are among them, or have had their time. */
+/** All spans, once those of the server's C++ part have arrived or their deadline has passed. */
 async function withCoreSpans(stack: Stack): Promise<ReceivedSpan[]> {
   const deadlineMs = performance.now() + coreSpansMs;
   for (;;) {
@@ -105,7 +105,7 @@ export async function showReport(options: DemoReportOptions): Promise<DemoReport
   return report;
 }
 
-/** One line for each trace of the app, which leads to it, and where the report is. */
+/** One link per trace of the app, and the location of the report. */
 export function reportLines(
   { url, traces }: DemoReport,
   file: string,
@@ -132,7 +132,7 @@ export function reportLines(
   return [...lines, '', `Report: ${terminalLink(named, isServed ? url : pathToFileURL(file).href, isLink)}`];
 }
 
-/** Names come from spans: what controls a terminal is left out. */
+/** Removes control characters: names come from spans. */
 function plain(name: string): string {
   return name.replace(/\p{Cc}/gu, ' ');
 }

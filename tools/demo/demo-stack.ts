@@ -1,6 +1,4 @@
-/**
- * What the demos and the picture share: a Milvus, a place for its spans, and an app run under the preload.
- */
+/** Shared by the demos and the picture: a Milvus, a receiver of its spans, and an app under the preload. */
 import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
@@ -20,25 +18,25 @@ const root = path.join(import.meta.dirname, '..', '..');
 const defaultMilvusPort = 19530;
 const reachDeadlineMs = 5_000;
 const appDeadlineMs = 120_000;
-/** How long to wait for spans under a client span whose own children are in already. */
+/** Time limit for spans under a client span whose direct children have arrived. */
 const lateSpansMs = 3_000;
 const sampleEveryMs = 500;
 
-/** Takes one line of progress; `who` is the part that speaks, such as `milvus`. */
+/** Prints a line of progress; `who` is its source, such as `milvus`. */
 export type Say = (who: string, line: string) => void;
 
-/** A running Milvus and the place where its spans and the app's meet. */
+/** A running Milvus and the receiver of its spans and the app's. */
 export interface Stack {
   milvusAddress: string;
   /** For OTEL_EXPORTER_OTLP_ENDPOINT. */
   otlpEndpoint: string;
-  /** Where a person looks at the traces; undefined without a web page. */
+  /** Web page of the traces; undefined without one. */
   viewerUrl: string | undefined;
-  /** The page of one trace there, where the viewer has such pages. */
+  /** The page of one trace, if the viewer has such pages. */
   traceUrl?(traceId: string): string;
-  /** The viewer was there before the demo and goes on after it. */
+  /** The viewer ran before the demo and keeps running after it. */
   staysUp?: boolean;
-  /** Every span of the run up to now. */
+  /** All spans of the run so far. */
   spans(): Promise<ReceivedSpan[]>;
 }
 
@@ -47,19 +45,16 @@ export interface StackOptions {
   teardown: Teardown;
   /** The user's own Milvus, `host:port`; without it one is started. */
   milvusAddress?: string;
-  /** With a web page, and on the ports that people know where these are free: 4317, 4318 and 8080. */
+  /** With a web page, on the usual ports where these are free: 4317, 4318 and 8080. */
   viewer: boolean;
-  /** The collection that the app creates and drops; that of the quickstart when not given. */
+  /** The collection that the app creates and drops; the quickstart's by default. */
   collection?: string;
 }
 
-/**
- * Fails when the given Milvus does not answer or when one of our own cannot be started, with the fix in the
- * message.
- */
+/** Fails when the given Milvus does not answer or none can be started, with the fix in the message. */
 export async function startStack({ say, teardown, viewer, ...options }: StackOptions): Promise<Stack> {
   const milvusAddress = options.milvusAddress && withPort(options.milvusAddress);
-  // Before anything is started: what the user has to put right comes at once.
+  // Checked first, so that the user's mistakes are reported at once.
   if (milvusAddress !== undefined) {
     const fix = 'set MILVUS_ADDRESS to where one is, or unset MILVUS_ADDRESS to let the demo start one';
     await checkMilvus(milvusAddress, `MILVUS_ADDRESS "${milvusAddress}"`, fix, options.collection);
@@ -76,7 +71,7 @@ export async function startStack({ say, teardown, viewer, ...options }: StackOpt
   if (viewer)
     say('viewer', `${uiUrl}, takes OTLP on localhost:${grpcPort} (gRPC) and localhost:${httpPort} (HTTP)`);
 
-  // The receiver first: the server's C++ part may stop when its collector is not there.
+  // The receiver first: the server's C++ part may stop when its collector is missing.
   const address = milvusAddress ?? (await ownMilvus(`127.0.0.1:${grpcPort}`, say, teardown));
   if (milvusAddress !== undefined) sayTraceBlock(milvusAddress, grpcPort, say);
   return {
@@ -96,7 +91,7 @@ async function ownMilvus(otlpEndpoint: string, say: Say, teardown: Teardown): Pr
   return milvus.address;
 }
 
-/** A line every ten seconds while the work says nothing itself, so that nobody takes it for hung. */
+/** Prints a line every ten seconds of silent work, so that it does not look hung. */
 export async function withSigns<T>(
   log: (line: string) => void,
   work: (log: (line: string) => void) => Promise<T>,
@@ -120,7 +115,7 @@ export async function withSigns<T>(
 }
 
 /**
- * The preferred port, the same with 1 before it, or 0 for any; fixed ones first, since a Milvus may be set up
+ * The preferred port, the same with a leading 1, or 0 for any. Fixed ports first: a Milvus may be configured
  * for them.
  */
 async function portNear(preferred: number, purpose: string, say: Say): Promise<number> {
@@ -135,15 +130,14 @@ async function portNear(preferred: number, purpose: string, say: Say): Promise<n
 }
 
 /**
- * By connecting, not by listening: `localhost` has two addresses, and systems differ in what listening on one
- * of them tells.
+ * Tests by connecting: `localhost` has two addresses, and the result of listening on one differs by system.
  */
 async function isFree(port: number): Promise<boolean> {
   const answers = await Promise.all(['127.0.0.1', '::1'].map((host) => connects(host, port)));
   return !answers.includes(undefined);
 }
 
-/** Undefined when somebody listens there, else why there is no connection. */
+/** Undefined when a server listens there, else the error. */
 async function connects(host: string, port: number): Promise<string | undefined> {
   const socket = net.connect({ host, port });
   try {
@@ -158,8 +152,8 @@ async function connects(host: string, port: number): Promise<string | undefined>
 }
 
 /**
- * Fails unless a Milvus answers there in which the sample's collection is free to be created and dropped. The
- * message begins with `named` and offers `fix`, which begins in lower case.
+ * Fails unless a Milvus without the sample's collection answers there. The message begins with `named` and
+ * ends with `fix`, in lower case.
  */
 export async function checkMilvus(
   address: string,
@@ -179,13 +173,13 @@ export async function checkMilvus(
   try {
     await client.connectPromise;
     const { value, status } = await client.hasCollection({ collection_name: collection });
-    // The SDK makes an empty answer of "unimplemented".
+    // The SDK turns "unimplemented" into an empty response.
     if (status?.error_code !== 'Success') throw new Error(status?.reason ?? 'it has no MilvusService');
     isTaken = Boolean(value);
   } catch (error) {
     const { message } = error as Error;
     throw new Error(
-      `${named}: what listens there does not answer as Milvus does (${message}). Start one, ${fix}.`,
+      `${named}: the server there does not answer as Milvus does (${message}). Start one, ${fix}.`,
     );
   } finally {
     await client.closeConnection();
@@ -197,9 +191,9 @@ export async function checkMilvus(
   }
 }
 
-/** An empty host when the address cannot be read. */
+/** An empty host when the address cannot be parsed. */
 function hostAndPort(address: string): { host: string; port: number } {
-  // A scheme that is not the web's, since URL would drop the web's default ports.
+  // A scheme other than http, whose default port URL would drop.
   const url = URL.parse(`milvus://${address.replace(/^\w+:\/\//, '')}`);
   return {
     host: url?.hostname.replace(/^\[|\]$/g, '') ?? '',
@@ -207,7 +201,7 @@ function hostAndPort(address: string): { host: string; port: number } {
   };
 }
 
-/** The SDK takes an address without a port, and warns at every use. */
+/** The SDK accepts an address without a port, but warns at every use. */
 function withPort(address: string): string {
   const isBareHost = /^[\w.-]+$/.test(address);
   return isBareHost ? `${address}:${defaultMilvusPort}` : address;
@@ -231,7 +225,7 @@ function sayTraceBlock(address: string, grpcPort: number, say: Say): void {
   }
 }
 
-/** The variables that the demo sets for the app; nothing else turns tracing on or steers it. */
+/** The variables that configure tracing in the demo's app; nothing else does. */
 export function appVariables(
   { otlpEndpoint }: Pick<Stack, 'otlpEndpoint'>,
   service = clientService,
@@ -245,9 +239,9 @@ export function appVariables(
 
 /** An app from this repository that runs under the preload. */
 export interface TracedApp {
-  /** Resolves with the match of the first line of stdout that fits; rejects when the app ends without one. */
+  /** Resolves with the match of the first matching line of stdout; rejects when the app exits without one. */
   waitForLine(pattern: RegExp): Promise<RegExpExecArray>;
-  /** The exit code, null when it had to be ended, once all of its output is here. */
+  /** The exit code, null when it was killed, once all output has been read. */
   ended: Promise<number | null>;
   stop(): Promise<void>;
 }
@@ -260,11 +254,11 @@ export interface TracedAppOptions {
   teardown: Teardown;
   /** OTEL_SERVICE_NAME. */
   service?: string;
-  /** What the app reads besides MILVUS_ADDRESS. */
+  /** Variables in addition to MILVUS_ADDRESS. */
   variables?: Record<string, string>;
 }
 
-/** Starts it by the name by which users load the preload, and says each line that it writes. */
+/** Starts it with the preload under its published name, and prints its output line by line. */
 export function startTraced(options: TracedAppOptions): TracedApp {
   const { stack, file, say, teardown, service, variables = {} } = options;
   const args = ['--import', 'milvus-otel/register', file];
@@ -277,7 +271,7 @@ export function startTraced(options: TracedAppOptions): TracedApp {
   );
   say('app', `    node ${args.join(' ')}`);
 
-  // The user's own settings of tracing and their preloads are for their apps, not for this one.
+  // The user's tracing settings and preloads are not for this app.
   const inherited = Object.entries(process.env).filter(([name]) => !/^OTEL_|^NODE_OPTIONS$/.test(name));
   const app = spawnGuarded(process.execPath, args, {
     cwd: root,
@@ -301,7 +295,7 @@ export function startTraced(options: TracedAppOptions): TracedApp {
     await closed;
     return code;
   });
-  // Whoever does not look at `ended` shall not die of it.
+  // A caller that ignores `ended` gets no unhandled rejection.
   ended.catch(() => {});
 
   return {
@@ -325,7 +319,7 @@ export function startTraced(options: TracedAppOptions): TracedApp {
   };
 }
 
-/** Runs an app to its end. Resolves with its exit code, null when it had to be ended. */
+/** Runs an app until it exits. Resolves with its exit code, null when it was killed. */
 export async function runTraced(
   stack: Stack,
   file: string,
@@ -340,13 +334,13 @@ export async function runTraced(
 }
 
 export interface JoinedSpansOptions {
-  /** The service whose traces are looked at. */
+  /** The client's service name. */
   service?: string;
-  /** Whether every request that was made has its spans here; without it, one trace is enough. */
+  /** Whether all requests have their spans; when not given, one trace is enough. */
   isAllHere?: (spans: ReceivedSpan[]) => boolean;
 }
 
-/** Resolves once all client traces are joined and complete, or at the deadline, with what is there either way. */
+/** Resolves with all spans once all client traces are joined and complete, or at the deadline. */
 export async function joinedSpans(
   stack: Stack,
   deadlineMs: number,
@@ -368,7 +362,7 @@ export async function joinedSpans(
   }
 }
 
-/** Roots in the client's traces that are not the client's: their parents have not arrived. */
+/** Roots in the client's traces that belong to other services: their parents have not arrived. */
 function strayedServerSpans(spans: ReceivedSpan[], client: string): ReceivedSpan[] {
   const ofClient = new Set(spans.filter(({ service }) => service === client).map(({ traceId }) => traceId));
   return traceTrees(spans)

@@ -22,7 +22,7 @@ export interface AttributeDocumentation {
   /** Its meaning, and when it is set. */
   when: string;
   level: 'always' | 'per operation' | 'on failure' | 'opt-in';
-  /** Set when the span starts, so that a sampler may decide by it. */
+  /** Set when the span starts, so that samplers can use it. */
   atCreation?: true;
 }
 
@@ -221,11 +221,10 @@ export interface MetricDocumentation {
   /** Of a histogram. */
   boundaries?: readonly number[];
   when: string;
-  /** All that it can have. */
+  /** All possible attributes. */
   attributes: readonly string[];
 }
 
-/** Of operations. */
 export const OPERATION_METRICS: readonly MetricDocumentation[] = [
   {
     name: METRIC_DB_CLIENT_OPERATION_DURATION,
@@ -259,7 +258,6 @@ export const OPERATION_METRICS: readonly MetricDocumentation[] = [
   },
 ];
 
-/** Of connection pools. */
 export const POOL_METRICS: readonly MetricDocumentation[] = [
   {
     name: POOL_METRIC.count,
@@ -289,7 +287,6 @@ const [PROCESSOR, EXPORTER] = [
   [ATTR_COMPONENT_TYPE, ATTR_COMPONENT_NAME, ATTR.serverAddress, ATTR.serverPort],
 ];
 
-/** Of the queue of spans. */
 export const QUEUE_METRICS: readonly MetricDocumentation[] = [
   {
     name: QUEUE_METRIC.size,

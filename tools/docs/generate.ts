@@ -44,7 +44,7 @@ const DASHBOARD = 'compose/production/grafana/dashboards/milvus.json';
 
 const TYPES = path.join(import.meta.dirname, '..', '..', 'src', 'milvus', 'instrumentation.types.d.cts');
 
-/** What `npm run bench -- --write` keeps of its last whole run. */
+/** Results of the last full run of `npm run bench -- --write`. */
 const RESULTS = path.join(import.meta.dirname, '..', '..', 'bench', 'results.json');
 
 const DOCUMENTED = Object.fromEntries(
@@ -53,10 +53,10 @@ const DOCUMENTED = Object.fromEntries(
 
 const rows: readonly Definition[] = Object.values(DOCUMENTED);
 
-/** Groups in the order in which the table first has them. */
+/** Groups in the order of their first rows. */
 const groups: readonly Group[] = [...new Set(rows.map(({ group }) => group))];
 
-/** What most apps set: first in env.example. */
+/** Variables that most apps set, first in env.example. */
 const MOST_NEEDED: readonly Key[] = ['serviceName', 'endpoint', 'resourceAttributes'];
 
 /** Rows of the README's table, in its order. */
@@ -74,8 +74,8 @@ const IN_README: readonly Key[] = [
 ];
 
 /**
- * For `node --env-file` and `docker run --env-file` alike: no quotes, and no comment behind a value. It sets
- * nothing, so that a copy changes nothing.
+ * Works with `node --env-file` and `docker run --env-file`: no quotes, no comment after a value. Sets no
+ * variable.
  */
 export function envExample(): string {
   const first = MOST_NEEDED.map((key) => DOCUMENTED[key]);
@@ -107,7 +107,7 @@ export function configMap(): string {
       const [, name = '', value = ''] = /^#?([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
       if (name === '') return line;
       const set = IN_CONFIG_MAP[name];
-      // JSON's strings are YAML's too, and a ConfigMap takes nothing but strings.
+      // A ConfigMap takes only strings, and JSON's strings are valid YAML.
       return `${set === undefined ? '#' : ''}${name}: ${JSON.stringify(set ?? value)}`;
     })
     .map((line) => (line === '' ? '' : `  ${line}`));
@@ -161,7 +161,7 @@ function allSettings(): string {
   return [...sections, OWN_DEFAULT].join('\n\n');
 }
 
-/** What of the specification is missing, and the version that it was compared with. */
+/** Unsupported parts of the specification, and its version. */
 function unsupportedVariables(): string {
   const values = Object.entries(UNSUPPORTED_VALUES).flatMap(([name, ofName]) =>
     Object.entries(ofName).map(([value, reason]) => [code(`${name}=${value}`), reason]),
@@ -174,7 +174,7 @@ function readmeSettings(): string {
   return `${settingsTable(IN_README.map((key) => DOCUMENTED[key]))}\n\n${OWN_DEFAULT}`;
 }
 
-/** The rows with a target of the last whole run, as medians; docs/benchmarks.md has the ranges. */
+/** Rows with a target, from the last full run, as medians; docs/benchmarks.md has the ranges. */
 function cost(): string {
   const { rows: measured, conditions }: Results = JSON.parse(readFileSync(RESULTS, 'utf8'));
   const lines = measured
@@ -263,10 +263,7 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = 
   },
 };
 
-/**
- * The text with `content` between the markers of `name`. Fails when there are not exactly these two, in
- * order.
- */
+/** The text with `content` between the two markers of `name`. Fails unless each is there once, in order. */
 export function fillPart(text: string, name: string, content: string): string {
   const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
   const [before, rest, ...more] = text.split(start);
@@ -280,7 +277,7 @@ export function fillPart(text: string, name: string, content: string): string {
 interface Generated {
   /** From the root of the repository. */
   file: string;
-  /** As it is on disk; undefined when there is none. */
+  /** Content on disk; undefined when the file is missing. */
   found: string | undefined;
   expected: string;
 }
@@ -312,16 +309,14 @@ async function generate(root: string): Promise<Generated[]> {
   return files;
 }
 
-/** Writes what differs. Resolves to the files that were written. */
+/** Writes changed files. Resolves to their paths. */
 export async function writeDocs(root: string): Promise<string[]> {
   const differing = (await generate(root)).filter(({ found, expected }) => found !== expected);
   for (const { file, expected } of differing) await writeFile(path.join(root, file), expected);
   return differing.map(({ file }) => file);
 }
 
-/**
- * Resolves to one text for each file that differs: the first line that does, as it is and as it should be.
- */
+/** Resolves to one text per outdated file: its first differing line, as it is and as it should be. */
 export async function checkDocs(root: string): Promise<string[]> {
   return (await generate(root))
     .filter(({ found, expected }) => found !== expected)

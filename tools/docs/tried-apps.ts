@@ -5,18 +5,15 @@
 import type { Packages } from '../processes/installed.ts';
 
 export interface TriedApp {
-  /** What a user looks for. Tests find the row by it. */
+  /** The name that users know. Tests find the row by it. */
   app: string;
   /** Name → version, as tools/processes/installed.ts takes them. The tests install these. */
   packages: Packages;
   /** Markdown: how the preload gets into the app. */
   started: string;
-  /**
-   * Names of the app's spans from the root down to the operation on Milvus; a span of the Milvus server is
-   * its child.
-   */
+  /** Names of the app's spans, from the root to the Milvus operation, whose child is a span of the server. */
   seen: readonly string[];
-  /** Markdown: what has no span, or what else differs. */
+  /** Markdown: missing spans and other differences. */
   notes?: string;
   /** From test/. */
   test: string;

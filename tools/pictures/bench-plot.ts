@@ -1,5 +1,5 @@
 /**
- * Draws docs/startup.svg and docs/cost-per-call.svg from what `npm run bench -- --write` has measured:
+ * Draws docs/startup.svg and docs/cost-per-call.svg from the results of `npm run bench -- --write`:
  * `node_modules/node/bin/node tools/pictures/bench-plot.ts [results.json [folder]]`.
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -28,10 +28,7 @@ const footHeight = 44;
 const chartHeight = 150;
 const chartGap = 36;
 
-/**
- * Light and dark by the reader's setting; on a page of the other kind the card's own background keeps it
- * legible.
- */
+/** Follows the reader's light or dark setting; the card's background keeps it legible on any page. */
 const style = `
   text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; fill: #1f2430; font-size: 13px; }
   .title { font-size: 18px; font-weight: 600; }
@@ -74,7 +71,7 @@ interface Group {
   bars: Bar[];
 }
 
-/** How much longer the start of an app takes; undefined when the results have nothing of it. */
+/** Start-up time that a preload adds; undefined without results. */
 export function drawStartUp(results: Results): string | undefined {
   const groups: Group[] = [
     {
@@ -91,7 +88,7 @@ export function drawStartUp(results: Results): string | undefined {
   return drawGroups('What a preload adds to the start of an app', groups, results, []);
 }
 
-/** CPU time added per search; undefined when the results have none. */
+/** CPU time added per search; undefined without results. */
 export function drawCostPerCall(results: Results): string | undefined {
   const groups: Group[] = [
     {
@@ -113,7 +110,7 @@ function preloadBars({ rows }: Results, what: string): Bar[] {
     : [];
 }
 
-/** The least that can be had, without ours, which has a separate bar. */
+/** The floors without milvus-otel, which has a separate bar. */
 function floorBars({ floors }: Results, to: string): Bar[] {
   return floors
     .filter((floor) => floor.to === to && floor.what !== 'ours')
@@ -161,7 +158,7 @@ function drawGroups(
 }
 
 function drawGroup({ title, unit, bars }: Group, top: number): string[] {
-  // A single round that went wrong must not make all bars short.
+  // One outlier round must not make all bars short.
   const largest = Math.max(...bars.map(({ value }) => Math.max(value.median, 0) * 1.25), 1e-9);
   const x = (value: number) => px(barLeft + (Math.min(Math.max(value, 0), largest) / largest) * barWidth);
   const first = top + groupHeadHeight;
@@ -186,7 +183,7 @@ function drawGroup({ title, unit, bars }: Group, top: number): string[] {
   ];
 }
 
-/** One small chart for each thing that grows, all on one scale: a flat line is a cost that does not grow. */
+/** One small chart per growing quantity, all on one scale: a flat line is a cost that does not grow. */
 function drawGrowth(growth: Growth[], top: number): string[] {
   const series = [...new Set(growth.map(({ by }) => by))];
   const chartWidth = (width - 2 * margin - (series.length - 1) * chartGap) / series.length;
@@ -222,7 +219,7 @@ function drawGrowth(growth: Growth[], top: number): string[] {
   return parts;
 }
 
-/** From 0 up, three to six round numbers. */
+/** Three to six round numbers from 0 up. */
 function ticks(largest: number): number[] {
   const rough = largest / 4;
   const magnitude = 10 ** Math.floor(Math.log10(rough));
@@ -236,14 +233,11 @@ function amount(value: number): string {
   return Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(1);
 }
 
-/**
- * Writes both pictures into `folder`, docs/ when not given. Rejects when the results are not those of a whole
- * run.
- */
+/** Writes both pictures into `folder`, docs/ by default. Rejects results of a partial run. */
 export async function writePlots(results: Results, folder = path.join(root, 'docs')): Promise<void> {
   const drawn = { 'startup.svg': drawStartUp(results), 'cost-per-call.svg': drawCostPerCall(results) };
   for (const [file, picture] of Object.entries(drawn)) {
-    if (picture === undefined) throw new Error(`the results hold nothing to draw ${file} from`);
+    if (picture === undefined) throw new Error(`the results have no data for ${file}`);
     await writeFile(path.join(folder, file), picture);
   }
 }

@@ -12,7 +12,7 @@ import { productionFolder } from '../servers/production-set.ts';
 import type { Exemplar, Prometheus, RangeSeries, Series } from '../servers/prometheus.ts';
 import { type Element, element, markup, px } from './svg.ts';
 
-/** What a query returned: series over time in charts, else one value each. */
+/** Result of a query: series over time in charts, else one value each. */
 export interface Answer {
   legend: string;
   ranges: RangeSeries[];
@@ -153,7 +153,7 @@ function drawChart(
   toSeconds: number,
 ): Element[] {
   const { unit } = panel.fieldConfig?.defaults ?? {};
-  // Those with the highest values first: the legend has no room for all.
+  // Highest values first: the legend has no room for all.
   const series = answers
     .flatMap(({ legend, ranges, exemplars }) =>
       ranges.map(({ metric, points: all }) => {
@@ -171,7 +171,7 @@ function drawChart(
   const yOf = (value: number) =>
     tenth(plot.bottom - (Math.min(value, scale) / scale) * (plot.bottom - plot.top));
   const marks = series.map(({ exemplars }, index) => {
-    // One for each place: most are within a pixel of another.
+    // One per position: most are within a pixel of another.
     const places = new Set(
       exemplars.map(({ value, atSeconds }) => `M${Math.round(xOf(atSeconds))} ${Math.round(yOf(value)) - 3}`),
     );
@@ -220,7 +220,7 @@ function drawChart(
   ];
 }
 
-/** Without the points inside a level stretch. */
+/** Without the inner points of a horizontal line. */
 const withoutRepeats = (points: RangeSeries['points']) =>
   points.filter(([, value], index) => value !== points[index - 1]?.[1] || value !== points[index + 1]?.[1]);
 
@@ -238,7 +238,7 @@ function formatted(value: number | undefined, unit = 'short'): string {
   return unit === 'reqps' ? `${digits(value)}/s` : digits(value);
 }
 
-/** The answers to each panel's queries, as Grafana asks them with all services and collections selected. */
+/** Results of each panel's queries, with all services and collections selected in Grafana. */
 async function answersOf(
   panels: (Panel | RowPanel)[],
   prometheus: Prometheus,
@@ -278,7 +278,7 @@ if (import.meta.main) {
     const { panels } = JSON.parse(
       readFileSync(path.join(productionFolder, 'grafana', 'dashboards', 'milvus.json'), 'utf8'),
     );
-    // Without the start of the apps, whose first calls take seconds.
+    // Skips the start of the apps, whose first calls take seconds.
     const [fromMs, toMs] = [load.fromMs + 20_000, load.fromMs + loadSeconds * 1_000];
     const drawn = await answersOf(panels, load.prometheus, fromMs, toMs);
     writeFileSync(file, drawDashboard(drawn, fromMs / 1_000, toMs / 1_000));

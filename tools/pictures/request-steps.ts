@@ -1,15 +1,15 @@
-/** Where the time of a request went: its trace, as one duration for each step. Pure functions. */
+/** Splits the time of a request into steps, by its trace. Pure functions. */
 import type { TraceNode } from './trace-tree.ts';
 
 /** Durations in ms of one request to the RAG sample; those of the steps add up to `request`. */
 export interface RequestSteps {
   request: number;
   embed: number;
-  /** The Milvus operation as the client saw it: `server` and `gap` add up to it. */
+  /** The Milvus operation as the client measures it: `server` plus `gap`. */
   milvus: number;
-  /** What the server's own spans directly under the operation took. */
+  /** The server's spans directly under the operation. */
   server: number;
-  /** The rest of the operation: the network, and gRPC and the SDK on this side. */
+  /** The rest of the operation: the network, and the client's gRPC and SDK. */
   gap: number;
   assemble: number;
   /** The rest of the request: Express, JSON, the event loop. */
@@ -17,8 +17,8 @@ export interface RequestSteps {
 }
 
 /**
- * Undefined when the tree, whose root is the request's server span, lacks a step: then some of its spans have
- * not arrived, or the request was refused.
+ * `tree` has the request's server span as its root. Undefined when a step is missing: spans have not arrived,
+ * or the request was refused.
  */
 export function requestSteps(tree: TraceNode): RequestSteps | undefined {
   const nodes = flat(tree);
@@ -46,7 +46,7 @@ export function requestSteps(tree: TraceNode): RequestSteps | undefined {
   };
 }
 
-/** The Milvus search in a request's tree, with what the server did under it. */
+/** The Milvus search in a request's tree, with the server spans under it. */
 export function searchIn(tree: TraceNode): TraceNode | undefined {
   return flat(tree).find(({ span }) => span.attributes['db.operation.name'] === 'search');
 }
@@ -56,8 +56,7 @@ function flat(node: TraceNode): TraceNode[] {
 }
 
 /**
- * Each step's median by itself: of an even number the mean of the two in the middle. Fails for no request at
- * all.
+ * The median of each step separately; of an even number, the mean of the middle two. Fails without a request.
  */
 export function medianSteps(requests: RequestSteps[]): RequestSteps {
   const median = (step: keyof RequestSteps) => {
@@ -107,7 +106,7 @@ export function reportedSteps(title: string, columns: { title: string; steps: Re
   };
 }
 
-/** Ten characters for `12.34 ms`, and what a share of 100 % needs next to it. */
+/** Ten characters for `12.34 ms`, plus a share of up to 100 %. */
 const columnWidth = 18;
 
 /** A line for each step, a column for each set of requests, with the share of that column's request. */

@@ -1,6 +1,6 @@
-/** Elements and values as the pictures of the documents and the report have them. */
+/** SVG elements and values for the documents' pictures and the report. */
 
-/** An element before it becomes text or a node of a page; a string is its text. */
+/** An element, later rendered as text or as a DOM node; a string is its text. */
 export interface Element {
   tag: string;
   attributes: Record<string, string | number>;
@@ -15,7 +15,7 @@ export function element(
   return { tag, attributes, children };
 }
 
-/** The element as the text of an SVG document, one line for each child of it. */
+/** The element as SVG text, one line per child. */
 export function markup({ tag, attributes, children }: Element): string {
   const pairs = Object.entries(attributes).map(([name, value]) => ` ${name}="${escaped(String(value))}"`);
   const open = `<${tag}${pairs.join('')}`;
@@ -25,7 +25,7 @@ export function markup({ tag, attributes, children }: Element): string {
   return isText ? `${open}>${inner.join('')}</${tag}>` : `${open}>\n${inner.join('\n')}\n</${tag}>`;
 }
 
-/** Pixels, by the hundredth: more digits would only make the file longer. */
+/** Pixels with two decimals: more digits only enlarge the file. */
 export function px(value: number): number {
   return Math.round(value * 100) / 100;
 }
@@ -35,7 +35,7 @@ export function escaped(text: string): string {
   return escapedContent(text).replaceAll('"', '&#34;');
 }
 
-/** Text for content alone: styles are full of quotes. */
+/** Text for content only: styles are full of quotes. */
 function escapedContent(text: string): string {
   return text.replace(/[<>&]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

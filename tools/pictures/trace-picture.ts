@@ -1,7 +1,6 @@
 /**
- * Draws docs/trace.svg, one search from the app into the server, as the report of the demo shows it, from a
- * run made for it: `node_modules/node/bin/node tools/pictures/trace-picture.ts [file.svg]`. Every figure in
- * the picture is a span's.
+ * Draws docs/trace.svg, one search from the app into the server as in the demo's report, from a new run:
+ * `node_modules/node/bin/node tools/pictures/trace-picture.ts [file.svg]`. Every figure comes from a span.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -16,7 +15,7 @@ import { drawWaterfall } from './waterfall.ts';
 const sample = 'samples/quickstart/quickstart.mjs';
 const operation = 'search';
 const spansDeadlineMs = 20_000;
-/** The server's C++ part sends its spans every 5 s, whatever the rest does. */
+/** The server's C++ part sends its spans every 5 s. */
 const coreSpansMs = 6_000;
 const styleFile = path.join(import.meta.dirname, 'waterfall.css');
 const pictureFile = path.join(import.meta.dirname, '..', '..', 'docs', 'trace.svg');
@@ -26,10 +25,7 @@ const margin = 20;
 const headHeight = 54;
 const footHeight = 40;
 
-/**
- * The waterfall of the report as a picture: a card with a title, and below it where the time of the call
- * went.
- */
+/** The report's waterfall as a picture: a card with a title, and a breakdown of the call's time below it. */
 export function drawTrace({ rows, id }: Pick<ReportTrace, 'rows' | 'id'>, style: string): string {
   const waterfall = drawWaterfall(rows, { width: width - 2 * margin });
   const bottom = headHeight + waterfall.height;
@@ -59,7 +55,7 @@ export function drawTrace({ rows, id }: Pick<ReportTrace, 'rows' | 'id'>, style:
   return `${markup(picture)}\n`;
 }
 
-/** The figures add up as they are shown. */
+/** The rounded figures add up. */
 function timeSum(totalMs: number, gapMs: number): string {
   const hundredths = (ms: number) => Math.round(ms * 100) / 100;
   const serverMs = hundredths(totalMs - gapMs);

@@ -6,27 +6,25 @@ export type TraceNode = { span: ReceivedSpan; children: TraceNode[] };
 
 export type TreeFormat = {
   colour: boolean;
-  /**
-   * Levels shown, the root being the first; everything below is counted in a "… n more" line. Default: all.
-   */
+  /** Levels shown, from the root; deeper spans are counted in a "… n more" line. Default: all. */
   depth?: number;
 };
 
 export type Joins = {
   /** Traces that hold a span of the client. */
   clientTraces: number;
-  /** Those of them in which every RPC of the client has a span of the server as its direct child. */
+  /** Traces in which every RPC of the client has a span of the server as a direct child. */
   joined: number;
   /** Client spans with no span of the server under them, as `name (trace id)`. */
   unjoined: string[];
 };
 
 /**
- * One tree for each span whose parent is not among the spans, earliest first. A span that arrived twice (an
- * export that was retried) counts once.
+ * One tree per span whose parent is missing, earliest first. A span that arrived twice (a retried export)
+ * counts once.
  */
 export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
-  // Span ids are unique within a trace only.
+  // Span ids are unique only within a trace.
   const idOf = (span: ReceivedSpan, spanId: string) => `${span.traceId}/${spanId}`;
   const nodes = new Map<string, TraceNode>();
   for (const span of spans) nodes.set(idOf(span, span.spanId), { span, children: [] });
@@ -37,8 +35,8 @@ export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
     const parent = span.parentSpanId === undefined ? undefined : nodes.get(idOf(span, span.parentSpanId));
     (parent?.children ?? roots).push(node);
   }
-  // OpenTelemetry for JavaScript says starts in whole ms, and durations exactly: of two that seem to start
-  // together, the one that ended first was the earlier step.
+  // OpenTelemetry JS rounds starts to ms, but not durations: of two equal starts, the span that ended first
+  // is the earlier.
   const earliestFirst = ({ span: a }: TraceNode, { span: b }: TraceNode) =>
     a.startMs - b.startMs || a.durationMs - b.durationMs;
   for (const { children } of nodes.values()) children.sort(earliestFirst);
@@ -46,9 +44,9 @@ export function traceTrees(spans: ReceivedSpan[]): TraceNode[] {
 }
 
 /**
- * How many of the client's traces the server has joined. The proof of a join is in the ids: a span of the
- * server whose parent is the client's span, not merely a span of the same trace. A client span that has
- * client spans under it (an operation with its RPCs, the app's own root) is joined by what is under those.
+ * Counts the client's traces that the server has joined: a server span has the client's span as its parent,
+ * not only the same trace. A client span with client spans below it (an operation with RPCs, the app's root)
+ * is joined by theirs.
  */
 export function countJoins(spans: ReceivedSpan[], client: string, server = 'standalone'): Joins {
   const joinedByTrace = new Map<string, boolean>();
@@ -69,24 +67,24 @@ export function countJoins(spans: ReceivedSpan[], client: string, server = 'stan
   return { clientTraces: joinedByTrace.size, joined, unjoined };
 }
 
-/** Calls to a server, and the server's spans: steps inside an app have nothing of a server under them. */
+/** Calls to a server, and the server's spans; no internal steps of an app. */
 export function callsOf(spans: ReceivedSpan[]): ReceivedSpan[] {
   return spans.filter(({ kind, service }) => kind === 'CLIENT' || service === 'standalone');
 }
 
-/** The name as people say it: a gRPC method without its protobuf package. */
+/** The short name: a gRPC method without its protobuf package. */
 export function shortName(name: string): string {
   return name.replace(/^(?:[a-z]\w*\.)+(?=[A-Z]\w*\/)/, '');
 }
 
-/** Every span under the node, itself not counted. */
+/** Number of spans below the node. */
 export function countDescendants({ children }: TraceNode): number {
   return children.reduce((count, child) => count + 1 + countDescendants(child), 0);
 }
 
 /**
- * One line for each span: where it hangs, the service where it differs from the parent's, the name, the
- * duration in ms, and what went wrong.
+ * One line per span: its branch, the service if it differs from the parent's, name, duration in ms, and
+ * error.
  */
 export function formatTree(node: TraceNode, format: TreeFormat): string {
   return formatTrees([node], format);
@@ -94,7 +92,7 @@ export function formatTree(node: TraceNode, format: TreeFormat): string {
 
 /** The trees one after the other, their durations in one column. */
 export function formatTrees(nodes: TraceNode[], { colour, depth = Infinity }: TreeFormat): string {
-  // The caller knows where the text goes, so styleText shall not look at our own standard output.
+  // The caller knows where the text goes, so styleText must not check this process' stdout.
   const paint = (style: 'bold' | 'dim' | 'red' | 'green' | 'cyan', text: string) =>
     colour && text !== '' ? styleText(style, text, { validateStream: false }) : text;
   const rows: { plain: string; painted: string; durationMs?: number; failure: string }[] = [];

@@ -7,7 +7,7 @@ import { duration, type Element, element, px } from './svg.ts';
 
 export type Side = 'app' | 'server' | 'core';
 
-/** One span, in the order of the tree: a parent stands before its children. */
+/** One span, in tree order: a parent precedes its children. */
 export interface WaterfallRow {
   name: string;
   side: Side;
@@ -19,37 +19,37 @@ export interface WaterfallRow {
   level: number;
   /** Index of the parent's row; undefined for a root. */
   parent: number | undefined;
-  /** A span of the server directly under one of the app: where the two sides meet. */
+  /** A span of the server directly under one of the app. */
   isJoin: boolean;
-  /** Of an app's span with spans of the server under it: the time outside of these, in ms. */
+  /** For an app's span above server spans: the time outside of these, in ms. */
   gapMs?: number;
-  /** Where that time lies: from and to, in ms since the start of the trace. */
+  /** The intervals of that time, in ms since the start of the trace. */
   gaps?: [fromMs: number, toMs: number][];
-  /** How many spans of the server these are. */
+  /** Number of these server spans. */
   serverCalls?: number;
 }
 
 export interface WaterfallOptions {
   /** Pixels. */
   width: number;
-  /** More attributes for the group of a row, for a page that can select one. */
+  /** More attributes of a row's group, for pages that select rows. */
   rowAttributes?(row: WaterfallRow, index: number): Record<string, string | number>;
 }
 
-/** What each side is called in the legend; the service's name follows. */
+/** Name of each side in the legend, followed by the service name. */
 export const sideNames: Record<Side, string> = {
   app: 'your app',
   server: 'Milvus server',
   core: 'Milvus C++ core',
 };
 
-/** Then the app's time outside of the server is more than the network: the SDK waits between two calls. */
+/** Then the time outside of the server is not only the network: the SDK waits between calls. */
 export const hasSeveralCalls = ({ serverCalls = 0 }: WaterfallRow) => serverCalls > 1;
 
 /** Below this width, a row has two lines: name and duration, and the bar below them. */
 const stackedBelow = 620;
 const nameSize = 12.5;
-/** A monospace character is 0.6 of its size wide in all usual fonts. */
+/** Width of a monospace character: 0.6 of the size in usual fonts. */
 const characterWidth = 0.6 * nameSize;
 const quietCharacterWidth = 6.4;
 const legendLine = 24;
@@ -74,7 +74,7 @@ interface Layout {
 }
 
 const isStacked = (width: number) => width < stackedBelow;
-/** Over other rows an arrow would cover their bars; the line between the names is enough there. */
+/** Across other rows an arrow would cover their bars; the line between the names is enough there. */
 const isArrowDrawn = ({ isJoin, parent }: WaterfallRow, index: number) => isJoin && parent === index - 1;
 
 function layOut(rows: WaterfallRow[], width: number, head: number): Layout {
@@ -118,7 +118,7 @@ export function drawWaterfall(
       ...legend.elements,
       ...drawAxis(layout, height - 4),
       ...rows.map((row, index) => drawRow(row, index, rows, layout, rowAttributes(row, index))),
-      // After the bars, to lie on them.
+      // After the bars, to be above them.
       ...rows.flatMap((row, index) =>
         !layout.isStacked && isArrowDrawn(row, index) ? drawJoin(row, index, layout) : [],
       ),
@@ -126,7 +126,7 @@ export function drawWaterfall(
   };
 }
 
-/** The pattern of time that is spent outside of the server. */
+/** The pattern of time outside of the server. */
 function hatch(): Element {
   return element(
     'defs',
@@ -146,7 +146,7 @@ function hatch(): Element {
   );
 }
 
-/** A sign for each side that differs in form, not only in colour. */
+/** A symbol per side, which differs in form, not only in colour. */
 export function glyph(side: Side, x: number, middle: number): Element {
   if (side === 'app') return element('circle', { class: side, cx: px(x + 5), cy: px(middle), r: 5 });
   if (side === 'server')
@@ -216,7 +216,7 @@ function drawLegend(rows: WaterfallRow[], width: number): { elements: Element[];
   return { elements, height: (line + 1) * legendLine + 6 };
 }
 
-/** Round numbers of ms, as many as there is room for. */
+/** Round numbers of ms, as many as fit. */
 function drawAxis({ totalMs, chartLeft, chartWidth, head, isStacked }: Layout, bottom: number): Element[] {
   const roughMs = totalMs / Math.max(2, Math.floor(chartWidth / 80));
   const magnitude = 10 ** Math.floor(Math.log10(roughMs));
@@ -287,7 +287,7 @@ function drawRow(
   return element('g', { class: 'row', ...attributes }, ...children);
 }
 
-/** The part of the tree's lines that lies in this row, so that its bar covers them. */
+/** The tree's lines within this row, so that its bar covers them. */
 function drawBranches(row: WaterfallRow, index: number, rows: WaterfallRow[], layout: Layout): Element[] {
   const { isStacked, rowHeight, barMiddle, indent, head } = layout;
   const top = head + index * rowHeight;
@@ -320,7 +320,7 @@ function drawBar(row: WaterfallRow, index: number, y: number, layout: Layout): E
   const toX = (ms: number) => chartLeft + (ms / totalMs) * chartWidth;
   const height = row.side === 'core' ? layout.barHeight - 6 : layout.barHeight;
   const x = toX(row.startMs);
-  // Two pixels at least: a span of some µs is there too.
+  // At least two pixels, so that a span of some µs is visible.
   const width = Math.max(toX(row.startMs + row.durationMs) - x, 2);
   const place = {
     x: px(Math.min(x, chartLeft + chartWidth - 2)),
@@ -352,7 +352,7 @@ function drawBar(row: WaterfallRow, index: number, y: number, layout: Layout): E
   ];
 }
 
-/** An arrow from the app's bar to the server's, where the server's begins. */
+/** An arrow from the app's bar to the start of the server's. */
 function drawJoin({ startMs }: WaterfallRow, index: number, layout: Layout): Element[] {
   const { chartLeft, chartWidth, totalMs, rowHeight, barMiddle, barHeight, head } = layout;
   const x = px(chartLeft + (startMs / totalMs) * chartWidth + 6);

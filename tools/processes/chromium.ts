@@ -1,6 +1,4 @@
-/**
- * A Chromium or Chrome for the tests of the report: one that is here, else Debian's, installed when we may.
- */
+/** Finds a Chromium or Chrome for the tests of the report, or installs Debian's as root. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, statSync } from 'node:fs';
@@ -18,7 +16,7 @@ export interface ChromiumSearch {
 
 /**
  * Absolute path of the executable: CHROME_PATH, one in PATH, an app of macOS, or Debian's package, which is
- * installed once when this runs as root. Rejects with what to do when there is none.
+ * installed once as root. Rejects with the fix when there is none.
  */
 export async function chromiumPath({
   env = process.env,
@@ -28,7 +26,7 @@ export async function chromiumPath({
   if (given) {
     if (isExecutable(given)) return given;
     throw new Error(
-      `CHROME_PATH is "${given}", which is no executable: set it to that of Chromium or Chrome`,
+      `CHROME_PATH is "${given}", which is not an executable: set it to that of Chromium or Chrome`,
     );
   }
   const here = () => names.map((name) => inPath(name, env)).find(Boolean) ?? macApps.find(isExecutable);
@@ -67,7 +65,7 @@ async function installWithApt(): Promise<void> {
     signEveryMs,
   );
   try {
-    // One list that cannot be fetched does not keep the package from coming from another.
+    // The package may come from another list than one that cannot be fetched.
     await aptGet('update').catch(() => {});
     await aptGet('install', '--yes', '--no-install-recommends', 'chromium');
     print('installed');

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 
-/** All are held together before any is given back, so that they differ. */
+/** All are open at the same time, so that they differ. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
   await Promise.all(servers.map((server) => once(server, 'listening')));
@@ -17,9 +17,8 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * Consecutive ports that are free, from below the range in which systems pick ports for outgoing connections.
- * A server that makes many such connections before its last component listens could lose that component's
- * port to one of them.
+ * Consecutive free ports below the ephemeral range. A server that opens many connections before its last
+ * component listens could lose that component's port to one of them.
  */
 export async function consecutiveFreePorts(count: number): Promise<number[]> {
   const [lowest, highest] = [10_000, 32_000];
@@ -33,7 +32,7 @@ export async function consecutiveFreePorts(count: number): Promise<number[]> {
 }
 
 async function isFree(port: number): Promise<boolean> {
-  // Both: a listener on one of the two does not keep every system from giving out the other.
+  // Tests both: on some systems, a port in use on one of them is free on the other.
   for (const host of ['127.0.0.1', '0.0.0.0']) {
     const server = createServer();
     const listens = await new Promise<boolean>((resolve) => {

@@ -7,20 +7,20 @@ import { npm } from './npm.ts';
 
 const folder = path.join(import.meta.dirname, '..', '..', '.cache', 'installed');
 
-/** Name → version: exact, or a major: the newest of it on the day of its installation. */
+/** Name → version: exact, or a major, whose newest version at installation is taken. */
 export type Packages = Record<string, string>;
 
 const installations = new Map<string, Promise<string>>();
 
 /**
  * Absolute path of a folder whose node_modules has these packages. Installed once into .cache/installed, with
- * a line on stderr; the same packages give the same folder. Rejects with npm's own words when they cannot be
+ * a line on stderr; the same packages give the same folder. Rejects with npm's message when they cannot be
  * installed.
  *
- * Peer dependencies come only when they are named: some packages have hundreds.
+ * Peer dependencies are installed only when named: some packages have hundreds.
  *
- * @param scripts also run the packages' own install scripts; false when not given.
- * @param timeoutMs longest time for the installation, when it is more than the usual one: some compile.
+ * @param scripts run the packages' install scripts; false by default.
+ * @param timeoutMs limit for installations that take longer than usual: some compile.
  */
 export function installed(
   packages: Packages,
@@ -42,11 +42,11 @@ async function install(key: string, wanted: string[], scripts: boolean, timeoutM
   const what = wanted.join(', ');
   console.error(`Installing ${what} into .cache/installed (once) …`);
   await mkdir(folder, { recursive: true });
-  // In a separate folder until it is complete: several test files may install the same at the same time.
+  // Renamed when complete: several test files may install the same packages at the same time.
   const unfinished = await mkdtemp(path.join(folder, `.${hash}-`));
   try {
     await writeFile(path.join(unfinished, 'package.json'), '{ "name": "app", "private": true }\n');
-    // --prefix: an npm that runs this project's scripts tells its children to work in the project.
+    // --prefix: under an npm script, npm's environment makes child npms work in the project.
     await npm(
       [
         'install',
@@ -64,7 +64,7 @@ async function install(key: string, wanted: string[], scripts: boolean, timeoutM
     );
     await rename(unfinished, finished);
   } catch (error) {
-    // Another test file was faster: its copy is as good.
+    // Another test file has installed it meanwhile.
     if (existsSync(finished)) return finished;
     throw new Error(`${what} cannot be installed: ${(error as Error).message}`);
   } finally {

@@ -1,4 +1,4 @@
-/** The package as it is published, and an app that has installed it. */
+/** The package as published, and an app that has installed it. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { npm } from './npm.ts';
@@ -9,13 +9,13 @@ const sdk = '@zilliz/milvus2-sdk-node';
 export interface Packed {
   /** Path of the tarball. */
   tarball: string;
-  /** What is in it, sorted. */
+  /** Its files, sorted. */
   files: string[];
 }
 
-/** dist/ has to be there. */
+/** Needs dist/. */
 export async function packInto(folder: string): Promise<Packed> {
-  // Without the scripts: another build would take dist/ away from tests that run at the same time.
+  // Without scripts: a build would remove dist/ while other tests use it.
   const report = JSON.parse(
     await npm(['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: root }),
   );
@@ -23,10 +23,7 @@ export async function packInto(folder: string): Promise<Packed> {
   return { tarball: path.join(folder, filename), files: files.map((file) => file.path).sort() };
 }
 
-/**
- * The user's `npm install milvus-otel`, in an app that has the SDK too, of the version of this project's
- * tests.
- */
+/** The user's `npm install milvus-otel`, in an app with the SDK version of this project's tests. */
 export async function installInto(app: string, tarball: string): Promise<void> {
   const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   const options = ['--prefer-offline', '--no-audit', '--no-fund', '--prefix', app];

@@ -1,7 +1,4 @@
-/**
- * Real programs as child processes, with or without the preload, in an environment that says nothing it was
- * not given.
- */
+/** Real programs as child processes, with or without the preload, in a minimal environment. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -18,13 +15,13 @@ export interface FixtureOptions {
   preload?: boolean | '--import' | '--require';
   /** Flags of Node itself, such as --watch. */
   nodeArgs?: string[];
-  /** The child has PATH and HOME of this process, these, and nothing else: none of the caller's OTEL_*. */
+  /** Variables in addition to PATH and HOME. The child inherits no others, such as OTEL_*. */
   env?: Record<string, string>;
-  /** The Node to run it with; this process' own when not given. */
+  /** Path of Node; this process' own by default. */
   nodePath?: string;
-  /** The root of the repository when not given. */
+  /** The root of the repository by default. */
   cwd?: string;
-  /** After this the child is killed and the run fails, showing what the child wrote. */
+  /** After this time the child is killed and the run fails with the child's output. */
   timeoutMs?: number;
 }
 
@@ -38,14 +35,14 @@ export interface FixtureResult {
 
 export interface RunningFixture {
   readonly pid: number;
-  /** Resolves with the match once stdout so far fits; rejects when the child ends without it. */
+  /** Resolves with the match once stdout matches; rejects when the child ends without one. */
   waitForStdout(pattern: RegExp): Promise<RegExpExecArray>;
   kill(signal: NodeJS.Signals): void;
-  /** Rejects when the child could not be started, or was killed for being late. */
+  /** Rejects when the child cannot be started or exceeds its time limit. */
   readonly ended: Promise<FixtureResult>;
 }
 
-/** Runs a program to its end; with `kill`, signals it, at once or when its stdout fits. */
+/** Runs a program until it exits; `kill` sends a signal, at once or when stdout matches. */
 export async function runFixture({
   kill,
   ...options
@@ -58,7 +55,7 @@ export async function runFixture({
   return fixture.ended;
 }
 
-/** For a program to talk to while it runs. */
+/** Starts a program to interact with. */
 export function startFixture(options: FixtureOptions): RunningFixture {
   const {
     file,
@@ -85,7 +82,7 @@ export function startFixture(options: FixtureOptions): RunningFixture {
   );
   const output = collectOutput(child);
 
-  // A test run that is ended early must not leave programs behind.
+  // An aborted test run must not leave programs behind.
   const killAtExit = () => child.kill('SIGKILL');
   process.once('exit', killAtExit);
   const ended = new Promise<FixtureResult>((resolve, reject) => {
@@ -102,7 +99,7 @@ export function startFixture(options: FixtureOptions): RunningFixture {
       settle();
       reject(error);
     });
-    // 'close', not 'exit': only then all of its output is here.
+    // 'close', not 'exit': only then has all output been read.
     child.once('close', (code, signal) => {
       settle();
       const { stdout, stderr } = output;
@@ -113,7 +110,7 @@ export function startFixture(options: FixtureOptions): RunningFixture {
       else resolve({ stdout, stderr, code, signal });
     });
   });
-  // Whoever waits for stdout first shall see that failure, not an unhandled one of this promise.
+  // A caller that awaits stdout first gets that failure, not an unhandled rejection of this promise.
   ended.catch(() => {});
 
   return {

@@ -6,12 +6,11 @@ import { promisify } from 'node:util';
 import { installed } from './installed.ts';
 
 const run = promisify(execFile);
-/** Of Node's documentation: where the blob of a single executable application is put. */
+/** From Node's documentation: marks the place of the application's blob. */
 const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
 /**
- * Makes a single executable application of a CommonJS file, next to which it needs nothing. Resolves to its
- * path.
+ * Builds a single executable application from a self-contained CommonJS file. Resolves to its path.
  *
  * @param folder for the application and its parts
  * @param execArgv Node's flags in its configuration

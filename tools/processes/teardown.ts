@@ -1,14 +1,14 @@
-/** The end of a command that has started servers and programs: all of them are stopped, at a signal too. */
+/** Stops the servers and programs that a command has started, also at a signal. */
 import { constants } from 'node:os';
 
-/** What was started, for the end of the run: all of it is stopped once, the last started first. */
+/** The started servers and programs. Each is stopped once, in reverse order. */
 export class Teardown {
-  /** Something could not be stopped; it was said on stderr. */
+  /** A stop failed; its error is on stderr. */
   failed = false;
   #stops = new Set<() => Promise<void>>();
   #stopped: Promise<void> | undefined;
 
-  /** Gives a function that takes it off again, for what has ended by itself. */
+  /** Returns a function that removes it, for a process that has ended by itself. */
   add(stop: () => Promise<void>): () => void {
     this.#stops.add(stop);
     return () => this.#stops.delete(stop);
@@ -21,7 +21,7 @@ export class Teardown {
 
   async #stopAll(): Promise<void> {
     for (const stop of [...this.#stops].reverse()) {
-      // What cannot be stopped shall not keep the rest alive.
+      // A failed stop must not prevent the others.
       await stop().catch((error: Error) => {
         this.failed = true;
         console.error(error.message);
@@ -31,8 +31,8 @@ export class Teardown {
 }
 
 /**
- * Ctrl-C, a closed terminal and `kill` tear down first. The code to exit with is asked for at that time. A
- * signal that comes again changes nothing: npm and the terminal both deliver the same Ctrl-C.
+ * Tears down at Ctrl-C, a closed terminal and `kill`, then reads the exit code. A repeated signal changes
+ * nothing: npm and the terminal both deliver the same Ctrl-C.
  */
 export function endOnSignals(
   teardown: Teardown,

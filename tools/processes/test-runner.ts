@@ -1,7 +1,4 @@
-/**
- * What the commands that run tests have in common: help, Node's test runner, and the end of all that was
- * started for it.
- */
+/** Shared by the commands that run tests: help, Node's test runner, and the teardown. */
 import path from 'node:path';
 import { spawnGuarded } from './guarded-child.ts';
 import { endOnSignals, Teardown } from './teardown.ts';
@@ -16,10 +13,7 @@ export interface TestRun {
   env: NodeJS.ProcessEnv;
 }
 
-/**
- * Runs what `prepare` makes of the arguments; the exit code is the test runner's. A failure to prepare is
- * exit code 1.
- */
+/** Runs the tests that `prepare` selects. The exit code is the test runner's, or 1 when `prepare` fails. */
 export async function runTests(
   help: string,
   prepare: (args: string[], teardown: Teardown) => Promise<TestRun>,

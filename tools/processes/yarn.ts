@@ -14,14 +14,14 @@ export interface YarnApp {
   nodeOptions: string;
 }
 
-/** Installs the dependencies into a new app in `folder`; rejects with Yarn's own words. */
+/** Installs the dependencies into a new app in `folder`; rejects with Yarn's message. */
 export async function yarnApp(folder: string, dependencies: Record<string, string>): Promise<YarnApp> {
   const cli = await installed({ '@yarnpkg/cli-dist': '4' });
   const yarn = path.join(cli, 'node_modules/@yarnpkg/cli-dist/bin/yarn.js');
   const registry = (await npm(['config', 'get', 'registry'])).trim().replace(/\/$/, '');
   await mkdir(folder, { recursive: true });
   await writeFile(path.join(folder, 'package.json'), JSON.stringify({ name: 'app', dependencies }));
-  // Or Yarn takes the folder for a part of a project above it.
+  // Otherwise Yarn takes the folder for part of a project above it.
   await writeFile(path.join(folder, 'yarn.lock'), '');
   const { NODE_EXTRA_CA_CERTS } = process.env;
   const runYarn = async (args: string[]): Promise<string> => {

@@ -1,10 +1,10 @@
-/** What a release changes and checks. Pure but for `packedFiles`. */
+/** Changes and checks of a release. Pure except `packedFiles`. */
 import { npm } from '../processes/npm.ts';
 
 const VERSION = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/;
 const UNRELEASED = '## [Unreleased]';
 
-/** Files without which a published package is of no use. */
+/** Files that a published package must have. */
 const NEEDED = [
   'package.json',
   'README.md',
@@ -17,10 +17,7 @@ const NEEDED = [
   'dist/instrumentation.d.cts',
 ];
 
-/**
- * The changelog with its unreleased entries under a heading of `version`. Throws when there is nothing to
- * release.
- */
+/** The changelog with its unreleased entries under a heading of `version`. Throws when there are none. */
 export function withRelease(changelog: string, version: string, date: string): string {
   if (!VERSION.test(version)) throw new Error(`${version} is not a version such as 1.2.3`);
   if (changelog.includes(`## [${version}]`)) throw new Error(`CHANGELOG.md already has a section ${version}`);
@@ -36,7 +33,7 @@ export function entriesOf(changelog: string, version: string): string {
   return section.split('\n').slice(1).join('\n').trim();
 }
 
-/** What stands in the way of publishing `tag`; empty when nothing does. */
+/** Reasons not to publish `tag`; empty when there are none. */
 export function obstacles(
   tag: string,
   version: string,
