@@ -1,6 +1,4 @@
-/**
- * A value that cannot be used costs one line, which names the variable, the value and what is used instead.
- */
+/** An unusable value costs one line, which names the variable, the value and the one used instead. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { useRuns } from './runs.ts';
@@ -12,7 +10,7 @@ interface BadSetting {
   env: Record<string, string>;
   /** Parts of the line, in this order, the variable first. */
   expected: string[];
-  /** What it must not show. */
+  /** Text that it must not show. */
   hides?: string;
 }
 
@@ -43,7 +41,7 @@ const badSettings: BadSetting[] = [
     expected: ['OTEL_TRACES_SAMPLER_ARG', '1.5', '1 is used'],
   },
   {
-    kind: 'a time that is no number',
+    kind: 'a time that is not a number',
     env: { OTEL_NODE_FLUSH_TIMEOUT: '2s' },
     expected: ['OTEL_NODE_FLUSH_TIMEOUT', '2s', '2000 is used'],
   },
@@ -88,7 +86,7 @@ const together: BadSetting[] = [
     expected: ['OTEL_PROPAGATORS', 'w3c', 'tracecontext,baggage is used'],
   },
   {
-    kind: 'a delay beyond what timers can do',
+    kind: 'a delay longer than timers allow',
     env: { OTEL_BSP_SCHEDULE_DELAY: '99999999999' },
     expected: ['OTEL_BSP_SCHEDULE_DELAY', '99999999999', '5000 is used'],
   },
@@ -103,12 +101,12 @@ const together: BadSetting[] = [
     expected: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0', '512 is used'],
   },
   {
-    kind: 'a time for one request that is no number',
+    kind: 'a time for one request that is not a number',
     env: { OTEL_EXPORTER_OTLP_TIMEOUT: 'long' },
     expected: ['OTEL_EXPORTER_OTLP_TIMEOUT', 'long', '10000 is used'],
   },
   {
-    kind: 'a limit that is no number',
+    kind: 'a limit that is not a number',
     env: { OTEL_ATTRIBUTE_COUNT_LIMIT: 'few' },
     expected: ['OTEL_ATTRIBUTE_COUNT_LIMIT', 'few', '128 is used'],
   },
@@ -145,7 +143,7 @@ function assertLine(line: string, { expected, hides }: BadSetting): void {
   if (hides !== undefined) assert.ok(!line.includes(hides), line);
 }
 
-/** One run with all of `settings`: the app is as ever, traced, and each setting has its line. */
+/** One run with all of `settings`: the app runs as usual and traced, and each setting has its line. */
 async function check(...settings: BadSetting[]): Promise<void> {
   const { service, stdout, stderr, code } = await runs.run({
     file: 'test/fixtures/search-then-exit.mjs',
@@ -176,7 +174,7 @@ describe('one line, and spans still arrive, after', { concurrency: 2 }, () => {
     test(setting.kind, () => check(setting));
   }
 
-  test('an endpoint for all signals, where traces have one of their own', () =>
+  test('an endpoint for all signals, where traces have a separate one', () =>
     check({
       kind: 'an endpoint',
       env: {

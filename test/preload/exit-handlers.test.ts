@@ -20,7 +20,7 @@ const names = async (service: string, count: number) =>
 
 const IN_HANDLERS = ['early', 'late', 'root'];
 
-describe('spans that end in handlers of exit arrive, and the exit is the app’s own:', {
+describe('spans that end in handlers of exit arrive, and the exit stays the same:', {
   concurrency: 2,
 }, () => {
   const ways: Record<string, string[]> = {
@@ -31,7 +31,7 @@ describe('spans that end in handlers of exit arrive, and the exit is the app’s
     'handler-throws': IN_HANDLERS,
     'handler-exits': IN_HANDLERS,
     'before-exit': ['early', 'late', 'later', 'root'],
-    // Of these, the app's handlers are gone with ours.
+    // These also remove the app's handlers.
     'handlers-removed': ['early'],
     'handlers-removed-exit': ['early'],
     'handlers-removed-throw': ['early'],
@@ -43,7 +43,7 @@ describe('spans that end in handlers of exit arrive, and the exit is the app’s
         runs.run({ file, args: [way], preload: false, service: null, timeoutMs }),
         runs.run({ file, args: [way], env, timeoutMs }),
       ]);
-      // Node's own lines call one handler from another position than several.
+      // Node calls one handler from another line of its code than several.
       const comparable = ({ stdout, stderr, code, signal }: FixtureResult) => ({
         stdout,
         stderr: stderr.replace(/\(node:[^)]*\)/g, '(node)'),

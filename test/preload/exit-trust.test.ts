@@ -1,4 +1,4 @@
-/** After process.exit(), the collector is trusted, and reached, as it is while the app runs. */
+/** After process.exit(), the sender trusts and reaches the collector as the running app does. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startTls } from '../../tools/reliability/collectors.ts';
@@ -19,7 +19,7 @@ interface Trust {
   env?: (authority: string) => Record<string, string>;
   /** The way of exit-spans.mjs; 'exit' when not given. */
   way?: string;
-  /** grpc-js alone knows it. */
+  /** Only grpc-js reads it. */
   grpcOnly?: true;
 }
 

@@ -1,4 +1,4 @@
-/** Whatever way a process ends: its spans are sent, and its end is its own. */
+/** Every exit of a process: its spans are sent, and its exit stays the same. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
@@ -10,15 +10,15 @@ const file = 'test/fixtures/search-then-exit.mjs';
 
 /** Accepts connections and never answers. */
 let blackHole: string;
-/** A port on which nobody listens. */
-let nobody: string;
+/** A port without a listener. */
+let unreachable: string;
 const hole = net.createServer((socket) => sockets.add(socket.on('error', () => {})));
 const sockets = new Set<net.Socket>();
 before(async () => {
   const closed = net.createServer();
   for (const server of [hole, closed]) await once(server.listen(0, '127.0.0.1'), 'listening');
   blackHole = `http://127.0.0.1:${(hole.address() as AddressInfo).port}`;
-  nobody = `http://127.0.0.1:${(closed.address() as AddressInfo).port}`;
+  unreachable = `http://127.0.0.1:${(closed.address() as AddressInfo).port}`;
   closed.close();
 });
 after(() => {
@@ -35,7 +35,7 @@ async function end(way: string[], env: Record<string, string>, signals: NodeJS.S
   await fixture.waitForStdout(way[0] === 'exit' ? /found/ : /ready/);
   const beganMs = performance.now();
   for (const [index, signal] of signals.entries()) {
-    // Signals that come before the program has handled the first are one to it.
+    // Signals merge if they come before the program has handled the first.
     if (index > 0) await fixture.waitForStdout(/ignored/);
     fixture.kill(signal);
   }
@@ -43,7 +43,7 @@ async function end(way: string[], env: Record<string, string>, signals: NodeJS.S
   return { ...result, service: fixture.service, endMs: performance.now() - beganMs };
 }
 
-describe('the end of an app is its own, and all of its spans arrive:', { concurrency: 2 }, () => {
+describe('the exit of an app stays the same, and all of its spans arrive:', { concurrency: 2 }, () => {
   /** Way → number of its searches. */
   const ways: Record<string, number> = {
     drain: 1,
@@ -101,7 +101,7 @@ describe('a handler of beforeExit that writes the first output of the app runs o
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   describe(`at ${signal}`, { concurrency: 2 }, () => {
-    test('an app without a handler dies by it, after its spans are sent', async () => {
+    test('an app without a handler exits by it, after its spans are sent', async () => {
       const { service, stdout, stderr, code, signal: by } = await end(['wait'], {}, [signal]);
       assert.deepEqual(
         { stdout, stderr, code, by },
@@ -140,18 +140,18 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   });
 }
 
-// Longer than the bounds below by what the machine may need for anything else.
+// Added to the bounds below for a busy machine.
 const slackMs = 1_500;
 
 describe('without a collector that listens', { concurrency: 2 }, () => {
   for (const protocol of ['grpc', 'http/protobuf', 'http/json']) {
-    const env = () => ({ OTEL_EXPORTER_OTLP_ENDPOINT: nobody, OTEL_EXPORTER_OTLP_PROTOCOL: protocol });
+    const env = () => ({ OTEL_EXPORTER_OTLP_ENDPOINT: unreachable, OTEL_EXPORTER_OTLP_PROTOCOL: protocol });
 
-    test(`an app that speaks ${protocol} to it ends within the bound, with its code and one line`, async () => {
+    test(`an app that uses ${protocol} exits within the bound, with its code and one line`, async () => {
       const { stdout, stderr, code, endMs } = await end(['exit-code'], env());
       assert.deepEqual({ stdout, code }, { stdout: 'found 5\nready\n', code: 3 });
       assert.match(stderr, /^milvus-otel: [^\n]+\n$/);
-      assert.ok(stderr.includes(nobody), stderr);
+      assert.ok(stderr.includes(unreachable), stderr);
       assert.ok(endMs < 2_000 + slackMs, `${endMs} ms`);
     });
   }
@@ -161,14 +161,18 @@ describe('without a collector that listens', { concurrency: 2 }, () => {
     ['throw', 1],
   ] as const) {
     test(`${way} keeps its code, with one line`, async () => {
-      const fixture = await runs.run({ file, args: [way], env: { OTEL_EXPORTER_OTLP_ENDPOINT: nobody } });
+      const fixture = await runs.run({
+        file,
+        args: [way],
+        env: { OTEL_EXPORTER_OTLP_ENDPOINT: unreachable },
+      });
       assert.equal(fixture.code, code);
       assert.equal(fixture.stderr.match(/^milvus-otel: .*$/gm)?.length, 1, fixture.stderr);
     });
   }
 
   test('a signal ends the app as that signal, with one line', async () => {
-    const { stderr, signal } = await end(['wait'], { OTEL_EXPORTER_OTLP_ENDPOINT: nobody }, ['SIGTERM']);
+    const { stderr, signal } = await end(['wait'], { OTEL_EXPORTER_OTLP_ENDPOINT: unreachable }, ['SIGTERM']);
     assert.equal(signal, 'SIGTERM');
     assert.match(stderr, /^milvus-otel: [^\n]+ECONNREFUSED[^\n]+\n$/);
   });
@@ -176,7 +180,7 @@ describe('without a collector that listens', { concurrency: 2 }, () => {
 
 describe('with a collector that never answers', { concurrency: 2 }, () => {
   for (const protocol of ['grpc', 'http/protobuf']) {
-    test(`the end of an app that speaks ${protocol} to it takes OTEL_NODE_FLUSH_TIMEOUT`, async () => {
+    test(`the exit of an app that uses ${protocol} takes OTEL_NODE_FLUSH_TIMEOUT`, async () => {
       const env = {
         OTEL_EXPORTER_OTLP_ENDPOINT: blackHole,
         OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
@@ -212,11 +216,11 @@ describe('with a collector that never answers', { concurrency: 2 }, () => {
     assert.ok(endMs >= 600 && endMs < 700 + slackMs, `${endMs} ms`);
   });
 
-  test('OTEL_NODE_FLUSH_TIMEOUT=0 holds nothing up', async () => {
+  test('OTEL_NODE_FLUSH_TIMEOUT=0 does not delay the exit', async () => {
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: blackHole, OTEL_NODE_FLUSH_TIMEOUT: '0' };
     const { code, endMs } = await end(['exit-code'], env);
     assert.equal(code, 3);
-    // Well below the 2 s that are held up by default.
+    // Well below the default of 2 s.
     assert.ok(endMs < slackMs, `${endMs} ms`);
   });
 });

@@ -1,7 +1,4 @@
-/**
- * A collector that takes neither spans nor metrics nor logs: one line for each signal that says what to
- * change, and an exit that takes no longer than OTEL_NODE_FLUSH_TIMEOUT.
- */
+/** A collector that accepts no signal: one line each with the fix, and a bounded exit. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
@@ -13,7 +10,7 @@ const runs = useRuns();
 const file = 'test/fixtures/three-signals.mjs';
 
 const FLUSH_TIMEOUT_MS = 1_000;
-// What a busy machine needs for anything else; less than the 10 s for which the exporters would try.
+// For a busy machine; less than the 10 s for which the exporters would retry.
 const SLACK_MS = 6_000;
 
 const sockets = new Set<net.Socket>();
@@ -25,7 +22,7 @@ const servers = {
     request.resume();
     response.writeHead(401).end();
   }),
-  /** Is closed before the tests. */
+  /** Closed before the tests. */
   absent: net.createServer(),
 };
 type Server = keyof typeof servers;
@@ -74,7 +71,7 @@ const name = (signal: string) => (signal === 'logs' ? 'Logs' : 'Metrics');
 const NO_ANSWER =
   'no answer within 1000 ms (OTEL_NODE_FLUSH_TIMEOUT). Check that a collector listens there, or run npx milvus-otel doctor.';
 
-describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
+describe('at the exit of an app whose collector is', { concurrency: 2 }, () => {
   for (const protocol of ['grpc', 'http/protobuf', 'http/json']) {
     const isGrpc = protocol === 'grpc';
     const path = (signal: string) => (isGrpc ? '' : `/v1/${signal}`);
@@ -84,7 +81,7 @@ describe('at the end of an app whose collector is', { concurrency: 2 }, () => {
       assert.deepEqual(others, []);
       const refused = `connect ECONNREFUSED ${urls.absent.slice('http://'.length)}. Check that a collector listens there, or run npx milvus-otel doctor.`;
       assert.equal(spans, `milvus-otel: 1 span was lost (${urls.absent}): ${refused}`);
-      // The HTTP exporters of OpenTelemetry try again until the time is over, and do not tell why.
+      // The HTTP exporters of OpenTelemetry retry until the timeout, and do not report why.
       const reason = isGrpc ? refused : NO_ANSWER;
       for (const [signal, line] of Object.entries({ logs, metrics }))
         assert.equal(

@@ -9,7 +9,7 @@ const runs = useRuns();
 
 // connect default (the first request for the topology is part of it)
 // search quick_setup
-test('asking for the topology makes no spans, and operations are joined to the server that it names', async (t) => {
+test('topology requests make no spans, and operations are joined to the server that the topology names', async (t) => {
   const traceparents: unknown[] = [];
   const server = createServer((request, response) => {
     traceparents.push(request.headers.traceparent);

@@ -1,4 +1,4 @@
-/** Spans over gRPC go by grpc-js, and heed the variables that it heeds. */
+/** Spans over gRPC are sent by grpc-js, which reads its own variables. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ let plain: ExportServer;
 let overTls: ExportServer;
 let overTlsByAddress: ExportServer;
 let proxy: Server;
-/** Of the requests that came in, and the addresses that the proxy was asked for. */
+/** The user agents of received requests, and the addresses requested from the proxy. */
 let userAgents: string[];
 let proxied: string[];
 
@@ -73,7 +73,7 @@ const plainUrl = () => `http://127.0.0.1:${plain.port}`;
 const tlsUrl = () => `https://localhost:${overTls.port}`;
 const proxyUrl = () => `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
 
-// One after the other: they share what came in.
+// One after the other: they share the received requests.
 describe('spans over gRPC go', () => {
   for (const [what, env, viaProxy] of [
     ['to a plain port', () => ({}), 0],
@@ -96,7 +96,7 @@ describe('spans over gRPC go', () => {
       0,
     ],
     [
-      'over TLS without a known authority, where Node is told to accept any',
+      'over TLS without a known authority, where Node accepts any',
       () => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: tlsUrl(),
         NODE_TLS_REJECT_UNAUTHORIZED: '0',

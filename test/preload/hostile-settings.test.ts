@@ -1,7 +1,4 @@
-/**
- * Some of the environments that mean no good, around a real app: it does not notice, and stderr has our lines
- * alone.
- */
+/** Some of the hostile environments, for a real app: its output is unchanged but for our lines on stderr. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -13,7 +10,7 @@ import { useRuns } from './runs.ts';
 const runs = useRuns();
 const HOW_MANY = 24;
 
-/** What a process can be given, and no address outside of this machine. */
+/** The variables that a process can be given, without addresses outside of this machine. */
 function forProcess(env: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter(([name, value]) => {

@@ -121,7 +121,7 @@ describe('switched off', { concurrency: 2 }, () => {
     });
   }
 
-  test('the program that looks for what is loaded does find it when it is there', async () => {
+  test('the program that looks for loaded modules finds them when they are loaded', async () => {
     const { stdout } = await runs.run({ file: 'test/fixtures/what-is-loaded.cjs' });
     const { globals, files } = JSON.parse(stdout);
     assert.ok(globals.includes('Symbol(opentelemetry.js.api.1)'), stdout);
@@ -182,7 +182,7 @@ describe('on another runtime', { concurrency: 2 }, () => {
     ],
     ['deno run --require', async () => [await deno(), 'run', '--allow-all', '--require', entryPoint], 'Deno'],
   ] as const) {
-    test(`${command} has the app run untraced, after one line`, async () => {
+    test(`${command} runs the app untraced, after one line`, async () => {
       const [program = '', ...args] = await of();
       const { stdout, stderr } = await promisify(execFile)(program, [...args, fixture]);
       assert.match(

@@ -40,14 +40,14 @@ after(() => {
   rmSync(scratch, { recursive: true });
 });
 
-test('over TLS with a token: the same spans, the context in each call, and the token nowhere', async () => {
+test('over TLS with a token: the same spans, the context in each call, and the token is not shown', async () => {
   const { port } = proxy.address() as { port: number };
   const { service, stdout, stderr, code } = await runs.run({
     file: 'test/fixtures/managed.mjs',
     env: {
       MILVUS_ADDRESS: `https://localhost:${port}`,
       MILVUS_TOKEN: token,
-      // As a public authority is known: to Node, not to the SDK.
+      // Like a public authority: known to Node, not to the SDK.
       NODE_EXTRA_CA_CERTS: path.join(scratch, 'ca.crt'),
       OTEL_LOG_LEVEL: 'info',
     },

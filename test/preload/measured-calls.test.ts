@@ -29,7 +29,7 @@ function samplesOf(page: string): Sample[] {
   }));
 }
 
-test('queries, failures, retries, calls in flight and connections are those of the program', async () => {
+test('queries, failures, retries, calls in flight and connections match the program', async () => {
   const { addresses } = milvus;
   const { stdout, stderr, code, service } = await runs.run({
     file: 'test/fixtures/measured-calls.mjs',

@@ -1,7 +1,4 @@
-/**
- * Metrics are off until asked for; then they go where spans go, and nothing that is wrong with them costs a
- * span.
- */
+/** Metrics are off by default; when on, they go where spans go, and a bad setting costs no span. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startReceiver } from '../../tools/servers/receiver.ts';
@@ -53,7 +50,7 @@ describe('metrics', { concurrency: 2 }, () => {
       assert.deepEqual({ stdout, code }, { stdout: 'found 5\nready\n', code: 3 });
       const [problem = '', ...others] = stderr.trimEnd().split('\n');
       assert.match(problem, new RegExp(`^milvus-otel: ${variable}=nowhere at all `));
-      // At the default endpoint, nobody listens.
+      // No collector listens at the default endpoint.
       for (const line of others) assert.match(line, /^milvus-otel: Metrics cannot be sent \(http:/);
       await runs.spans(service, 2);
     });

@@ -1,7 +1,4 @@
-/**
- * Twice in one process, or with another OpenTelemetry SDK: one provider, one set of spans, one line that
- * says who sends.
- */
+/** Twice in one process, or with another SDK: one provider, one set of spans, one line names the sender. */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -120,7 +117,7 @@ describe('with another SDK', { concurrency: 2 }, () => {
     }
   });
 
-  test('own instrumentations of an app are logged only at info', async () => {
+  test('an app’s own instrumentations are logged only at info', async () => {
     const { stderr } = await runs.run({
       file: 'test/fixtures/own-sdk.mjs',
       env: { ...TRACES_ONLY, OTEL_LOG_LEVEL: 'info' },

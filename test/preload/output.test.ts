@@ -10,7 +10,7 @@ const runs = useRuns();
 const file = 'test/fixtures/searches.mjs';
 const printed = 'has true, inserted 1, found 5, queried 5\n';
 
-/** Every line is one of ours, none a stray continuation. */
+/** Every line has our prefix; none continues another. */
 function assertOwnLines(stderr: string): void {
   for (const line of stderr.split('\n').slice(0, -1)) assert.match(line, /^milvus-otel: /);
 }
@@ -63,7 +63,7 @@ describe('the output', { concurrency: 2 }, () => {
     assert.deepEqual({ stdout, stderr, code }, { stdout: printed, stderr: '', code: 0 });
   });
 
-  test('has one line for a value of several lines, without what would steer a terminal', async () => {
+  test('has one line for a value of several lines, without control characters', async () => {
     const { stdout, stderr } = await runs.run({
       file,
       env: { OTEL_TRACES_SAMPLER: 'always\nreally\u001b[2J' },

@@ -29,7 +29,7 @@ test('a call that a real Milvus refuses has the name of its code, and the databa
     assert.equal(attributes['error.type'], errorType, operation);
   }
   assert.equal(attributesOf('search')['milvus.client_request_id'], 'request-7');
-  // The client had already the other database when the RPC was sent, and the answer is of that one.
+  // The client switched databases before the RPC was sent; the answer is from the new one.
   assert.equal(found, false);
   assert.equal(attributesOf('showCollections')['db.namespace'], db_name);
 });
@@ -45,7 +45,7 @@ test('in 1,000 calls, no span of the server begins before the one of its client 
     stack,
     service,
     env: { REQUESTS: `${requests}`, OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS: 'true' },
-    // A matter of seconds, but of minutes on a machine that is busy.
+    // Takes seconds, but minutes on a busy machine.
     timeoutMs: 300_000,
   });
   const isServed = ({ kind, service: by }: ReceivedSpan) => kind === 'SERVER' && by === 'standalone';
@@ -61,7 +61,7 @@ test('in 1,000 calls, no span of the server begins before the one of its client 
     const parent = byId.get(span.parentSpanId ?? '');
     // A request's client may have its answer before the server's span ends.
     if (parent?.service !== service || !(isServed(span) || span.kind === 'CLIENT')) continue;
-    // Between processes, 50 µs for what both clocks are off; within one, what a time loses as a number.
+    // Between processes, 50 µs for the error of both clocks; within one, rounding of a time.
     const slackMs = isServed(span) ? 0.05 : 0.001;
     const early = parent.startMs - span.startMs;
     const late = endMs(span) - endMs(parent);
@@ -69,6 +69,6 @@ test('in 1,000 calls, no span of the server begins before the one of its client 
     assert.ok(late <= slackMs, `${span.name} ends ${late} ms after ${parent.name}`);
     compared++;
   }
-  // Three for each call: the operation, the RPC, and what Milvus made for it.
+  // Three for each call: the operation, the RPC, and the span of Milvus.
   assert.ok(compared >= requests * 4 * 3, `${compared} spans compared`);
 });

@@ -13,7 +13,7 @@ import { type ReceivedSpan, type Receiver, startReceiver } from '../../tools/ser
 import { ensureDist } from '../support/dist.ts';
 
 export interface RunOptions extends FixtureOptions {
-  /** OTEL_SERVICE_NAME, by which the spans of runs at the same time are told apart; null leaves it unset. */
+  /** OTEL_SERVICE_NAME, which separates the spans of concurrent runs; null leaves it unset. */
   service?: string | null;
   kill?: { signal: NodeJS.Signals; afterStdout: RegExp };
 }
@@ -24,7 +24,7 @@ export interface Runs {
   /** Records its calls. */
   readonly milvus: StubMilvus;
   start(options: RunOptions): RunningFixture & { service: string };
-  /** Waits for the end. */
+  /** Resolves at the exit. */
   run(options: RunOptions): Promise<FixtureResult & { service: string }>;
   /**
    * Resolves once `count` spans of the service are there; rejects after 5 s, or when there are more. With

@@ -16,7 +16,7 @@ const base64 = (text: string) => Buffer.from(text).toString('base64');
 /** As it is planted, and as it goes over the wire: passwords in base64. */
 const FORMS = [PLANT, ...['new-', 'old-', 'pass-', 'token-'].flatMap((word) => base64(`${word}${PLANT}`))];
 
-/** Answers every export with an error that repeats all it was sent. */
+/** Answers every export with an error that repeats the whole request. */
 async function startEchoingGrpc(): Promise<{ address: string; stop(): void }> {
   const { port, stop } = await startExportServer(({ metadata }, respond) =>
     respond({

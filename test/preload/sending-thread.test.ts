@@ -1,7 +1,4 @@
-/**
- * Where process.execPath is no plain Node, or no process can be started, a thread sends, and the app runs
- * once.
- */
+/** If process.execPath is no plain Node, or no process can start, a thread sends, and the app runs once. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -59,7 +56,7 @@ const ONCE = {
   names: ['early', 'late'],
 };
 
-describe('the spans that process.exit() leaves arrive, and the app is started once:', {
+describe('spans that are pending at process.exit() arrive, and the app is started once:', {
   concurrency: 2,
 }, () => {
   test('a single executable application that is called node, the preload in its own configuration', async () => {
@@ -87,7 +84,7 @@ describe('the spans that process.exit() leaves arrive, and the app is started on
 test('in the environment of a sending process, the preload does nothing', async () => {
   const { service: _, ...result } = await runs.run({
     file: 'test/fixtures/own-span.mjs',
-    // Nobody listens there: with spans there would be a line.
+    // No collector listens there: lost spans would be logged.
     env: { MILVUS_OTEL_SENDING: '1', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' },
   });
   assert.deepEqual(result, { stdout: 'done\n', stderr: '', code: 0, signal: null });

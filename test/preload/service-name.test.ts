@@ -10,7 +10,7 @@ const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
 const namedApp = 'test/fixtures/named-app/src/main.js';
 
-/** The resource of the spans of one run, which is told from others by a separate attribute. */
+/** The resource of the spans of one run, which a separate attribute identifies. */
 async function resourceOf(team: string): Promise<Record<string, unknown>> {
   const ofTeam = (spans: ReceivedSpan[]) => spans.find(({ resource }) => resource.team === team);
   const spans = await runs.receiver.waitForSpans((received) => ofTeam(received) !== undefined, 5_000);
@@ -19,19 +19,19 @@ async function resourceOf(team: string): Promise<Record<string, unknown>> {
 
 describe('the name of the service', { concurrency: 2 }, () => {
   const cases: Record<string, { env: Record<string, string>; name: string }> = {
-    'is what OTEL_SERVICE_NAME says': {
+    'is the value of OTEL_SERVICE_NAME': {
       env: { OTEL_SERVICE_NAME: 'by-variable', OTEL_RESOURCE_ATTRIBUTES: 'service.name=by-attribute,team=a' },
       name: 'by-variable',
     },
-    'is else service.name in OTEL_RESOURCE_ATTRIBUTES': {
+    'is otherwise service.name in OTEL_RESOURCE_ATTRIBUTES': {
       env: { OTEL_RESOURCE_ATTRIBUTES: 'team=b,service.name=by%20attribute' },
       name: 'by attribute',
     },
-    "is else the name in the package.json of the app's main file": {
+    "is otherwise the name in the package.json of the app's main file": {
       env: { OTEL_RESOURCE_ATTRIBUTES: 'team=c' },
       name: '@shop/catalogue',
     },
-    'counts an empty OTEL_SERVICE_NAME as none': {
+    'is not an empty OTEL_SERVICE_NAME': {
       env: { OTEL_SERVICE_NAME: '', OTEL_RESOURCE_ATTRIBUTES: 'team=d' },
       name: '@shop/catalogue',
     },
@@ -46,7 +46,7 @@ describe('the name of the service', { concurrency: 2 }, () => {
   }
 
   for (const packageJson of [undefined, '{ "private": true }', '{ "name": "" }']) {
-    test(`is milvus-client where the app's package.json is ${packageJson ?? 'not there'}`, async (t) => {
+    test(`is milvus-client where the app's package.json is ${packageJson ?? 'missing'}`, async (t) => {
       const app = await mkdtemp(path.join(os.tmpdir(), 'milvus-otel-nameless-'));
       t.after(() => rm(app, { recursive: true, force: true }));
       await cp(path.join(root, 'test/fixtures/searches.cjs'), path.join(app, 'searches.cjs'));

@@ -1,7 +1,4 @@
-/**
- * Where a process is held short: flags that take things away, no writable file, no HOME, no network, closed
- * streams.
- */
+/** A restricted process: flags that remove features, no writable file, HOME or network, closed streams. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -78,7 +75,7 @@ describe('with flags', { concurrency: 2 }, () => {
     '--throw-deprecation --pending-deprecation',
   ]) {
     for (const file of ['searches.mjs', 'searches.cjs']) {
-      test(`${flags.replace(root, '…')}, ${file} runs as without us, and is traced`, async () => {
+      test(`${flags.replace(root, '…')}, ${file} runs as without the preload, and is traced`, async () => {
         const { service, untraced, traced } = await both(plainly, file, flags.split(' '));
         assert.deepEqual(traced, untraced);
         assert.equal(traced.stdout, SEARCHES);
@@ -89,7 +86,7 @@ describe('with flags', { concurrency: 2 }, () => {
 
   // The SDK itself does not run with these.
   for (const flags of ['--disable-proto=throw', '--disallow-code-generation-from-strings', '--jitless']) {
-    test(`${flags}, an app without Milvus runs as without us`, async () => {
+    test(`${flags}, an app without Milvus runs as without the preload`, async () => {
       for (const file of ['exit-code.mjs', 'exit-code.cjs']) {
         const { untraced, traced } = await both(plainly, file, [flags]);
         assert.deepEqual(traced, untraced);
@@ -98,7 +95,7 @@ describe('with flags', { concurrency: 2 }, () => {
     });
   }
 
-  test('--permission, process.exit() where no helper process is allowed: same code, and one line that says it', async () => {
+  test('--permission, process.exit() where no helper process is allowed: same code, and one line reports it', async () => {
     const { untraced, traced } = await both(plainly, 'search-then-exit.mjs exit', reading.split(' '));
     assert.deepEqual({ ...traced, stderr: '' }, { ...untraced, stderr: '' });
     assert.equal(traced.code, 9);
@@ -106,7 +103,7 @@ describe('with flags', { concurrency: 2 }, () => {
     assert.match(traced.stderr, /--allow-child-process/);
   });
 
-  test('--permission on a Node that guards the network too, nothing is asked of it before there are spans', async () => {
+  test('--permission on a Node that guards the network too, the network is not used before there are spans', async () => {
     const { untraced, traced } = await both(
       plainly,
       'exit-code.mjs',
@@ -124,7 +121,7 @@ describe('with streams', { concurrency: 2 }, () => {
     'all three that are closed': '<&- >&- 2>&-',
     'stderr that is full': '2>/dev/full',
   })) {
-    test(`${what}, an app is traced, though there is something to say`, async () => {
+    test(`${what}, an app is traced, though there are lines to log`, async () => {
       const script = `OTEL_TRACES_SAMPLER=nonsense "$@" ${redirection}`;
       const { service, untraced, traced } = await both(script, 'searches.mjs');
       assert.deepEqual(traced, untraced);
@@ -133,7 +130,7 @@ describe('with streams', { concurrency: 2 }, () => {
     });
   }
 
-  test('stderr whose reader is gone, an app is traced, though there is something to say', async () => {
+  test('stderr whose reader is gone, an app is traced, though there are lines to log', async () => {
     const script = 'exec 3>&1; { OTEL_TRACES_SAMPLER=nonsense "$@" 2>&1 1>&3 3>&-; echo "$?" >&3; } | true';
     const { service, untraced, traced } = await both(script, 'searches.mjs');
     assert.deepEqual(traced, untraced);
@@ -149,13 +146,13 @@ describe('without', { concurrency: 2 }, () => {
     await runs.spans(service, 5);
   });
 
-  test('a folder to be in, an app ends as without us', async () => {
+  test('a working directory, an app exits as without the preload', async () => {
     const script = 'folder=$(mktemp -d); cd "$folder"; rmdir "$folder"; "$@"';
     const { untraced, traced } = await both(script, 'exit-code.cjs');
     assert.deepEqual(traced, untraced);
   });
 
-  // Only Linux can take these away from a process.
+  // Only Linux can remove these from a process.
   if (process.platform === 'linux') {
     let unshare: string;
     before(async () => {
@@ -175,13 +172,13 @@ describe('without', { concurrency: 2 }, () => {
       );
     });
 
-    test('any network interface that is up, an app has its own exit code, and no line: it has no spans', async () => {
+    test('any network interface that is up, an app without spans keeps its exit code, and nothing is logged', async () => {
       const { untraced, traced } = await both(`${unshare} --net "$@"`, 'exit-code.mjs');
       assert.deepEqual(traced, untraced);
       assert.equal(traced.code, 4);
     });
 
-    test('any network interface that is up, one line says at the end that spans are lost', async () => {
+    test('any network interface that is up, one line reports at the exit that spans are lost', async () => {
       const { untraced, traced } = await both(`${unshare} --net "$@"`, 'own-span.mjs');
       assert.deepEqual({ ...traced, stderr: '' }, untraced);
       assert.match(traced.stderr, /^milvus-otel: 1 span was lost [^\n]*\n$/);

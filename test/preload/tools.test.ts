@@ -1,7 +1,4 @@
-/**
- * NODE_OPTIONS reaches package managers and build tools on the way to the app: they are left alone, the app
- * is not.
- */
+/** NODE_OPTIONS also reaches package managers and build tools that start the app: only the app is traced. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -28,7 +25,7 @@ before(async () => {
     nodemon: '3.1.14',
     pm2: '7.0.4',
   });
-  // Where an app is that has them installed, or whose workspace has.
+  // The location of an app that has them installed, itself or by its workspace.
   app = await mkdtemp(path.join(tools, '.app-'));
   const scripts = { start: 'node app.js', install: 'node app.js' };
   await writeFile(
@@ -38,7 +35,7 @@ before(async () => {
   await writeFile(path.join(app, 'app.js'), 'console.log("app");\n');
   await writeFile(path.join(app, 'app.ts'), 'const text: string = "app";\nconsole.log(text);\n');
   await writeFile(path.join(app, 'tsconfig.json'), '{ "compilerOptions": { "module": "commonjs" } }\n');
-  // As a repository has its own yarn, and as npm links what it installs.
+  // Yarn as committed to a repository, and a command as npm links it.
   await mkdir(path.join(app, '.yarn/releases'), { recursive: true });
   await cp(inTools('@yarnpkg/cli-dist/bin/yarn.js'), path.join(app, '.yarn/releases/yarn-4.18.1.cjs'));
   await mkdir(path.join(app, 'node_modules/.bin'), { recursive: true });
@@ -54,8 +51,7 @@ before(async () => {
 after(() => rm(app, { recursive: true, force: true }));
 
 /**
- * Runs a command of a tool in the app's folder. Every thread that is traced says so; one that is left alone
- * is silent.
+ * Runs a command of a tool in the app's folder. Every thread that is traced logs a line; others log none.
  */
 async function run(file: string, args: string[], options: Partial<RunOptions> = {}) {
   const { stdout, stderr, code } = await runs.run({

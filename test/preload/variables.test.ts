@@ -1,6 +1,4 @@
-/**
- * Variables of all signals, set for real: what reaches a collector, and what is reported when it does not.
- */
+/** Variables of all signals in real processes: the requests to a collector, and the reports of failures. */
 import assert from 'node:assert/strict';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -18,7 +16,7 @@ interface Posted {
   body: any;
 }
 
-/** Takes OTLP in JSON, and answers with `status`. */
+/** Accepts OTLP in JSON, and answers with `status`. */
 async function startCollector(status = 200): Promise<{ url: string; posted: Posted[]; server: Server }> {
   const posted: Posted[] = [];
   const server = createServer(async (request, response) => {
@@ -53,11 +51,11 @@ const all = (url: string) => ({
   OTEL_TRACES_EXPORTER: 'OTLP',
   OTEL_METRICS_EXPORTER: 'Otlp',
   OTEL_LOGS_EXPORTER: 'oTLP',
-  // On a busy machine, a collector takes its time.
+  // On a busy machine, a collector is slow.
   OTEL_NODE_FLUSH_TIMEOUT: '20000',
 });
 
-/** What came of one service, by signal. */
+/** The requests of one service, by signal. */
 async function run(env: Record<string, string>) {
   const { service, stdout, stderr, code } = await runs.run({ file, env: { ...all(collector.url), ...env } });
   assert.equal(code, 0, stderr);
@@ -100,7 +98,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     assert.equal(metrics.length, 1);
   });
 
-  test('every request has the headers of its signal, the good ones of a list, and names who sends it', async () => {
+  test('every request has the headers of its signal, the valid ones of a list, and names the sender', async () => {
     const { traces, metrics, logs, stderr } = await run({
       OTEL_EXPORTER_OTLP_HEADERS: 'X-Team=search%20team,note=100%hunter2,X-Key=a=b;c',
       OTEL_EXPORTER_OTLP_METRICS_HEADERS: 'x-only=metrics',
@@ -156,7 +154,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     assert.deepEqual(sizes, [2, 2]);
   });
 
-  test('temporality and the aggregation of histograms are as asked for, whatever the time-outs', async () => {
+  test('temporality and the aggregation of histograms are as configured, whatever the timeouts', async () => {
     const { metrics, stderr } = await run({
       OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'DELTA',
       OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION: 'base2_exponential_bucket_histogram',
@@ -194,7 +192,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
       );
   });
 
-  test('metrics and logs to a collector that is not there are reported', async () => {
+  test('metrics and logs to a collector that is unreachable are reported', async () => {
     const { stderr, code } = await runs.run({
       file,
       env: { ...all('http://127.0.0.1:1'), OTEL_NODE_FLUSH_TIMEOUT: '3000' },
@@ -227,7 +225,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     }
   });
 
-  test('a port for Prometheus that is taken is reported in one line', async () => {
+  test('a port for Prometheus that is in use is reported in one line', async () => {
     const { port } = collector.server.address() as AddressInfo;
     const { stderr, code } = await runs.run({
       file,

@@ -1,7 +1,4 @@
-/**
- * Whatever is wrong with the collector, the app does not notice, its end is bounded, and one line says what
- * was lost.
- */
+/** Faults of the collector: the app is unaffected, its exit is bounded, and one line reports lost spans. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,16 +32,15 @@ before(async () => {
 });
 after(() => keys.remove());
 
-/** What other programs on the machine may add to the bounds below. */
+/** Added to the bounds below for other programs on the machine. */
 const slackMs = 4_000;
 const boundMs = 2_000;
 
-/** Runs the program against the fault. `endMs` is from its last words to its end. */
+/** Runs the program against the fault. `endMs` is from its last output to its exit. */
 async function run(fault: Fault, protocol: FaultProtocol, way: string) {
   const place = await fault.start(protocol, runs.receiver, keys);
   try {
-    // What answers at all is waited for longer than usual: a slow machine shall not decide what the line
-    // says.
+    // A longer timeout for faults with an answer, so that a slow machine does not change the line.
     const env: Record<string, string> = fault.hangs ? {} : { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
     const fixture = runs.start({ file, args: [way], env: { ...env, ...environmentOf(protocol, place) } });
     await fixture.waitForStdout(way === 'exit' ? /found/ : /ready/);
@@ -68,7 +64,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
           assert.deepEqual({ stdout, code, signal }, expected);
           if (fault.spans === 'kept') {
             assert.equal(stderr, '');
-            // connect, then a search each process.exit() cannot wait for an answer: a request in flight is
+            // connect and the searches. process.exit() cannot wait for an answer: a request in flight is
             // sent again, and its spans may arrive twice.
             await runs.spans(service, 21, { mayRepeat: way === 'exit' });
           } else {
@@ -82,7 +78,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
             assert.equal(lines.length, 1, stderr);
             assert.match(lines[0] ?? '', /^milvus-otel: 21 spans were lost \(https?:\/\/[\w.]+:\d+\): /);
             assert.match(lines[0] ?? '', fault.reason?.[protocol] ?? /./);
-            // The limit that the user has set, not what was left of it.
+            // The limit that the user has set, not the remaining time.
             assert.doesNotMatch(lines[0] ?? '', /no answer within (?!\d+000 ms)/);
             if (fault.hangs) assert.ok(endMs < boundMs + slackMs, `${endMs} ms`);
           }
@@ -92,7 +88,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
   });
 }
 
-describe('an app ends when it has nothing left to do, though nobody answers for spans that are on their way', () => {
+describe('an app exits when it has nothing left to do, though spans in flight get no answer', () => {
   for (const protocol of ['grpc', 'http/protobuf', 'http/json'])
     test(protocol, async () => {
       const collector = await startSilent();
@@ -119,14 +115,14 @@ describe('an app ends when it has nothing left to do, though nobody answers for 
     });
 });
 
-/** What steady-searches.mjs prints at its end. */
+/** The output of steady-searches.mjs at its exit. */
 interface Searched {
   searches: number;
   medianMs: number;
   slowestTurnMs: number;
 }
 
-/** Starts a program that searches at a steady rate for `ms` and then runs dry. */
+/** Starts a program that searches at a steady rate for `ms` until the event loop drains. */
 function startSearching(ms: number, env: Record<string, string>) {
   const fixture = runs.start({ file: 'test/fixtures/steady-searches.mjs', args: [String(ms)], env });
   return {
@@ -139,12 +135,10 @@ function startSearching(ms: number, env: Record<string, string>) {
   };
 }
 
-/**
- * Sent soon, so that attempts are made while the program runs; and time to come through on a slow machine.
- */
+/** A short delay, so that attempts are made while the program runs, and enough time for a slow machine. */
 const soon = { OTEL_BSP_SCHEDULE_DELAY: '200', OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
-describe('what the queue holds comes in', { concurrency: 4 }, () => {
+describe('queued spans arrive', { concurrency: 4 }, () => {
   for (const protocol of ['grpc', 'http/protobuf'] as const) {
     const portOf = () => (protocol === 'grpc' ? runs.receiver.grpcPort : runs.receiver.httpPort);
 
@@ -156,7 +150,7 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
       assert.equal(ids().size, 1 + searches);
     };
 
-    test(`${protocol}: when the collector is unavailable twice and then well`, async () => {
+    test(`${protocol}: when the collector is unavailable twice and then healthy`, async () => {
       const times = 2;
       const collector =
         protocol === 'grpc'
@@ -190,7 +184,7 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
       }
     });
 
-    test(`${protocol}: when the connection goes dead without a word, and a new one is well`, async () => {
+    test(`${protocol}: when the connection goes dead silently, and a new one works`, async () => {
       const gate = await startGate(portOf());
       try {
         const app = startSearching(8_000, {
@@ -213,7 +207,7 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
     });
 
     if (protocol === 'grpc')
-      test('grpc: when the connection goes dead just before the app ends', async () => {
+      test('grpc: when the connection goes dead just before the app exits', async () => {
         const gate = await startGate(portOf());
         try {
           const app = startSearching(3_000, {
@@ -253,13 +247,13 @@ describe('what the queue holds comes in', { concurrency: 4 }, () => {
 
 describe('a collector that accepts all spans but three', { concurrency: 4 }, () => {
   for (const protocol of ['grpc', 'http/protobuf', 'http/json'] as const) {
-    // Sent while the app runs, at its end, and by the helper of a sudden end.
+    // Sent while the app runs, at its exit, and by the helper of a sudden exit.
     for (const [way, delayMs] of [
       ['drain', '0'],
       ['drain', '60000'],
       ['exit', '60000'],
     ] as const) {
-      test(`${protocol}, ${way}, OTEL_BSP_SCHEDULE_DELAY=${delayMs}: how many are lost and why is said`, async () => {
+      test(`${protocol}, ${way}, OTEL_BSP_SCHEDULE_DELAY=${delayMs}: the number of lost spans and the reason are logged`, async () => {
         const collector = await startRejecting(protocol, 3, 'over quota');
         try {
           const { stderr, code } = await runs.run({
@@ -278,7 +272,7 @@ describe('a collector that accepts all spans but three', { concurrency: 4 }, () 
             /^milvus-otel: (\d+) spans were lost \(http:[^ ]+\): over quota\.$/.exec(lines.at(-1) ?? '') ??
             [];
           if (delayMs === '0') {
-            // Up to three of each request, and nobody knows how many those are.
+            // Up to three of each request; the number of requests varies.
             assert.ok(Number(count) >= 3, stderr);
             assert.match(
               lines[0] ?? '',
@@ -303,15 +297,14 @@ describe('a collector takes no larger requests than', { concurrency: 2 }, () => 
   ] as const;
   for (const protocol of ['grpc', 'http/protobuf', 'http/json'] as const) {
     for (const [what, maxKiB] of limits) {
-      test(`${protocol}, ${what}: only a span that is larger by itself is lost, and why is said`, async () => {
+      test(`${protocol}, ${what}: only a span that is larger by itself is lost, and the reason is logged`, async () => {
         const { grpcPort, httpPort } = runs.receiver;
         const collector =
           protocol === 'grpc'
             ? await startGrpcWithLimit(grpcPort, maxKiB * 1_024)
             : await startHttpWithLimit(httpPort, maxKiB * 1_024);
         try {
-          // More than a batch may have, so that most are sent before the end; the last one alone beyond the
-          // limit.
+          // More than a batch, so that most are sent before the exit; only the last is beyond the limit.
           const { service, stdout, stderr, code } = await runs.run({
             file: 'test/fixtures/large-spans.mjs',
             args: ['800', '10', String(maxKiB + 1)],
@@ -344,7 +337,7 @@ describe('the app is not held up', { concurrency: 1 }, () => {
       const collector = await start();
       try {
         const env = { ...environmentOf('grpc', collector), OTEL_BSP_SCHEDULE_DELAY: '100' };
-        // At the same time: what the machine does otherwise hits both.
+        // At the same time, so that other load of the machine affects both.
         const [faulty, quiet] = await Promise.all([
           startSearching(4_000, env).searched(),
           startSearching(4_000, { OTEL_TRACES_EXPORTER: 'none' }).searched(),

@@ -1,4 +1,4 @@
-/** Each span once: whatever the event loop does, and whatever a collector says of some of them. */
+/** Each span arrives once, even if the event loop is blocked or a collector refuses some of them. */
 import assert from 'node:assert/strict';
 import { constants, createServer, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
@@ -95,7 +95,7 @@ test('a partial success with a warning alone is logged once, and nothing is lost
   }
 });
 
-test('connections that the server ends after every second request lose and double nothing', async () => {
+test('connections that the server closes after every second request lose and duplicate nothing', async () => {
   const seen = new Map<string, number>();
   let requests = 0;
   const sessions = new Set<ServerHttp2Session>();

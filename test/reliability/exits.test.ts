@@ -9,10 +9,7 @@ import { type RunOptions, useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();
 
-/**
- * What is tested here is that spans come in; a machine that is busy otherwise may need longer than the
- * default.
- */
+/** The spans must arrive; a busy machine may need longer than the default. */
 const patience = { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
 /** As run() of runs.ts; sends the signal of the exit. */
@@ -65,7 +62,7 @@ describe('a sudden exit is the same as without the preload, whether or not spans
         runExit(exit, { preload: false, service: null }),
         runExit(exit),
       ]);
-      // What abort() prints holds addresses.
+      // The output of abort() contains addresses.
       const ignoring = (result: FixtureResult) => ({ ...comparable(result), stderr: '' });
       assert.deepEqual(ignoring(traced), ignoring(untraced));
     });
@@ -93,7 +90,7 @@ describe('in the middle of a burst', { concurrency: 2 }, () => {
   const file = 'test/fixtures/exits.mjs';
 
   for (const way of ['burst-exit', 'burst-throw']) {
-    test(`${way}: every search that was answered arrives, of 1,000 that are under way`, async () => {
+    test(`${way}: every search that was answered arrives, of 1,000 in flight`, async () => {
       const [untraced, traced] = await Promise.all([
         runs.run({ file, args: [way], preload: false, service: null }),
         runs.run({ file, args: [way], env: patience }),

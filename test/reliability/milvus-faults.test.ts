@@ -1,7 +1,4 @@
-/**
- * A real Milvus that is away, hangs, dies and comes back: the app sees what it sees without us, and the spans
- * say so.
- */
+/** A real Milvus is unreachable, hangs, dies and returns: the app sees the same, and spans record it. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,7 +53,7 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
   const callSpans = (spans: ReceivedSpan[]) => spans.filter(isCall).sort((a, b) => a.startMs - b.startMs);
 
   /**
-   * Calls until it goes well: a client waits between its attempts to connect again. Then the server's spans
+   * Calls until one succeeds: a client waits between its attempts to reconnect. Then the server's spans
    * of that call are there.
    */
   const callUntilWell = async () => {
@@ -68,7 +65,7 @@ test('a Milvus that is down at the start, hangs, is killed and restarted', async
         both.map(async (app) => (await app.waitForStdout(new RegExp(`^call ${calls}: (.*)\n`, 'm')))[1]),
       );
       well = outcomes.every((outcome) => outcome === 'well');
-      assert.ok(well || performance.now() < deadlineMs, `no call went well within a minute: ${outcomes[0]}`);
+      assert.ok(well || performance.now() < deadlineMs, `no call succeeded within a minute: ${outcomes[0]}`);
     }
     // showCollections └─ standalone: MilvusService/ShowCollections
     await runs.receiver.waitForSpans((spans) => {

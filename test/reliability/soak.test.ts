@@ -13,7 +13,7 @@ test('heap, descriptors and listeners stay as they are, and every operation has 
   assert.deepEqual(problemsOf(await soak(SHORT)), []);
 });
 
-test('what is not as it must be is said', () => {
+test('deviations are reported', () => {
   const sample = { failed: 0, slowestMs: 1, rss: 1, descriptors: 20, listeners: 9 };
   const samples = Array.from({ length: 13 }, (_, index) => ({
     ...sample,

@@ -48,14 +48,14 @@ const ROW_READERS: Reader[] = [searchRows, queryRows].map((rows) => (source, sin
 });
 const READERS = [...REQUEST_READERS, ...RESPONSE_READERS, ...ROW_READERS];
 
-test('the collection is found under each name that requests have for it', () => {
+test('the collection is read from each field name that requests use for it', () => {
   assert.equal(collectionName({ collection_name: 'docs' }), 'docs');
   assert.equal(collectionName({ collectionName: 'docs' }), 'docs');
   assert.equal(collectionName({ collection_names: ['docs'] }), 'docs');
   assert.equal(collectionName({ collection_name: 'docs', collection_names: ['others'] }), 'docs');
 });
 
-test('several collections, none, or what is no name at all give no collection', () => {
+test('several collections, none, or a value that is not a name give no collection', () => {
   for (const request of [
     { collection_names: ['a', 'b'] },
     { collection_names: [] },
@@ -84,9 +84,9 @@ const VECTOR_SHAPES: [shape: string, data: unknown, count: number | undefined][]
   ['number[]', [0.1, 0.2, 0.3], 1],
   ['number[][]', [[0.1], [0.2], [0.3]], 3],
   ['number[][] with one', [[0.1, 0.2]], 1],
-  ['a binary vector in numbers', [255, 0, 1], 1],
+  ['a binary vector as numbers', [255, 0, 1], 1],
   ['booleans', [true, false], 1],
-  ['Uint8Array, float16 or bfloat16 in bytes', new Uint8Array([1, 2]), 1],
+  ['Uint8Array, float16 or bfloat16 as bytes', new Uint8Array([1, 2]), 1],
   ['Uint8Array[]', [new Uint8Array([1]), new Uint8Array([2])], 2],
   ['Buffer', Buffer.from([1, 2]), 1],
   ['Int8Array', new Int8Array([1, -2]), 1],
@@ -152,18 +152,18 @@ for (const [shape, data, count] of VECTOR_SHAPES) {
   });
 }
 
-test('a search by ids has one query vector for each', () => {
+test('a search by ids has one query vector per id', () => {
   assert.equal(queryVectors({ ids: [1, 2, 3] }), 3);
   assert.equal(queryVectors({ ids: ['a'], data: [[1], [2]] }), 1);
   assert.equal(queryVectors({ ids: [], data: [[1], [2]] }), 2);
 });
 
-test('of several vector fields the one counts that the SDK sends', () => {
+test('only the vector field that the SDK sends is counted', () => {
   assert.equal(queryVectors({ vectors: [[1], [2]], vector: [1], data: [1] }), 2);
   assert.equal(queryVectors({ vector: [[1], [2], [3]], data: [1] }), 3);
 });
 
-test('a request without vectors, or no request, has no count of them', () => {
+test('a request without vectors, or no request, has no vector count', () => {
   for (const request of [{}, undefined, null, 'x', 3, []]) assert.equal(queryVectors(request), undefined);
 });
 
@@ -209,7 +209,7 @@ test('a hybrid search has the fields of all its sub-searches', () => {
   });
 });
 
-test('partitions are a list, one or several', () => {
+test('partitions are recorded as a list, one or several', () => {
   assert.deepEqual(read(readRequest, { partition_names: ['p1', 'p2'] }), { [ATTR.partitions]: ['p1', 'p2'] });
   assert.deepEqual(read(readRequest, { partition_name: 'p1' }), { [ATTR.partitions]: ['p1'] });
   assert.deepEqual(read(readRequest, { partition_names: [], partition_name: 'p1' }), {
@@ -265,7 +265,7 @@ test('a hybrid search of the REST client has its sub-searches in a list named se
   assert.deepEqual(filterTexts(request), ['b > 2', 'c > 3']);
 });
 
-test('the list of partitions on the span is a copy: what the app does with its own later does not show', () => {
+test('the list of partitions on the span is a copy: later changes by the app do not show', () => {
   const names = ['p1'];
   const attributes = read(readRequest, { partition_names: names });
   names.push('p2');
@@ -288,7 +288,7 @@ test('a consistency level is recorded by name, given as number or name', () => {
   }
 });
 
-test('limits are whole numbers or text of them, and anything else is left out', () => {
+test('limits are whole numbers or their text; anything else is left out', () => {
   assert.deepEqual(read(readQueryRequest, { limit: 100 }), { [ATTR.queryLimit]: 100 });
   assert.deepEqual(read(readQueryRequest, { limit: '100' }), { [ATTR.queryLimit]: 100 });
   for (const limit of ['many', '', Number.NaN, Number.POSITIVE_INFINITY, null, {}, [], 1n, undefined]) {
@@ -331,7 +331,7 @@ test('hits are counted for one query vector and for several', () => {
   assert.equal(searchRows({ results: 'none' }), undefined);
 });
 
-test('counts in responses are read as numbers, which the server sends as text', () => {
+test('counts in responses, which the server sends as text, are read as numbers', () => {
   assert.deepEqual(read(readInsertResponse, { insert_cnt: '10' }), { [ATTR.insertCount]: 10 });
   assert.deepEqual(read(readUpsertResponse, { upsert_cnt: '3' }), { [ATTR.upsertCount]: 3 });
   assert.deepEqual(read(readDeleteResponse, { delete_cnt: '0' }), { [ATTR.deleteCount]: 0 });
@@ -386,18 +386,18 @@ const ADDRESSES: [given: string, address?: string, port?: number][] = [
 ];
 
 for (const [given, address, port] of ADDRESSES) {
-  test(`the address ${JSON.stringify(given)} is ${address === undefined ? 'left out' : `${address}, port ${port ?? 'not said'}`}`, () => {
+  test(`the address ${JSON.stringify(given)} is ${address === undefined ? 'left out' : `${address}, port ${port ?? 'unknown'}`}`, () => {
     assert.deepEqual(parseServerAddress(given, 443), address === undefined ? undefined : { address, port });
   });
 }
 
-test('an address without a port has the one that the client connects to then', () => {
+test('an address without a port has the port that the client connects to', () => {
   assert.deepEqual(parseServerAddress('db.example', 80), { address: 'db.example', port: 80 });
   assert.deepEqual(parseServerAddress('db.example:8080', 80), { address: 'db.example', port: 8080 });
   assert.deepEqual(parseServerAddress('db.example', 19530), { address: 'db.example', port: undefined });
 });
 
-test('no login in an address is ever in what is read out of it', () => {
+test('the host and port read from an address never contain its login', () => {
   const word = fc.constantFrom('hunter2', 'me', ':', '@', '%40', '.');
   const login = fc.array(word, { minLength: 1, maxLength: 6 }).map((words) => words.join(''));
   fc.assert(
@@ -414,7 +414,7 @@ const isAttributeValue = (value: unknown): boolean =>
   (typeof value === 'number' && Number.isFinite(value)) ||
   (Array.isArray(value) && value.every((item) => typeof item === 'string'));
 
-test('any data can be read: no reader throws, and what it gives are attributes that the table knows', () => {
+test('any data can be read: no reader throws, and all attributes are in the table', () => {
   const known = new Set<string>(Object.values(ATTR));
   fc.assert(
     fc.property(anyData, (source) => {
@@ -436,13 +436,13 @@ test('any data can be read: no reader throws, and what it gives are attributes t
   );
 });
 
-test('a sub-search that holds itself is read once', () => {
+test('a sub-search that contains itself is read once', () => {
   const search: Record<string, unknown> = { anns_field: 'v' };
   search.data = [search];
   assert.equal(queryVectors(search), 1);
 });
 
-test('no reader writes to what it reads', () => {
+test('no reader changes the data that it reads', () => {
   const request = observed({
     collection_name: 'docs',
     db_name: 'sales',
@@ -471,7 +471,7 @@ test('no reader writes to what it reads', () => {
 });
 
 const ROWS = 100_000;
-/** Reads that one reader may need for its own fields and the shape of what is in them. */
+/** Property reads that one reader may need for its fields and their types. */
 const FEW_READS = 40;
 
 for (const [what, source] of [
@@ -484,7 +484,7 @@ for (const [what, source] of [
   ['rows of a query', { data: new Array(ROWS).fill({ id: '1' }) }],
   ['keys', { ids: new Array(ROWS).fill('1') }],
 ] as const) {
-  test(`${ROWS} ${what} cost no more reads than a few`, () => {
+  test(`${ROWS} ${what} cost only a few reads`, () => {
     for (const reader of READERS) {
       const observation = observed(source);
       read(reader, observation.value);

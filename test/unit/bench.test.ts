@@ -34,7 +34,7 @@ test('the median of an even number of rounds lies between the two in the middle'
   assert.equal(spread([]), undefined);
 });
 
-test('a ratio is taken round by round, and a round drowned in noise has none', () => {
+test('a ratio is taken per round, and a round dominated by noise has none', () => {
   const none = [100, 100, 100];
   const ours = added([110, 120, 130], none);
   const stock = added([200, 99, 160], none);
@@ -99,7 +99,7 @@ test('a table has a line for each row, in Markdown and for a terminal', () => {
   assert.ok(coloured?.startsWith('\x1b[32mstart-up added, wall') && coloured.endsWith('met\x1b[0m'));
 });
 
-test('a cost that is more than half as much again as at a smaller size is not flat', () => {
+test('a cost more than 1.5 times that of a smaller size is not flat', () => {
   assert.deepEqual(results.growth.map(isFlat), [undefined, true, false]);
   for (const drowned of [-0.5, undefined]) {
     const unknown = growthRow(10, drowned);
@@ -109,14 +109,14 @@ test('a cost that is more than half as much again as at a smaller size is not fl
   }
 });
 
-test('a stretch of searches ends where the next one begins, and the last one with the process', () => {
+test('a stretch of searches ends where the next begins, and the last at the exit', () => {
   const at = (cpuMs: number, peakMiB: number) => ({ cpuMs, peakMiB });
   const slicesBegan = [at(100, 50), at(110, 51), at(125, 52), at(130, 53)];
   assert.deepEqual(stretchesOf({ wallMs: 1000, ...at(150, 60), slicesBegan }, 2), [at(25, 52), at(25, 60)]);
   assert.deepEqual(stretchesOf({ wallMs: 1000, ...at(150, 60), slicesBegan }, 1), [at(50, 60)]);
 });
 
-test('what a span costs as the work grows is told by the pairs of each process', () => {
+test('the cost of a span as the work grows is computed from the pairs of each process', () => {
   const series: Series = {
     what: 'clients',
     points: [1, 10, 100].map((clients) => ({ operation: 'search', clients, collections: 1, inFlight: 8 })),
@@ -127,7 +127,7 @@ test('what a span costs as the work grows is told by the pairs of each process',
     untraced: (untracedUs * 16) / 1000,
     traced: ((untracedUs + addedUs) * 16) / 1000,
   });
-  // By round, point and pair. The second pair is slow, the second process quicker than the first.
+  // By round, point and pair. The second pair is slow, the second process faster than the first.
   const rows = rowsOf(series, [
     [
       [slice(300, 50), slice(600, 51), slice(310, 49)],
@@ -148,7 +148,7 @@ test('what a span costs as the work grows is told by the pairs of each process',
   assert.deepEqual(rounded, [
     [285, 60, 50, 70, 0, 1, 1],
     [305, 40, 30, 50, 67, 0, 10],
-    // Ten clients are less than one: held against them.
+    // Compared with ten clients, which cost less than one.
     [325, 60, 55, 65, 150, 0, 100],
   ]);
   const drowned = rowsOf(series, [[[slice(300, -1)], [slice(300, 5)], [slice(300, 5)]]]);
@@ -158,7 +158,7 @@ test('what a span costs as the work grows is told by the pairs of each process',
   );
 });
 
-test('a point that two series have gets the pairs of both', () => {
+test('a point in two series gets the pairs of both', () => {
   const point = { operation: 'search', clients: 1, collections: 1, inFlight: 8 } as const;
   const slice = (traced: number) => ({ traced, untraced: 0 });
   const both = [
@@ -177,7 +177,7 @@ test('a point that two series have gets the pairs of both', () => {
   );
 });
 
-test('parts run side by side, so many at a time, and give their results in order', async () => {
+test('parts run in parallel up to a limit, and give their results in order', async () => {
   let running = 0;
   let most = 0;
   const part = (result: number, ms: number) => async () => {
@@ -195,7 +195,7 @@ test('parts run side by side, so many at a time, and give their results in order
   assert.deepEqual(await sideBySide([]), []);
 });
 
-test('when a part fails, the others are told, nothing new begins, and the failure comes when all have ended', async () => {
+test('when a part fails, the others are aborted, none starts, and the failure is thrown when all have ended', async () => {
   const ends: string[] = [];
   const stopped = (theSignal: AbortSignal) =>
     sleep(60_000, undefined, { signal: theSignal }).finally(() => ends.push('stopped'));
@@ -217,7 +217,7 @@ test('a peer that cannot be measured is a line with the reason', () => {
   assert.equal(lines.at(-1), '| @splunk/otel |  |  |  |  |  | not measured: No matching version \\| found |');
 });
 
-test('the tables go between their markers, as often as one likes', () => {
+test('the tables go between their markers, also when written again', () => {
   const part = (name: string) => `<!-- bench:${name}:begin -->\nold\n<!-- bench:${name}:end -->\n`;
   const page = `before\n${part('table')}${part('growth')}${part('floor')}${part('peers')}after\n`;
   const written = writtenInto(page, results);
@@ -240,7 +240,7 @@ test('docs/benchmarks.md has a place for everything that is written into it', as
   assert.match(writtenInto(page, results), /@elastic\/opentelemetry-node 1\.18\.0/);
 });
 
-test('the pictures say in words what they show, and have a bar for all that was measured', () => {
+test('the pictures have a text description and a bar for each measurement', () => {
   const startUp = drawStartUp(results) as string;
   assert.match(
     startUp,
@@ -267,7 +267,7 @@ const originOf = ({ functionName, url }: CallFrame) => ({
   functionName,
 });
 
-test('what Node and V8 do counts for the file that asked for it, waiting and the profiler for nobody', () => {
+test('time in Node and V8 counts for the calling file; idle time and the profiler count for none', () => {
   // (root) ├─ (idle)
   //        ├─ start, profile.mjs
   //        └─ search, app ├─ span, ours ─ write, node ─ writev
@@ -285,7 +285,7 @@ test('what Node and V8 do counts for the file that asked for it, waiting and the
     { id: 10, callFrame: frame('read') },
   ];
   const samples = [2, 3, 4, 5, 5, 6, 7, 8, 9, 10];
-  // The second in `search` is somebody else's: that long no sample takes.
+  // The second in `search` is time of another process: no sample takes that long.
   const timeDeltas = [9000, 100, 90_000, 100, 100, 100, 100, 100, 100, 100];
   const found = attributeTime({ nodes, samples, timeDeltas }, originOf);
   const inTenths = (amounts: Map<string, number>) =>
@@ -316,7 +316,7 @@ test('bytes are attributed as time is, and the largest difference comes first', 
   ]);
 });
 
-test('a heap snapshot is summed up by name, and by what would be freed with an object', () => {
+test('a heap snapshot is summed up by name, and by the memory that an object retains', () => {
   // root ─ roots ├─ map ─ buffer      buffer and list share text, so it is freed with neither.
   //              └─ list              buffer ─ text, list ─ text
   const edges: Record<number, number[]> = { 0: [1], 1: [2, 3], 2: [4], 3: [5], 4: [5], 5: [] };
@@ -381,10 +381,10 @@ test("the bench's collector counts the client spans of a real exporter by servic
   await sdk.shutdown();
 
   assert.deepEqual(await collector.ask('what came?'), { app: { 'search docs': 700, 'insert docs': 1 } });
-  assert.deepEqual(await collector.ask('what came?'), {}, 'a question starts the count anew');
+  assert.deepEqual(await collector.ask('what came?'), {}, 'a question resets the count');
 });
 
-test('instructions count for the function that they are in, not for those that call it', () => {
+test('instructions count for the function itself, not for its callers', () => {
   const profile = [
     'events: Ir',
     'ob=(1) /usr/bin/node',
@@ -407,7 +407,7 @@ test('instructions count for the function that they are in, not for those that c
   assert.deepEqual(Object.fromEntries(selfCosts(profile)), { outer: 11, inner: 1007 });
 });
 
-test('what instructions a preload adds stands next to its ratio to stock', () => {
+test('the instructions that a preload adds are next to its ratio to stock', () => {
   const of = (running: number, compiling: number, collecting: number) => ({
     running,
     compiling,
@@ -432,7 +432,7 @@ test('what instructions a preload adds stands next to its ratio to stock', () =>
   );
 });
 
-test('a full collection that fell into a count is said', () => {
+test('a full garbage collection during a count is reported', () => {
   const of = (marking: number) => ({ running: 700_000, compiling: 0, collecting: 500_000, marking });
   assert.deepEqual(spoilt(new Map([['none', of(0)]])), []);
   assert.match(

@@ -16,7 +16,7 @@ function construct({ name, className }: CatalogEntry): Instrumentation {
   return new exported[className]({ enabled: false });
 }
 
-/** The modules that an instrumentation hooks, those of the instrumentations inside it included. */
+/** The modules that an instrumentation hooks, including those of nested instrumentations. */
 function hookedModules(instrumentation: Instrumentation): string[] {
   const { getModuleDefinitions } = instrumentation as { getModuleDefinitions?(): { name: string }[] };
   const definitions = getModuleDefinitions?.call(instrumentation) ?? [];
@@ -34,7 +34,7 @@ test('the catalogue holds every instrumentation that auto-instrumentations-node 
   assert.deepEqual(CATALOG.map(({ name }) => name).sort(), upstream.sort());
 });
 
-test('no instrumentation is in the catalogue twice, and none has the name of our own', () => {
+test('no instrumentation is in the catalogue twice, and none is called milvus', () => {
   const names = CATALOG.map(({ name }) => name);
   assert.deepEqual(names, [...new Set(names)]);
   assert.ok(!names.includes(MILVUS));
@@ -46,7 +46,7 @@ for (const entry of CATALOG) {
   });
 }
 
-test('an instrumentation that hooks no module says what it waits for instead, and only such a one', () => {
+test('only an instrumentation that hooks no module waits for something else', () => {
   const waiting = CATALOG.filter((entry) => entry.when !== undefined);
   assert.deepEqual(
     waiting.map(({ name, when }) => [name, when]),
@@ -67,7 +67,7 @@ test('the first fetch of an app can be handed to the instrumentation of fetch', 
   assert.equal(typeof onRequestCreated, 'function');
 });
 
-test('what is off by default is what the documentation says', () => {
+test('the documentation lists the instrumentations that are off by default', () => {
   const off = CATALOG.filter((entry) => entry.offByDefault === true).map(({ name }) => name);
   assert.deepEqual(off, ['dns', 'fs', 'generic-pool', 'host-metrics', 'net']);
   assert.equal(SETTINGS.enabledInstrumentations.shownFallback, `all but ${off.join(', ')}`);

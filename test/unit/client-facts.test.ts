@@ -17,13 +17,13 @@ test('a gRPC client knows its server by its address and its database by its meta
   });
 });
 
-test('an address without a port is one of port 443, which is what gRPC connects to then', () => {
+test('an address without a port has port 443, to which gRPC connects', () => {
   for (const address of ['db.example', 'https://db.example', 'http://db.example/']) {
     assert.deepEqual(readGrpcClient(grpcClient(address)).server, { address: 'db.example', port: 443 });
   }
 });
 
-test('no address, or what is none, is no server', () => {
+test('a missing or invalid address gives no server', () => {
   for (const address of [undefined, null, 19530, {}, [], '', ':19530', 'http://', 'host:port']) {
     assert.equal(readGrpcClient(grpcClient(address)).server, undefined, JSON.stringify(address));
     assert.equal(
@@ -40,14 +40,14 @@ test('a database without a name is left out', () => {
   }
 });
 
-test('no client, or one that is not finished, has no facts', () => {
+test('a missing or incomplete client gives no facts', () => {
   for (const client of [undefined, null, {}, { config: undefined }, { config: {}, metadata: {} }]) {
     assert.deepEqual(readGrpcClient(client), { server: undefined, database: undefined });
     assert.equal(readHttpClient(client).server, undefined);
   }
 });
 
-test('a REST client knows its server by its endpoint, or by the base URL, which counts', () => {
+test('a REST client knows its server by its endpoint, or by the base URL, which takes precedence', () => {
   const server = (config: object) => readHttpClient({ config }).server;
   assert.deepEqual(server({ endpoint: 'http://db.example:19531' }), { address: 'db.example', port: 19531 });
   assert.deepEqual(server({ endpoint: 'http://db.example:19530' }), {
@@ -64,7 +64,7 @@ test('a REST client knows its server by its endpoint, or by the base URL, which 
   });
 });
 
-test('a REST address without a port has that of its scheme', () => {
+test('a REST address without a port has the port of its scheme', () => {
   const server = (endpoint: string) => readHttpClient({ config: { endpoint } }).server;
   assert.deepEqual(server('https://db.example'), { address: 'db.example', port: 443 });
   assert.deepEqual(server('http://db.example'), { address: 'db.example', port: 80 });
@@ -76,7 +76,7 @@ test('a REST client uses the database default until it is given one', () => {
   assert.equal(readHttpClient({ config: { endpoint: 'http://a' } }).database, 'default');
 });
 
-test('an address that clients of both kinds are given has the port that each of them connects to', () => {
+test('an address used by clients of both kinds has the port that each of them connects to', () => {
   const grpcPort = (address: string) => readGrpcClient(grpcClient(address)).server?.port;
   const restPort = (endpoint: string) => readHttpClient({ config: { endpoint } }).server?.port;
   const [first, second] = ['http://first.example', 'http://second.example'];
@@ -84,7 +84,7 @@ test('an address that clients of both kinds are given has the port that each of 
   assert.deepEqual([restPort(second), grpcPort(second)], [80, 443]);
 });
 
-test('a client whose server changes, as a failover does it, is read anew each time', () => {
+test('a client whose server changes, as in a failover, is read again each time', () => {
   const client = grpcClient('first.example:19531', 'sales');
   assert.equal(readGrpcClient(client).server?.address, 'first.example');
   client.config.address = 'second.example:19531';
@@ -95,7 +95,7 @@ test('a client whose server changes, as a failover does it, is read anew each ti
   });
 });
 
-test('more addresses than are remembered are read right all the same', () => {
+test('more addresses than the cache holds are still read correctly', () => {
   for (let time = 0; time < 2; time++) {
     for (let host = 0; host < 1_100; host++) {
       assert.deepEqual(readGrpcClient(grpcClient(`h${host}:1`)).server, { address: `h${host}`, port: 1 });
@@ -121,17 +121,17 @@ test('no facts of a client contain the login of an address', () => {
 const client = new MilvusClient({ address: '127.0.0.1:1', database: 'sales', __SKIP_CONNECT__: true });
 after(() => client.closeConnection());
 
-test('a real client of the installed SDK has the facts where they are looked for', () => {
+test('a real client of the installed SDK has the fields that the facts are read from', () => {
   assert.deepEqual(readGrpcClient(client), { server: { address: '127.0.0.1', port: 1 }, database: 'sales' });
 });
 
-test('a real REST client of the installed SDK has the facts where they are looked for', () => {
+test('a real REST client of the installed SDK has the fields that the facts are read from', () => {
   const rest = new HttpClient({ endpoint: 'http://127.0.0.1:19531', database: 'sales' });
   assert.deepEqual(readHttpClient(rest), {
     server: { address: '127.0.0.1', port: 19531 },
     database: 'sales',
   });
-  // What the SDK itself sends for a client that was given no database.
+  // The SDK itself sends this database for a client without one.
   const unnamed = new HttpClient({ endpoint: 'http://127.0.0.1:19531' });
   assert.equal(readHttpClient(unnamed).database, unnamed.database);
 });

@@ -16,7 +16,7 @@ function machine() {
   return { state, sources, wallMs: () => wallUs() / 1_000 };
 }
 
-/** As a span reads it. */
+/** Reads the clock as a span does. */
 function read(clock: Clock): number {
   const wallMs = clock.wallMs();
   return clock.epochMs(wallMs, clock.monotonicMs());
@@ -25,7 +25,7 @@ function read(clock: Clock): number {
 /** Half of the resolution of a double at today's time in ms. */
 const ROUNDING_MS = 0.000_2;
 
-test('a time has the fractions of a millisecond that the wall clock does not show', () => {
+test('a time has fractions of a millisecond, which the wall clock does not have', () => {
   const { state, sources, wallMs } = machine();
   const clock = new Clock(sources);
   for (let reading = 0; reading < 1_000; reading++) {
@@ -56,21 +56,21 @@ for (const [what, aheadUs] of [
   });
 }
 
-test('while the machine slept, the monotonic clock stood still; a time afterwards is right', () => {
+test('a time is right after the machine slept, which stops the monotonic clock', () => {
   const { state, sources, wallMs } = machine();
   const clock = new Clock(sources);
   state.wallAheadUs += 8 * 3_600e6;
   assert.ok(Math.abs(read(clock) - wallMs()) <= 1);
 });
 
-test('a wrong origin is found by the first reading', () => {
+test('the first reading corrects a wrong origin', () => {
   const { state, sources, wallMs } = machine();
   const clock = new Clock({ ...sources, originMs: 0 });
   state.monotonicUs = 12_345;
   assert.ok(Math.abs(read(clock) - wallMs()) <= 1);
 });
 
-test('a process that is halted between the two readings does not take its time for that of the clock', () => {
+test('a pause of the process between the two readings is not taken for a change of the clock', () => {
   const { state, sources, wallMs } = machine();
   const clock = new Clock(sources);
   for (const haltUs of [100, 900, 1_000, 50_000]) {

@@ -27,7 +27,7 @@ function foldersWithCode(): string[] {
   return [...new Set(folders)].filter((folder) => !['src/', 'tools/', 'test/'].includes(folder));
 }
 
-test('the map names every folder with code, and nothing that is gone', () => {
+test('the map names every folder with code, and none that does not exist', () => {
   assert.deepEqual(
     foldersWithCode().filter((folder) => !named.includes(folder)),
     [],
@@ -42,7 +42,7 @@ test('the map fits on a screen', () => {
   assert.ok(map.split('\n').length <= 40, `${map.split('\n').length} lines`);
 });
 
-test('tests import no command, and commands no test', () => {
+test('tests import no command, and commands import no test', () => {
   const files = execFileSync('git', ['ls-files', '*.ts', '*.mjs'], { cwd: root, encoding: 'utf8' }).split(
     '\n',
   );

@@ -30,7 +30,7 @@ describe('the dashboard', () => {
     }
   });
 
-  test('asks datasources that are provisioned', () => {
+  test('queries datasources that are provisioned', () => {
     const uids = datasources.map(({ uid }: any) => uid);
     const asked = [
       ...charts.flatMap(({ datasource, targets }) => [
@@ -46,7 +46,7 @@ describe('the dashboard', () => {
     for (const { title, fieldConfig } of charts) assert.ok(fieldConfig.defaults.noValue?.length > 20, title);
   });
 
-  test('has a unit for each figure, and for each column of a table a title', () => {
+  test('has a unit for each figure, and a title for each column of a table', () => {
     for (const { title, type, targets, fieldConfig } of charts) {
       if (type !== 'table') assert.ok(fieldConfig.defaults.unit, title);
       else
@@ -83,7 +83,7 @@ describe('the alerts', () => {
     }
   });
 
-  test('of slow calls is for the operations whose means the dashboard compares with the server', () => {
+  test('of slow calls covers the operations whose means the dashboard compares with the server', () => {
     const [operations] = /db_operation_name=~"[^"]+"/.exec(
       rules.find(({ alert }) => alert === 'MilvusSlowCalls').expr,
     ) as RegExpExecArray;

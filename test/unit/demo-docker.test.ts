@@ -69,7 +69,7 @@ test("Jaeger's spans become the same spans that a receiver gives", () => {
   assert.equal(server?.kind, 'SERVER');
 });
 
-test('a join is found in them', () => {
+test('a join is found in the spans of Jaeger', () => {
   assert.deepEqual(countJoins(spansFromJaeger(answer), 'milvus-client'), {
     clientTraces: 1,
     joined: 1,

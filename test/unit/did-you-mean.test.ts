@@ -6,7 +6,7 @@ import { nearestName } from '../../src/config/did-you-mean.ts';
 import { readSettings } from '../../src/config/settings.ts';
 import { describeMisspelling } from '../../src/sdk/diagnostics.ts';
 
-test('the nearest known name is meant, within one slip for every six characters', () => {
+test('the nearest known name is suggested, with at most one typo per six characters', () => {
   const known = ['http', 'express', 'pg', 'generic-pool'];
   for (const [name, meant] of [
     ['exprss', 'express'],
@@ -23,14 +23,14 @@ test('the nearest known name is meant, within one slip for every six characters'
     assert.equal(nearestName(name, known), meant, name);
 });
 
-test('of several near names the nearest is meant, and of equally near ones the first', () => {
+test('of several near names the nearest is suggested, and of equally near ones the first', () => {
   assert.equal(nearestName('generik', ['generics', 'generic']), 'generic');
   assert.equal(nearestName('generik', ['generip', 'generic']), 'generip');
 });
 
 const misspelled = (name: string, value = 'x') => readSettings({ [name]: value }).misspellings;
 
-test('a mistyped variable is answered with the one that was meant, without its value', () => {
+test('the report of a mistyped variable suggests the right name and hides the value', () => {
   for (const [variable, meant] of [
     ['OTEL_EXPORTER_OLTP_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'],
     ['OTEL_EXPORTER_OTLP_TRACE_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'],
@@ -54,7 +54,7 @@ test('a mistyped variable is answered with the one that was meant, without its v
   }
 });
 
-test('what any OpenTelemetry component reads, what is far from everything, empty or of another prefix is silent', () => {
+test('known names of other components, unlike names, empty values and other prefixes are not reported', () => {
   for (const variable of [
     'OTEL_BLRP_SCHEDULE_DELAY',
     'OTEL_EXPORTER_OTLP_LOGS_INSECURE',

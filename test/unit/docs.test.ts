@@ -56,7 +56,7 @@ async function copyOfDocs(): Promise<string> {
 const docs = (...args: string[]) =>
   spawnSync(process.execPath, [path.join(root, 'scripts/docs.ts'), ...args], { encoding: 'utf8' });
 
-test('what is on disk is what the tables in src/ say', () => {
+test('the files on disk match the tables in src/', () => {
   const { status, stderr } = docs('--check');
   assert.equal(status, 0, stderr);
 });
@@ -73,7 +73,7 @@ test('a check names the line that differs, as it is and as it should be', async 
   ]);
 });
 
-test('a check sees lines that are missing or too many at the end', async () => {
+test('a check reports missing and extra lines at the end', async () => {
   const copy = await copyOfDocs();
   const file = path.join(copy, 'env.example');
   const text = await readFile(file, 'utf8');
@@ -88,7 +88,7 @@ test('a check sees lines that are missing or too many at the end', async () => {
   assert.deepEqual(await checkDocs(copy), ['env.example is missing']);
 });
 
-test('writing mends what differs, and a second time writes nothing', async () => {
+test('writing fixes the differences, and a second run writes nothing', async () => {
   const copy = await copyOfDocs();
   await writeFile(path.join(copy, 'env.example'), 'nothing');
   const settings = path.join(copy, 'docs/settings.md');
@@ -104,7 +104,7 @@ test('writing mends what differs, and a second time writes nothing', async () =>
   assert.doesNotMatch(written, /^old$/m);
 });
 
-test('a file without its markers is named, with what it needs', async () => {
+test('a file without its markers is named, with the markers that it needs', async () => {
   const copy = await copyOfDocs();
   await writeFile(path.join(copy, 'README.md'), '# milvus-otel\n');
   await assert.rejects(
@@ -115,7 +115,7 @@ test('a file without its markers is named, with what it needs', async () => {
   await assert.rejects(writeDocs(copy), /README\.md is missing/);
 });
 
-test('markers that are doubled, or in the wrong order, are refused', () => {
+test('duplicate markers, or markers in the wrong order, are refused', () => {
   const [start, end] = ['<!-- a:start -->', '<!-- a:end -->'];
   for (const text of [`${start}`, `${end}${start}`, `${start}${end}${end}`, `${start}${start}${end}`, '']) {
     assert.throws(() => fillPart(text, 'a', 'new'), /once each/);
@@ -160,7 +160,7 @@ test('uncommenting any line of env.example changes nothing', () => {
   assert.deepEqual(settings, expected);
 });
 
-test('env.example means the same to docker, which takes each line as it stands', () => {
+test('env.example means the same to docker, which takes each line literally', () => {
   for (const line of envExample().split('\n')) {
     assert.doesNotMatch(line, /^\s+\S/, 'no line begins with a blank');
     if (line === '' || line.startsWith('#')) continue;
@@ -168,7 +168,7 @@ test('env.example means the same to docker, which takes each line as it stands',
   }
 });
 
-test('each example of an attribute is of the type that it is said to be', () => {
+test('each example of an attribute has the documented type', () => {
   for (const [key, documentation] of [
     ...Object.entries(ATTRIBUTE_DOCUMENTATION),
     ...Object.entries(RPC_ATTRIBUTE_DOCUMENTATION),
@@ -178,7 +178,7 @@ test('each example of an attribute is of the type that it is said to be', () => 
   }
 });
 
-test('what is read out of requests and answers is of the types that are documented', () => {
+test('attributes of requests and answers have the documented types', () => {
   const request = {
     partition_names: ['p'],
     consistency_level: 0,
@@ -232,7 +232,7 @@ instrumentation.setMeterProvider(meterProvider);
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
 after(() => meterProvider.shutdown());
 
-/** Patches the exports of one of the SDK's files, as it is done when an app loads it. */
+/** Patches the exports of one of the SDK's files, as when an app loads it. */
 function patch(file: string, exports: object): void {
   const found = instrumentation
     .getModuleDefinitions()
@@ -254,7 +254,7 @@ const INSTRUMENTS: Readonly<Record<DataPointType, string>> = {
   [DataPointType.SUM]: 'counter',
 };
 
-/** A client and its RPCs as the SDK has them, patched; gives what one search of it leaves behind. */
+/** A client and its RPCs as the SDK has them, patched; gives the spans of one search. */
 async function searchAnswered(answer: Answer) {
   const rpcs = { promisify: (_pool: unknown, _method: string, _request: unknown) => answer() };
   class MilvusClient {
@@ -308,7 +308,7 @@ const ANSWERS: [what: string, answer: Answer, grpcStatus: string][] = [
 ];
 
 for (const [what, answer, grpcStatus] of ANSWERS) {
-  test(`the span of an RPC that ${what} has what is documented, as it is documented`, async () => {
+  test(`the span of an RPC that ${what} has the documented attributes`, async () => {
     const { rpc, operation } = await searchAnswered(answer);
     assert.equal(rpc.name, 'milvus.proto.milvus.MilvusService/Search');
     assert.equal(rpc.parentSpanContext?.spanId, operation.spanContext().spanId);
@@ -331,7 +331,7 @@ for (const [what, answer, grpcStatus] of ANSWERS) {
   });
 }
 
-test('the metrics are what is documented: name, instrument, unit, buckets and attributes', async () => {
+test('the metrics are as documented: name, instrument, unit, buckets and attributes', async () => {
   const answered = { status: { code: 0 }, results: [{}, {}, {}] };
   const { metrics, operation } = await searchAnswered(async () => answered);
   const documented = [...OPERATION_METRICS, ...POOL_METRICS];
@@ -363,7 +363,7 @@ test('spans and metrics name the schema of the conventions that are installed', 
   assert.equal(operation.instrumentationScope.schemaUrl, schemaUrl);
 });
 
-test('what is documented as at creation is there when a sampler decides', async () => {
+test('attributes documented as at creation are there when a sampler decides', async () => {
   const seen: string[][] = [];
   instrumentation.setTracerProvider(
     new TracerProvider({
@@ -385,7 +385,7 @@ test('what is documented as at creation is there when a sampler decides', async 
   assert.deepEqual(seen, [atCreation.map((key) => ATTR[key]), rpcAtCreation.map(([name]) => name)]);
 });
 
-test('the methods of the REST client that are documented are those that become operations', () => {
+test('the documented methods of the REST client are those that become operations', () => {
   const methodsOf = () => {
     const methods = new Map<string, unknown>();
     for (let at = HttpClient.prototype; at !== HttpBaseClient.prototype; at = Object.getPrototypeOf(at)) {

@@ -35,7 +35,7 @@ describe('NODE_OPTIONS', () => {
     assert.equal(splitNodeOptions('--import "a').unterminated, true);
   });
 
-  test('names its preloads, and a flag that nothing follows', () => {
+  test('names its preloads, and a flag without a value', () => {
     assert.deepEqual(preloadsIn(['-r', 'a', '--no-warnings', '--import=b', '--import']), {
       preloads: [
         { flag: '--require', specifier: 'a' },
@@ -45,7 +45,7 @@ describe('NODE_OPTIONS', () => {
     });
   });
 
-  test('has no problem when it is rightly written', () => {
+  test('has no problem when it is correct', () => {
     for (const text of [
       '--import milvus-otel/register',
       '-r "/a b/register.cjs"',
@@ -55,7 +55,7 @@ describe('NODE_OPTIONS', () => {
       assert.equal(quotingProblem(text), undefined, text);
   });
 
-  test('of a script is what the shell hands on', () => {
+  test('of a script is the value that the shell passes on', () => {
     assert.deepEqual(
       shellNodeOptions(
         `A=1 NODE_OPTIONS='--import a' node x; NODE_OPTIONS="-r \\"b\\"" node y && NODE_OPTIONS=--import c`,
@@ -66,7 +66,7 @@ describe('NODE_OPTIONS', () => {
 });
 
 describe('a command', () => {
-  test('is read as far as it can be', () => {
+  test('is parsed as far as possible', () => {
     const cases: [words: string[], nodeWords: string[], entry: string | undefined][] = [
       [['node', 'app.js', '--import', 'x'], [], 'app.js'],
       [['node', '--import', 'a', '--no-warnings', 'app.js'], ['--import', 'a', '--no-warnings'], 'app.js'],
@@ -124,14 +124,14 @@ test('the first bytes of an answer identify its protocol', () => {
   for (const [bytes, protocol] of cases) assert.equal(recognise(bytes), protocol, bytes.toString('latin1'));
 });
 
-test('the marked span is read back by our own receiver', () => {
+test('the marked span is read back by our receiver', () => {
   const [span, ...others] = exportedSpans(markedRequest('grpc', traceId, '1.2.3'));
   assert.deepEqual([span?.traceId, span?.name, others.length], [traceId, 'milvus-otel doctor', 0]);
   const json = JSON.parse(markedRequest('http/json', traceId, '1.2.3').toString());
   assert.equal(json.resourceSpans[0].scopeSpans[0].spans[0].traceId, traceId);
 });
 
-test('an answer without rejected spans is a yes, also when it is no protobuf', () => {
+test('an answer without rejected spans means acceptance, even if it is not protobuf', () => {
   for (const bytes of [[], [0x0a, 0], [0xff, 0xff, 0xff]])
     assert.equal(answerIn(Buffer.from(bytes)).accepted, true);
 });
@@ -169,7 +169,7 @@ describe('the join', () => {
     Object.fromEntries(joinFindings(spans, about).map((finding) => [finding.id, finding]));
 
   // getVersion default └─ standalone: MilvusService/GetVersion
-  test('is there when the server hangs under the client', () => {
+  test('is there when the server’s span is a child of the client’s', () => {
     const findings = found([client, server]);
     assert.deepEqual(
       Object.values(findings).map(({ status }) => status),
@@ -179,14 +179,14 @@ describe('the join', () => {
   });
 
   // getVersion default · somebody: else └─ standalone: MilvusService/GetVersion
-  test('is not there when the server hangs under something else', () => {
+  test('is not there when the server’s span has another parent', () => {
     const findings = found([client, { ...server, parentSpanId: 'cccccccccccccccc' }]);
     assert.equal(findings['join.parent']?.status, 'failure');
     assert.match(findings['join.parent']?.found ?? '', /its parent is cccccccccccccccc/);
     assert.equal(findings['join.clock'], undefined);
   });
 
-  test('names the half that is missing', () => {
+  test('names the side that is missing', () => {
     assert.equal(found([client])['join.server']?.status, 'failure');
     assert.match(found([server])['join.client']?.found ?? '', /send to different collectors/);
     assert.match(found([])['join.client']?.found ?? '', /passes them to another place/);
@@ -223,7 +223,7 @@ describe('the answer of a trace store', () => {
     endMs: 1_700_000_000_001.123,
   };
 
-  test('is read when it is of Jaeger', () => {
+  test('is read when it comes from Jaeger', () => {
     const answer = {
       data: [
         {
@@ -247,7 +247,7 @@ describe('the answer of a trace store', () => {
     assert.deepEqual(spansOf({ data: null, errors: [{ code: 404, msg: 'trace not found' }] }), []);
   });
 
-  test('is read when it is of Tempo, with ids in base64 or in hex', () => {
+  test('is read when it comes from Tempo, with ids in base64 or in hex', () => {
     const answer = (encoding: 'base64' | 'hex') => ({
       batches: [
         {
@@ -275,7 +275,7 @@ describe('the answer of a trace store', () => {
     }
   });
 
-  test('of another program is ignored', () => {
+  test('is ignored when it comes from another program', () => {
     for (const answer of [null, 'text', {}, { status: 'ok' }, []]) assert.equal(spansOf(answer), undefined);
   });
 });
@@ -389,7 +389,7 @@ describe('the verdict', () => {
     assert.deepEqual([unjoined.sound, unjoined.exitCode], [false, EXIT.unproven]);
   });
 
-  test('has no colours but where they are wanted', () => {
+  test('has colours only where they are wanted', () => {
     const report = conclude('1.0.0', new Map<Stage, Finding[]>([['milvus', [broken('milvus.tcp')]]]));
     assert.ok(!reportText(report, false).includes('\x1b'));
     assert.ok(reportText(report, true).includes('\x1b[31m'));
@@ -402,7 +402,7 @@ describe('a proxy', () => {
       .findings.filter(({ id }) => id === 'settings.proxy')
       .map((finding) => finding.found);
 
-  test('is reported where grpc-js reads the variable: in small letters only', () => {
+  test('is reported where grpc-js reads the variable: in lower case only', () => {
     for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy'])
       assert.match(proxyFindings({ [name]: 'http://proxy:3128' })[0] ?? '', new RegExp(`^${name}=`));
     for (const name of ['GRPC_PROXY', 'HTTPS_PROXY', 'HTTP_PROXY'])
@@ -434,7 +434,7 @@ describe('docs/doctor.md', () => {
 });
 
 describe('docs/troubleshooting.md', () => {
-  /** The doctor's texts as its sources have them: what stands between the values that are filled in. */
+  /** The constant parts of the doctor's texts, between the values that are filled in. */
   async function texts(): Promise<string[][]> {
     const folder = new URL('../../src/', import.meta.url);
     const files = (await readdir(folder, { recursive: true })).filter((name) =>
@@ -465,7 +465,7 @@ describe('docs/troubleshooting.md', () => {
     );
   };
 
-  test('quotes lines that the doctor can say, under ids that it has', async () => {
+  test('quotes lines that the doctor can print, under ids that it has', async () => {
     const page = await readFile(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
     const quoted = [...page.matchAll(/`(\w+\.\w+): ([^`]+)`/g)].map(([, id = '', line = '']) => ({
       id,

@@ -63,7 +63,7 @@ async function start(
   server.on('stream', (stream, headers) => {
     stream.on('error', () => {});
     const call = stream.toArray().then((chunks) => ({ headers, body: Buffer.concat(chunks) }));
-    // A test that does not ask for it may reset the stream.
+    // A test that does not await the call may reset the stream.
     call.catch(() => {});
     answer(stream, call);
   });
@@ -100,7 +100,7 @@ async function failureOf(answer: Promise<unknown>): Promise<OtlpError> {
 }
 
 describe('a call', () => {
-  test('is what the protocol of gRPC says, and brings back the bytes of the answer', async () => {
+  test('follows the gRPC protocol, and returns the bytes of the answer', async () => {
     let called: Promise<Call> | undefined;
     const { url } = await start(async (stream, call) => {
       called = call;
@@ -135,7 +135,7 @@ describe('a call', () => {
       });
       opened.push(() => server.stop());
       const sender = senderOf({ url: `http://127.0.0.1:${server.port}`, compression });
-      // Beyond the windows of HTTP/2's flow control, and nothing that could be made smaller.
+      // Larger than HTTP/2's flow-control windows, and incompressible.
       const sent = Array.from({ length: 5 }, () => randomBytes(300_000));
       const answers = await Promise.all(sent.map((body) => sender.send(body, { ms: 10_000 })));
       assert.deepEqual(
@@ -146,7 +146,7 @@ describe('a call', () => {
     });
   }
 
-  test('may be one of many at once, of many MB together, to a server that takes its time', async () => {
+  test('may be one of many at once, many MB in total, to a slow server', async () => {
     let calls = 0;
     const { url } = await start(async (stream, call) => {
       calls += 1;
@@ -201,7 +201,7 @@ describe('a refusal', () => {
   });
 
   for (const [said, headers, code, message] of [
-    ['a status and why', grpc(8, 'out%20of%20memory%20%E2%82%AC'), 8, 'out of memory €'],
+    ['a status and a reason', grpc(8, 'out%20of%20memory%20%E2%82%AC'), 8, 'out of memory €'],
     ['a message that cannot be decoded', grpc(3, '100% wrong'), 3, '100% wrong'],
     ['a status and nothing else', grpc(16), 16, '16 UNAUTHENTICATED: '],
     ['HTTP 401', { ':status': 401 }, 16, 'Received HTTP status code 401'],
@@ -228,7 +228,7 @@ describe('a refusal', () => {
     assert.deepEqual([error.status, error.message], [14, 'soon']);
   });
 
-  test('counts also when the server has not read the request', async () => {
+  test('counts even if the server has not read the request', async () => {
     const { url } = await start((stream) => {
       stream.pause();
       stream.respond(grpc(8, 'too much'), { endStream: true });
@@ -257,7 +257,7 @@ describe('a refusal', () => {
   }
 });
 
-test('the time that a collector asks to wait comes with the error', async () => {
+test('the error has the time that a collector asks to wait', async () => {
   // google.rpc.Status { details = 3: Any { type_url, value: RetryInfo { retry_delay = 1 { seconds = 1: 5 } }
   // } }
   const url = Buffer.from('type.googleapis.com/google.rpc.RetryInfo');
@@ -273,7 +273,7 @@ test('the time that a collector asks to wait comes with the error', async () => 
   assert.deepEqual([error.status, error.retryAfterMs], [14, 5_000]);
 });
 
-test('an answer of 16 MiB is refused when its length is known, not read', async () => {
+test('an answer of 16 MiB is refused by its length, without reading it', async () => {
   let written = 0;
   const { url } = await start((stream) => {
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
@@ -303,7 +303,7 @@ test('when the first address of a name refuses, the next one is used at once', a
   assert.ok(performance.now() - beganMs < 1_500);
 });
 
-test('a stream that the server refuses is made again at once', async () => {
+test('a stream that the server refuses is retried at once', async () => {
   let calls = 0;
   const { url } = await start((stream) => {
     calls += 1;
@@ -323,7 +323,7 @@ describe('a connection', () => {
     assert.equal(sessions.length, 1);
   });
 
-  test('that nobody accepts has no code of gRPC', async () => {
+  test('that is refused gives no gRPC code', async () => {
     const { url } = await start(() => {});
     for (const close of opened.splice(0)) await close();
     const error = await failureOf(senderOf({ url }).send(Buffer.of(1), { ms: 10_000 }));
@@ -331,7 +331,7 @@ describe('a connection', () => {
     assert.notEqual(typeof error.status, 'number');
   });
 
-  test('to a name with several addresses says of one why not', async () => {
+  test('to a name with several addresses reports the reason of one', async () => {
     const { url } = await start(() => {});
     for (const close of opened.splice(0)) await close();
     const error = await failureOf(
@@ -340,7 +340,7 @@ describe('a connection', () => {
     assert.match(error.message, /ECONNREFUSED/);
   });
 
-  test('that is lost in the middle has no code of gRPC, and the next call has another one', async () => {
+  test('that is lost during a call gives no gRPC code, and the next call opens another', async () => {
     let calls = 0;
     const { url, sessions } = await start((stream) => {
       calls += 1;
@@ -354,7 +354,7 @@ describe('a connection', () => {
     assert.equal(sessions.length, 2);
   });
 
-  test('that the server wants to end is not used for the next call', async () => {
+  test('that the server closes by GOAWAY is not used for the next call', async () => {
     const { url, sessions } = await start(async (stream, call) => {
       await call;
       accept(stream, String(sessions.length));
@@ -362,12 +362,12 @@ describe('a connection', () => {
     const sender = senderOf({ url });
     await sender.send(Buffer.of(1), { ms: 10_000 });
     sessions[0]?.goaway(constants.NGHTTP2_NO_ERROR);
-    // Until the client has heard of it.
+    // The client needs time to receive the GOAWAY.
     await sleep(100);
     assert.equal(Buffer.from(await sender.send(Buffer.of(1), { ms: 10_000 })).toString(), '2');
   });
 
-  test('on which no answer came in time is left to the calls that it has', async () => {
+  test('on which an answer timed out takes no new calls', async () => {
     const answer: ServerHttp2Stream[] = [];
     const { url, sessions } = await start((stream) => {
       if (sessions.length > 1) accept(stream);
@@ -385,13 +385,13 @@ describe('a connection', () => {
     if (sessions[0]?.destroyed === false) await once(sessions[0], 'close');
   });
 
-  test('that does not come about in time is given up', async () => {
+  test('that is not established in time is abandoned', async () => {
     const sockets: Socket[] = [];
     const server = createSocketServer((socket) => sockets.push(socket));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     opened.push(() => new Promise((resolve) => server.close(resolve)));
-    // TLS is what the other side waits for in vain.
+    // The server never answers the TLS handshake.
     const sender = senderOf({ url: `https://127.0.0.1:${(server.address() as AddressInfo).port}` });
     const error = await failureOf(sender.send(Buffer.of(1), { ms: 200 }));
     assert.deepEqual([error.status, error.message], [4, 'no answer within 200 ms']);
@@ -400,7 +400,7 @@ describe('a connection', () => {
     if (!socket.destroyed) await once(socket, 'close');
   });
 
-  test('does not come about with headers that cannot be sent; the reason names the header, not what is in it', () => {
+  test('is not made with headers that cannot be sent; the reason names the header, not its value', () => {
     assert.throws(
       () => senderOf({ headers: { 'a b': 'secret' } }),
       /Header name must be a valid HTTP token \["a b"\]/,
@@ -411,14 +411,14 @@ describe('a connection', () => {
     );
   });
 
-  test('does not come about with a header that belongs to HTTP/1, or that gRPC wants as bytes', () => {
+  test('is not made with a header that belongs to HTTP/1, or that gRPC needs as bytes', () => {
     for (const name of ['connection', 'keep-alive', 'te', 'key-bin'])
       assert.throws(() => senderOf({ headers: { [name]: 'secret' } }), {
         message: `the header ${name} cannot be sent over gRPC`,
       });
   });
 
-  test('does not come about without the certificates that are named', async () => {
+  test('is not made when a configured certificate is missing', async () => {
     const sender = senderOf({ url: 'https://127.0.0.1:1', certificate: '/nowhere/ca.pem' });
     await assert.rejects(sender.send(Buffer.of(1), { ms: 10_000 }), /ENOENT.*ca\.pem/);
   });

@@ -42,7 +42,7 @@ async function printedPids(stdout: NodeJS.ReadableStream | null): Promise<number
   return String(chunk).trim().split(' ').map(Number);
 }
 
-test('a command that ends by itself gives its exit code and leaves its folder', async () => {
+test('a command that exits by itself gives its exit code, and its folder stays', async () => {
   const data = newDataFolder();
   const child = spawnGuarded('/bin/sh', ['-c', 'exit 7'], {
     stdout: 'ignore',
@@ -54,7 +54,7 @@ test('a command that ends by itself gives its exit code and leaves its folder', 
   assert.ok(existsSync(data));
 });
 
-test('what a command leaves behind ends with it', async () => {
+test('processes that a command leaves behind end with it', async () => {
   const child = spawnGuarded('/bin/sh', ['-c', 'sleep 60 & echo "$!"'], { stdout: 'pipe', stderr: 'ignore' });
   const [pid] = await printedPids(child.process.stdout);
   assert.equal(await child.ended, 0);

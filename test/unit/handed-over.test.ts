@@ -1,10 +1,10 @@
-/** What a sending process gets of the app's flags and environment. */
+/** The flags and the environment that a sending process gets from the app. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectionFlags, sendersEnvironment } from '../../src/shutdown/handed-over.ts';
 import { isPlainNode } from '../../src/shutdown/plain-node.ts';
 
-test('flags of trust are handed over, from NODE_OPTIONS and from the command line, in Node’s own order', () => {
+test('TLS trust flags of NODE_OPTIONS and of the command line are passed on, in Node’s order', () => {
   assert.deepEqual(connectionFlags(['--use-system-ca'], '--use-openssl-ca --tls-min-v1.3'), [
     '--use-openssl-ca',
     '--tls-min-v1.3',
@@ -12,7 +12,7 @@ test('flags of trust are handed over, from NODE_OPTIONS and from the command lin
   ]);
 });
 
-test('a flag with a value is handed over with it, however it is written', () => {
+test('a flag is passed on with its value, in either notation', () => {
   const expected = ['--tls-cipher-list=ECDHE-RSA-AES128-GCM-SHA256'];
   assert.deepEqual(connectionFlags(['--tls-cipher-list', 'ECDHE-RSA-AES128-GCM-SHA256']), expected);
   assert.deepEqual(connectionFlags(['--tls_cipher_list=ECDHE-RSA-AES128-GCM-SHA256']), expected);
@@ -21,7 +21,7 @@ test('a flag with a value is handed over with it, however it is written', () => 
   ]);
 });
 
-test('preloads, loaders and what is about the app itself are not handed over', () => {
+test('preloads, loaders and flags about the app itself are not passed on', () => {
   const flags = [
     '-r',
     './a.cjs',
@@ -37,7 +37,7 @@ test('preloads, loaders and what is about the app itself are not handed over', (
   );
 });
 
-test('the environment goes as a whole, without NODE_OPTIONS and the folder of coverage', () => {
+test('the whole environment is passed on except NODE_OPTIONS and the coverage folder', () => {
   const route = {
     NODE_EXTRA_CA_CERTS: '/ca.pem',
     Https_Proxy: 'http://proxy:3128',
@@ -65,7 +65,7 @@ test('a plain Node is recognised by its usual names', () => {
     assert.equal(isPlainNode({ ...node, execPath: `/opt/some app/${name}` }), true, name);
 });
 
-test('a packaged app, a program that embeds Node and a launcher of another name are no plain Node', () => {
+test('a packaged app, a program that embeds Node and a launcher of another name are not a plain Node', () => {
   assert.equal(isPlainNode({ ...node, isPackaged: true }), false);
   assert.equal(isPlainNode({ ...node, versions: { ...node.versions, electron: '40.0.0' } }), false);
   assert.equal(isPlainNode({ ...node, versions: { ...node.versions, nw: '0.100.0' } }), false);

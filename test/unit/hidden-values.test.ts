@@ -1,11 +1,11 @@
-/** What a request says about the app's data shows in no description, however the server quotes it. */
+/** Values of the app's data in a request show in no description, however the server quotes them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { hiddenValuesOf, namesIn, withoutHidden } from '../../src/milvus/hidden-values.ts';
 import { anyData, RUNS } from '../support/arbitrary-values.ts';
 
-/** The description of a reason, as an operation makes it of its request and of the messages of its RPCs. */
+/** The description that an operation makes of a reason, its request and the messages of its RPCs. */
 function described(reason: string, ...sent: unknown[]): string {
   const hidden = sent.map((request) => hiddenValuesOf(request)).filter((found) => found !== undefined);
   return withoutHidden(reason, hidden, namesIn(sent[0]));
@@ -106,7 +106,7 @@ for (const [what, sent, reason, description] of CASES) {
   test(`${what}: hidden`, () => assert.equal(described(reason, ...sent), description));
 }
 
-test('names stay, and so does what has nothing to do with the request', () => {
+test('names stay, and so does text unrelated to the request', () => {
   const request = { ...BOOKS, filter: 'title == "books about whales"', ids: [1] };
   const reason = 'collection not found[database=default][collection=books], field title';
   assert.equal(described(reason, request), reason);
@@ -171,7 +171,7 @@ test('no literal of four characters or more is in a description, however it was 
         const chosen = literals[which % literals.length] as string;
         const description = described(sentence(expression, chosen), ...sent);
         for (const text of literals) {
-          // A name of the request may show, and the mark is what stands for the others.
+          // A name of the request may show; the mark replaces the others.
           if (['books', 'title'].includes(text)) continue;
           for (const piece of description.split('<filter>')) assert.ok(!piece.includes(text), description);
         }

@@ -1,7 +1,4 @@
-/**
- * 10,000 environments that mean no good: whatever is set, there are settings, and one line for each thing
- * that is wrong.
- */
+/** 10,000 hostile environments: each gives settings, and one line for each problem. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -16,7 +13,7 @@ import { CASES, hostileEnvironment, PLANT } from '../support/hostile-environment
 
 const NAMES = new Set(Object.values(SETTINGS).map(({ env }) => env));
 
-test(`any of ${CASES.numRuns} environments gives settings, and one line for each thing that is wrong`, (t) => {
+test(`any of ${CASES.numRuns} environments gives settings, and one line for each problem`, (t) => {
   t.diagnostic(`seed ${CASES.seed}`);
   let problems = 0;
   let misspellings = 0;
@@ -45,7 +42,7 @@ test(`any of ${CASES.numRuns} environments gives settings, and one line for each
       problems += settings.problems.length;
       misspellings += settings.misspellings.length;
       for (const line of lines) {
-        // Nothing in it ends the line early or steers a terminal.
+        // No control character ends the line early or steers a terminal.
         assert.match(line, /^[^\p{Cc}]*\n$/u);
         assert.ok(line.length < 1_000, `${line.length} characters`);
         assert.ok(!line.includes(PLANT), line);

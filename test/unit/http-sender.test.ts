@@ -54,7 +54,7 @@ async function failureOf(answer: Promise<unknown>): Promise<OtlpError> {
 
 const LIMIT = { ms: 10_000 };
 
-test('a request is a POST with the type of its protocol, and brings back the bytes of the answer', async () => {
+test('a request is a POST with the type of its protocol, and returns the bytes of the answer', async () => {
   const calls: [headers: IncomingMessage['headers'], body: Buffer][] = [];
   const { port } = await start(async (request, response) => {
     calls.push([request.headers, Buffer.concat(await request.toArray())]);
@@ -81,7 +81,7 @@ describe('a failure has', () => {
     assert.deepEqual([error.status, error.retryAfterMs, error.message], [503, 7_000, 'HTTP status 503']);
   });
 
-  test("the collector's reason: protobuf, JSON or a line of text, and no page", async () => {
+  test("the collector's reason: protobuf, JSON or a line of text, but no HTML page", async () => {
     const answers = [
       ['application/x-protobuf', Buffer.from([0x08, 8, 0x12, 5, ...Buffer.from('quota')]), ': quota'],
       ['application/json', '{"code":8,"message":"quota"}', ': quota'],
@@ -101,7 +101,7 @@ describe('a failure has', () => {
       );
   });
 
-  test('no status when the connection breaks, and tells whether there was one', async () => {
+  test('no status when the connection breaks, but reports whether there was a connection', async () => {
     const { port } = await start((request) => request.socket.destroy());
     const broken = await failureOf(senderTo(port).send(Buffer.of(1), LIMIT));
     assert.deepEqual([broken.status, broken.isUnreachable], [undefined, false]);
@@ -123,7 +123,7 @@ describe('a failure has', () => {
     assert.equal(sockets.size, 2);
   });
 
-  test('for an answer above 4 MiB no more than that in memory', async () => {
+  test('at most 4 MiB of a larger answer in memory', async () => {
     let written = 0;
     const { port } = await start((_, response: ServerResponse) => {
       const more = () => {
@@ -139,7 +139,7 @@ describe('a failure has', () => {
   });
 });
 
-test('a connection that the server has closed meanwhile costs nothing: the request goes over another one', async () => {
+test('a request goes over another connection when the server has closed the first', async () => {
   const sockets: Socket[] = [];
   const server = createSocketServer((socket) => {
     sockets.push(socket);
@@ -147,7 +147,7 @@ test('a connection that the server has closed meanwhile costs nothing: the reque
     socket
       .on('error', () => {})
       .on('data', () => {
-        // It announces nothing, and closes when the next request comes.
+        // Closes without notice when the next request comes.
         if (++requests > 1) socket.destroy();
         else socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       });

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const root = path.join(import.meta.dirname, '..', '..');
 
-test('the instrumentation for an app with an SDK of its own loads nothing of the preload’s pipeline', async () => {
+test('the instrumentation for an app with its own SDK loads nothing of the preload’s pipeline', async () => {
   const program = `
     import { registerHooks } from 'node:module';
     const loaded = [];

@@ -53,7 +53,7 @@ describe('the handler of a function', () => {
     assert.deepEqual(flushes, [4_900]);
   });
 
-  test('keeps what a runtime client looks at: its number of parameters, name and marks', () => {
+  test('keeps the properties that a runtime client reads: number of parameters, name and marks', () => {
     const mark = Symbol.for('aws.lambda.runtime.handler.streaming');
     async function answer(_event: unknown, _stream: unknown, _context: unknown) {}
     const handler = Object.assign(answer, { [mark]: 'response' });
@@ -77,7 +77,7 @@ describe('the handler of a function', () => {
     assert.deepEqual(answer, { value: { a: 1 }, flushes: 1 });
   });
 
-  test('throws what it throws, after the spans are sent', async () => {
+  test('throws its own error, after the spans are sent', async () => {
     const { given, flushes } = patched({
       handler: (): unknown => {
         throw new Error('failed');
@@ -92,7 +92,7 @@ describe('the handler of a function', () => {
     const { given } = patched({ handler: async (event: unknown) => [event, ++calls] } as {
       handler: Handler;
     });
-    // No ARN: upstream takes it apart.
+    // Upstream parses the ARN, which is missing here.
     assert.deepEqual(await given.handler(null, { getRemainingTimeInMillis: () => 1 }), [null, 1]);
   });
 
@@ -104,7 +104,7 @@ describe('the handler of a function', () => {
     assert.equal(flushes.length, 1);
   });
 
-  test('that is not there leaves the exports as they are', () => {
+  test('that does not exist leaves the exports unchanged', () => {
     const exports = { other: () => {} };
     assert.equal(patched(exports).given, exports);
   });

@@ -1,4 +1,4 @@
-/** The table of field numbers, against the protocol files that the installed SDK has. */
+/** The table of field numbers, compared with the protocol files of the installed SDK. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
@@ -44,7 +44,7 @@ function assertFields(fields: MessageFields, type: MessageType, where: string): 
     const isSeveral = ['texts', 'sum', 'messages', 'varints', 'fixed', 'entries'].includes(field.as);
     assert.equal(isSeveral, repeated || map, place);
     if (field.fields === undefined) continue;
-    // A map comes as messages of key and value, which protobufjs shows otherwise.
+    // On the wire, a map is messages of key and value.
     if (map)
       assert.deepEqual(
         Object.values(field.fields).map(({ name }) => name),
@@ -55,7 +55,7 @@ function assertFields(fields: MessageFields, type: MessageType, where: string): 
   }
 }
 
-/** What an operation's span says of a request, wherever it stands in it. */
+/** Fields of a request that a span records, at any depth. */
 const READ = /^(db_?name|collection_?name|partition_?names?)$/i;
 
 describe('the table of the calls of Milvus’ gRPC service', () => {
@@ -104,7 +104,7 @@ describe('the table of the calls of Milvus’ gRPC service', () => {
   });
 });
 
-test('a call that the table does not have is named after the RPC', () => {
+test('a call that is not in the table is named after the RPC', () => {
   assert.deepEqual(readWireRequest('BrandNew', {}), {
     operation: 'brandNew',
     collection: undefined,

@@ -48,7 +48,7 @@ afterEach(async () => {
   spanExporter.reset();
 });
 
-/** What was recorded since the last time. */
+/** The data points recorded since the last call. */
 async function collect(name = 'db.client.operation.duration'): Promise<HistogramMetricData | undefined> {
   await meterProvider.forceFlush();
   const found = metricExporter
@@ -97,7 +97,7 @@ test('the metric is the histogram of the conventions, in seconds, with the bound
   assert.deepEqual(dataPoints[0]?.value.buckets.boundaries, [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]);
 });
 
-test("what is recorded is the span's own duration, to the nanosecond", async () => {
+test('the recorded duration is that of the span, to the nanosecond', async () => {
   const operation = start({ collection_name: 'docs' });
   await sleep(12);
   operation.end({ status: { code: 0 } });
@@ -114,7 +114,7 @@ test("what is recorded is the span's own duration, to the nanosecond", async () 
   assert.equal(counts[bucket === -1 ? boundaries.length : bucket], 1);
 });
 
-test('an operation that succeeded is recorded with what was known when it started', async () => {
+test('an operation that succeeded is recorded with the attributes known at its start', async () => {
   start({ collection_name: 'docs', data: [[1]], limit: 3, filter: 'a > 1', partition_names: ['p'] }).end({
     status: { code: 0, extra_info: { report_value: '21' } },
     results: [{}],
@@ -174,7 +174,7 @@ for (const [what, notSampled] of [
   ['not recorded', SamplingDecision.NOT_RECORD],
   ['recorded but not sampled', SamplingDecision.RECORD],
 ] as const) {
-  test(`an operation whose span is ${what} is measured all the same, with its failure`, async () => {
+  test(`an operation whose span is ${what} is still measured, with its failure`, async () => {
     decision = notSampled;
     const operation = start({ collection_name: 'docs' });
     const before = performance.now();
@@ -189,7 +189,7 @@ for (const [what, notSampled] of [
   });
 }
 
-test('a tracer that is not of the SDK, whose spans know no duration, is measured by the clock', async () => {
+test('operations are timed by the clock when the tracer’s spans have no duration', async () => {
   const span = {
     spanContext: () => ({ traceId: '0'.repeat(32), spanId: '0'.repeat(16), traceFlags: 0 }),
     isRecording: () => false,
@@ -206,7 +206,7 @@ test('a tracer that is not of the SDK, whose spans know no duration, is measured
   assert.ok(seconds >= 0 && seconds < 60, `${seconds} s`);
 });
 
-test('while nothing measures, there is no metric to prepare anything for', () => {
+test('without a meter provider, there are no metrics', () => {
   assert.equal(operationMetrics(createNoopMeter()), undefined);
   assert.equal(operationMetrics(metrics.getMeter('milvus-otel')), undefined);
   assert.notEqual(measured, undefined);
@@ -248,7 +248,7 @@ function startedApart() {
   return { provider, start, read };
 }
 
-test('calls in flight are counted, and no longer when they have succeeded, failed or thrown', async () => {
+test('calls in flight are counted until they have succeeded, failed or thrown', async () => {
   const { start, read } = startedApart();
   const [first, second, third] = [1, 2, 3].map(() => start({ collection_name: 'docs' }));
   const other = start({ collection_name: 'others' });
@@ -279,7 +279,7 @@ test('a call stays in the series in which it was counted, also when its database
   ]);
 });
 
-test('retries are counted when they are sent, from zero on', async () => {
+test('retries are counted when they are sent, starting at zero', async () => {
   const { start, read } = startedApart();
   const operation = start({ collection_name: 'docs' });
   assert.deepEqual(await read('milvus.client.operation.retries'), [[CREATION, 0]]);
@@ -351,7 +351,7 @@ test('10,000 different requests make as many series as there are operations, col
   assert.doesNotMatch(text, /partition_|request-|field_|output_|key-|name-|value-|text |not found/);
 });
 
-test('10,000 collections fill no memory: beyond 2,000 series, one has the sum of the others', async () => {
+test('10,000 collections do not fill the memory: beyond 2,000 series, one has the sum of the others', async () => {
   const { start, read } = startedApart();
   const inFlight: OperationSpan[] = [];
   for (let n = 0; n < 10_000; n++) {

@@ -40,7 +40,7 @@ import { anyValue, observed, RUNS } from '../support/arbitrary-values.ts';
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
 propagation.setGlobalPropagator(new W3CTraceContextPropagator());
 
-/** Keeps what a sampler may see: the attributes at creation. */
+/** The attributes at creation, as a sampler sees them. */
 const atCreation: Attributes[] = [];
 let decision = SamplingDecision.RECORD_AND_SAMPLED;
 const sampler: Sampler = {
@@ -85,7 +85,7 @@ function start({
   return new OperationSpan(options, method, OPERATIONS[method] ?? {}, readGrpcClient, client, request);
 }
 
-/** Metrics that pass what is recorded to `ended`. */
+/** Metrics that pass each record to `ended`. */
 const recorded = (ended: OperationMetrics['ended']): SpanOptions['metrics'] => ({
   started: (attributes) => ({ attributes, active: 0, retries: 0 }),
   ended,
@@ -97,7 +97,7 @@ function startHttp(method: string, request: unknown, client: unknown): Operation
   return new OperationSpan(options, method, HTTP_OPERATIONS[method] ?? {}, readHttpClient, client, request);
 }
 
-/** The span that has ended, which must be one. */
+/** The only span that has ended. */
 function onlySpan(): ReadableSpan {
   const [span, ...others] = exporter.getFinishedSpans();
   assert.ok(span !== undefined && others.length === 0);
@@ -116,7 +116,7 @@ const succeed = (given: Given, response: unknown = {}): ReadableSpan =>
 const fail = (given: Given, thrown: unknown): ReadableSpan =>
   run(given, (operation) => operation.endThrown(thrown));
 
-test('a span is a CLIENT span, named by operation and collection, its status unset when all went well', () => {
+test('a span is a CLIENT span, named by operation and collection, its status unset on success', () => {
   const span = succeed({ request: { collection_name: 'docs' } }, { status: { code: 0 }, results: [] });
   assert.equal(span.name, 'search docs');
   assert.equal(span.kind, SpanKind.CLIENT);
@@ -124,7 +124,7 @@ test('a span is a CLIENT span, named by operation and collection, its status uns
   assert.deepEqual(span.events, []);
 });
 
-test('without a collection the name has the database, without that the server, without that nothing', () => {
+test('without a collection the name has the database, else the server, else only the operation', () => {
   const client = (address: unknown, database: string) => ({
     config: { address },
     metadata: new Map([['dbname', database]]),
@@ -156,7 +156,7 @@ test('connecting has its own name', () => {
   assert.equal(span.attributes[ATTR.operation], 'connect');
 });
 
-test('what a sampler may decide by is there at creation, the details come later', () => {
+test('attributes for samplers are there at creation, the details come later', () => {
   const request = {
     collection_name: 'docs',
     anns_field: 'v',
@@ -185,7 +185,7 @@ test('what a sampler may decide by is there at creation, the details come later'
   });
 });
 
-test('the request is read before the call: what the SDK does to it later does not show', () => {
+test('the request is read before the call: later changes by the SDK do not show', () => {
   const request: Record<string, unknown> = { collection_name: 'docs', data: [{}, {}, {}] };
   const span = run({ method: 'insert', request }, (operation) => {
     request.fields_data = [{}];
@@ -256,8 +256,8 @@ for (const [address, host, port] of [
   ['', undefined, undefined],
   [19530, undefined, undefined],
 ] as const) {
-  test(`the server of a client of ${JSON.stringify(address)} is ${host ?? 'not said'}`, () => {
-    // Twice, since the second time it is remembered.
+  test(`the server of a client of ${JSON.stringify(address)} is ${host ?? 'unknown'}`, () => {
+    // Twice: the second read comes from the cache.
     for (let time = 0; time < 2; time++) {
       const { attributes } = succeed({ client: { config: { address } } });
       assert.equal(attributes[ATTR.serverAddress], host);
@@ -286,7 +286,7 @@ test('a filter that is asked for is there for each sub-search of a hybrid search
   assert.equal(attributes[ATTR.queryText], 'a > 1; b > 2');
 });
 
-test('a filter that the server quotes leaves the description, with what it says about its parts', () => {
+test('a filter that the server quotes is removed from the description, with its parts', () => {
   const status = { error_code: 'UnexpectedError', code: 65_535, reason: CANNOT_PARSE };
   for (const request of [
     { filter: FILTER },
@@ -356,7 +356,7 @@ test('an operation that answers with several statuses fails with the first that 
   }
 });
 
-test('a failed operation has no attributes out of its answer', () => {
+test('a failed operation has no attributes from its answer', () => {
   const response = { status: { code: 1, reason: 'no' }, results: [{}, {}] };
   assert.equal(succeed({}, response).attributes[ATTR.returnedRows], undefined);
 });
@@ -368,7 +368,7 @@ test('an error has its class and message, and no code when it has none', () => {
   assert.ok(!(ATTR.statusCode in attributes));
 });
 
-test('a TypeError of the SDK on an answer that failed has the reason of the server', () => {
+test('a TypeError that the SDK throws on a failed answer has the reason of the server', () => {
   const span = run({}, (operation) => {
     operation.rpcAnswered({ status: { error_code: 'CollectionNotExists', code: 100, reason: 'not found' } });
     operation.endThrown(new TypeError("Cannot read properties of undefined (reading 'fields')"));
@@ -377,7 +377,7 @@ test('a TypeError of the SDK on an answer that failed has the reason of the serv
   assert.equal(span.attributes[ATTR.statusCode], '100');
 });
 
-test('a failed RPC that the SDK mended does not fail the operation', () => {
+test('a failed RPC from which the SDK recovered does not fail the operation', () => {
   const span = run({}, (operation) => {
     operation.rpcAnswered({ status: { code: 100, reason: 'not found' } });
     operation.end({ status: { code: 0 }, value: false });
@@ -385,7 +385,7 @@ test('a failed RPC that the SDK mended does not fail the operation', () => {
   assert.equal(span.status.code, SpanStatusCode.UNSET);
 });
 
-test('only the last RPC counts for what a TypeError hides', () => {
+test('a TypeError hides only the failure of the last RPC', () => {
   const span = run({}, (operation) => {
     operation.rpcAnswered({ status: { code: 100, reason: 'not found' } });
     operation.rpcAnswered({ status: { code: 0 }, data: [] });
@@ -395,7 +395,7 @@ test('only the last RPC counts for what a TypeError hides', () => {
   assert.equal(span.attributes[ATTR.errorType], 'TypeError');
 });
 
-test('an operation that has ended keeps no answer alive, however long it is itself', async () => {
+test('an operation that has ended does not retain its answer', async () => {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
   const kept: OperationSpan[] = [];
@@ -452,7 +452,7 @@ test('an unimplemented RPC among others is no failure of an operation that got i
   }
 });
 
-test('an operation that made no RPC is no failure, whatever it gives', () => {
+test('an operation that made no RPC is no failure, whatever it returns', () => {
   for (const response of [{}, undefined, null, 5, [], 'text']) {
     assert.equal(succeed({}, response).status.code, SpanStatusCode.UNSET);
   }
@@ -492,14 +492,14 @@ class Sent extends Map<string, string[]> {
   }
 }
 
-test('inside an operation it is the active one, and tracing is suppressed there and nowhere else', async () => {
+test('inside an operation it is active and tracing is suppressed, and only there', async () => {
   const operation = start({});
   assert.equal(operationIn(context.active()), undefined);
   await context.with(operation.inner, async () => {
     await new Promise((resolve) => setTimeout(resolve, 1));
     assert.equal(operationIn(context.active()), operation);
     assert.ok(isTracingSuppressed(context.active()));
-    // Suppressed, a propagator writes nothing; what the operation sends is not.
+    // Suppression stops a propagator, but not the operation's own header.
     const [suppressed, sent] = [new Sent(), new Sent()];
     propagation.inject(context.active(), suppressed, {
       set: (carrier, key, value) => carrier.set(key, value),
@@ -512,7 +512,7 @@ test('inside an operation it is the active one, and tracing is suppressed there 
   operation.end({});
 });
 
-test('exactly one traceparent goes out, the one of the operation, whatever stood there before', () => {
+test('exactly one traceparent is sent, that of the operation, whatever was set before', () => {
   const metadata = new Sent();
   metadata.add('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
   const operation = start({});
@@ -522,7 +522,7 @@ test('exactly one traceparent goes out, the one of the operation, whatever stood
   assert.deepEqual(metadata.get('traceparent'), [`00-${traceId}-${spanId}-01`]);
 });
 
-test('into the headers of a REST call exactly one traceparent goes, the one of the operation', () => {
+test('the headers of a REST call have exactly one traceparent, that of the operation', () => {
   const headers: Record<string, string> = { traceparent: 'old', Authorization: 'Bearer x' };
   const operation = startHttp('query', { collectionName: 'docs' }, {});
   context.with(operation.inner, () => operation.inject(headers));
@@ -531,7 +531,7 @@ test('into the headers of a REST call exactly one traceparent goes, the one of t
   assert.deepEqual(headers, { traceparent: `00-${traceId}-${spanId}-01`, Authorization: 'Bearer x' });
 });
 
-/** What goes out where it is called. */
+/** The traceparents that are sent from the caller's context. */
 function sentBy(operation: OperationSpan): string[] | undefined {
   const metadata = new Sent();
   operation.inject(metadata as never);
@@ -567,7 +567,7 @@ test('the span of an RPC has no server attributes when the server is unknown', (
   operation.end({});
 });
 
-test('inside an RPC its operation is still the active one, and tracing is still suppressed', async () => {
+test('inside an RPC its operation is still active, and tracing is still suppressed', async () => {
   const operation = start({});
   await context.with(operation.inner, async () => {
     const rpc = operation.startRpc(tracer, 'Search');
@@ -670,13 +670,13 @@ test('each data operation of the REST client reads its counts', () => {
   }
 });
 
-test('hits of a REST search are counted for several query vectors too, which its client makes groups of', () => {
+test('hits of a REST search are also counted for several query vectors, which its client groups', () => {
   const answer = { code: 0, data: [[{}, {}], [{}, {}], [{}]], topks: [2, 2, 1] };
   const { attributes } = succeedHttp('search', { data: [[1], [2], [3]] }, answer);
   assert.equal(attributes[ATTR.returnedRows], 5);
 });
 
-test('a REST answer with another code than 0 and 200 is an ERROR with its message', () => {
+test('a REST answer with a code other than 0 and 200 is an ERROR with its message', () => {
   for (const code of [0, 200]) {
     assert.equal(succeedHttp('insert', {}, { code, data: {} }).status.code, SpanStatusCode.UNSET);
   }
@@ -700,7 +700,7 @@ test('an HttpError of the REST client shows neither URL nor answer', () => {
   assert.doesNotMatch(JSON.stringify([attributes, status, events]), /hunter2|"user"|vectordb/);
 });
 
-test('a filter that a REST answer quotes leaves the description', () => {
+test('a filter that a REST answer quotes is removed from the description', () => {
   const message = `failed to create query plan: ${CANNOT_PARSE}`;
   for (const [method, request] of [
     ['query', { filter: FILTER }],
@@ -718,7 +718,7 @@ test('the duration is recorded once for each operation, when its span has ended'
   );
   const request = { collection_name: 'docs', data: [[1]], limit: 3, filter: FILTER };
   succeed({ request, metrics, captureFilter: true }, { status: { code: 0 }, results: [] });
-  // Those of the creation and no other: details would make a time series of each request.
+  // Only those at creation: details would make a time series of each request.
   assert.deepEqual(records.splice(0), [[true, atCreation[0]]]);
 
   const status = { error_code: 'CollectionNotExists', code: 100, reason: 'not found' };
@@ -730,7 +730,7 @@ test('the duration is recorded once for each operation, when its span has ended'
   assert.deepEqual(records, []);
 });
 
-test('an operation that is not sampled is measured all the same', () => {
+test('an operation that is not sampled is still measured', () => {
   decision = SamplingDecision.NOT_RECORD;
   const startsMs: number[] = [];
   const before = performance.now();
@@ -739,14 +739,14 @@ test('an operation that is not sampled is measured all the same', () => {
   assert.ok((startsMs[0] ?? 0) >= before && (startsMs[0] ?? 0) <= performance.now());
 });
 
-test('an answer without any field is what the SDK makes of UNIMPLEMENTED, and nothing else is', () => {
+test('only an answer without any field means that the SDK got UNIMPLEMENTED', () => {
   assert.ok(isUnimplemented({}));
   for (const answer of [{ status: undefined }, { code: 0 }, [0], undefined, null, '', 0]) {
     assert.ok(!isUnimplemented(answer), JSON.stringify(answer));
   }
 });
 
-test('an operation that is not sampled reads nothing more than its name needs, and tells the server', () => {
+test('an operation that is not sampled reads only what its name needs, and still sends its context', () => {
   decision = SamplingDecision.NOT_RECORD;
   const metadata = new Sent();
   const request = observed({ collection_name: 'docs', data: [[1], [2]], limit: 3, partition_names: ['p'] });
@@ -776,7 +776,7 @@ function assertWellFormed(span: ReadableSpan): void {
   if (span.status.code === SpanStatusCode.ERROR) assert.equal(typeof span.status.message, 'string');
 }
 
-test('whatever is asked, answered and thrown, an operation throws nothing and ends as one well-formed span', () => {
+test('an operation never throws and ends as one well-formed span, whatever its request, answer and error', () => {
   const someMethod = fc.constantFrom(...Object.keys(OPERATIONS));
   const values = fc.tuple(anyValue, anyValue, anyValue, anyValue);
   fc.assert(
@@ -803,7 +803,7 @@ test('whatever is asked, answered and thrown, an operation throws nothing and en
   );
 });
 
-test('whatever a client is made of, an operation of it throws nothing', () => {
+test('an operation never throws, whatever fields its client has', () => {
   fc.assert(
     fc.property(anyValue, anyValue, anyValue, (address, metadata, dbname) => {
       exporter.reset();
@@ -828,7 +828,7 @@ test('whatever a client is made of, an operation of it throws nothing', () => {
   );
 });
 
-test('an operation writes to none of its request, answer and error', () => {
+test('an operation does not change its request, answer or error', () => {
   for (const method of Object.keys(OPERATIONS)) {
     const request = observed({
       collection_name: 'docs',
@@ -847,7 +847,7 @@ test('an operation writes to none of its request, answer and error', () => {
   }
 });
 
-test('100000 rows, vectors and hits cost an operation no more reads than a few', () => {
+test('100000 rows, vectors and hits cost an operation only a few reads', () => {
   const many = new Array(100_000);
   for (const [method, sent, got] of [
     ['insert', { data: many.fill({ id: 1 }) }, { status: { code: 0 }, succ_index: many }],
@@ -886,7 +886,7 @@ test('the contexts of concurrent operations stay apart', async () => {
   for (const operation of operations) operation.end({});
 });
 
-test('each span is named after its own collection, also where there are more than what is kept of them', () => {
+test('each span is named after its own collection, also when there are more than the cache holds', () => {
   const names = Array.from({ length: 5_000 }, (_, index) => `docs_${index % 2_500}`);
   for (const name of names) start({ request: { collection_name: name, limit: 5 } }).end({ results: [] });
   assert.deepEqual(

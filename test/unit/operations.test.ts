@@ -28,17 +28,17 @@ const NOT_AN_OPERATION: Record<string, string> = {
   sendTelemetryHeartbeat: 'belongs to no request of the app',
   reconnectToPrimary: 'belongs to no request of the app',
   _attachFailoverHandler: 'makes no RPC',
-  callAlterCollectionSchema: 'the inside of alterCollectionSchema and others',
-  _createCollection: 'the inside of createCollection',
-  _createIndex: 'the inside of createIndex',
-  _insert: 'the inside of insert and upsert',
-  _delete: 'the inside of delete',
-  _deleteEntities: 'the inside of deleteEntities',
-  _search: 'the inside of search',
-  _query: 'the inside of query',
+  callAlterCollectionSchema: 'called inside alterCollectionSchema and others',
+  _createCollection: 'called inside createCollection',
+  _createIndex: 'called inside createIndex',
+  _insert: 'called inside insert and upsert',
+  _delete: 'called inside delete',
+  _deleteEntities: 'called inside deleteEntities',
+  _search: 'called inside search',
+  _query: 'called inside query',
 };
 
-/** Rows that the installed SDK has as aliases only: the lines in which they are methods of their own. */
+/** Rows that are only aliases in the installed SDK: the versions in which they are separate methods. */
 const METHODS_OF_OLDER_SDKS: Record<string, string> = {
   alterCollection: '2.3.5 to 2.4.9',
   alterIndex: '2.4.9',
@@ -53,7 +53,7 @@ const METHODS_OF_OLDER_SDKS: Record<string, string> = {
 const client = new MilvusClient({ address: '127.0.0.1:1', __SKIP_CONNECT__: true });
 after(() => client.closeConnection());
 
-/** Names of the methods on the class chain up to `end`, which is not looked at. */
+/** Names of the methods on the class chain up to `end`, exclusive. */
 function methodsOf(prototype: object, end: object = Object.prototype): Set<string> {
   const names = new Set<string>();
   for (let at = prototype; at !== end; at = Object.getPrototypeOf(at)) {
@@ -90,13 +90,13 @@ test('every method that is no operation is in the installed SDK', () => {
   for (const name of Object.keys(NOT_AN_OPERATION)) assert.ok(methods.has(name), name);
 });
 
-test('every row is a method of the installed SDK, or of an older line', () => {
+test('every row is a method of the installed SDK, or of an older version', () => {
   for (const name of Object.keys(OPERATIONS)) {
     assert.notEqual(methods.has(name), Object.hasOwn(METHODS_OF_OLDER_SDKS, name), name);
   }
 });
 
-test('what was a separate method in older lines is an alias in the installed SDK', () => {
+test('separate methods of older versions are aliases in the installed SDK', () => {
   const names = aliases.map(([alias]) => alias);
   for (const name of Object.keys(METHODS_OF_OLDER_SDKS)) {
     assert.ok(names.includes(name), name);
@@ -114,7 +114,7 @@ test('every alias is a copy of an operation, useDatabase apart, which makes no R
   }
 });
 
-test('only the connecting is named otherwise than its method', () => {
+test('only connecting has another name than its method', () => {
   const renamed = Object.entries(OPERATIONS).filter(([, { name }]) => name !== undefined);
   assert.deepEqual(
     renamed.map(([method, { name }]) => [method, name]),
@@ -125,7 +125,7 @@ test('only the connecting is named otherwise than its method', () => {
   );
 });
 
-test('what every object has is no operation', () => {
+test('methods that every object has are no operations', () => {
   for (const name of ['toString', 'hasOwnProperty', '__proto__']) assert.ok(!Object.hasOwn(OPERATIONS, name));
 });
 

@@ -37,7 +37,7 @@ for (const [whose, { trace }] of [
   });
 }
 
-test('what is registered stays', () => {
+test('the registered provider stays', () => {
   watching();
   const registered = api.trace.getTracerProvider();
   otherCopy.trace.setGlobalTracerProvider(provider());
@@ -45,7 +45,7 @@ test('what is registered stays', () => {
   assert.equal(otherCopy.trace.getTracerProvider(), registered);
 });
 
-test('uses of the API, and registrations of everything else, are none', () => {
+test('uses of the API and other registrations are not noticed', () => {
   const attempts = watching();
   for (const { context, diag, metrics, propagation, trace } of [api, otherCopy]) {
     trace.getTracer('app');
@@ -73,7 +73,7 @@ test('uses of the API, and registrations of everything else, are none', () => {
   assert.equal(attempts(), 0);
 });
 
-test('after the first one was taken away, another one is registered and not noticed', () => {
+test('after the first one was removed, another one is registered and not noticed', () => {
   const attempts = watching();
   api.trace.disable();
   const next = provider();

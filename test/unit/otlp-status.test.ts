@@ -1,4 +1,4 @@
-/** What a failed attempt means for a batch, and what the user reads of it. */
+/** The effect of a failed attempt on a batch, and the message that the user reads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readSettings } from '../../src/config/settings.ts';
@@ -14,7 +14,7 @@ const http = (status: number, retryAfterMs?: number) =>
   new OtlpError(`HTTP status ${status}`, { status, isGrpc: false, retryAfterMs });
 const unanswered = (message: string, isGrpc = true) => new OtlpError(message, { isGrpc });
 
-test('the codes that OTLP calls retryable are tried again, no others', () => {
+test('only the codes that OTLP calls retryable are retried', () => {
   const retried = Object.entries(GrpcStatus).filter(([, code]) => verdictOn(grpc(code)).kind === 'retry');
   assert.deepEqual(
     retried.map(([name]) => name),
@@ -43,7 +43,7 @@ test('a time to wait is passed on, and RESOURCE_EXHAUSTED without one may mean a
   assert.deepEqual(verdictOn(grpc(GrpcStatus.RESOURCE_EXHAUSTED, 'quota', 1)), { kind: 'retry', afterMs: 1 });
 });
 
-test('"too large" is known by 413, and by the words of servers that have no status for it', () => {
+test('"too large" is recognised by 413, and by the messages of servers that have no status for it', () => {
   assert.deepEqual(verdictOn(http(413)), { kind: 'too large' });
   for (const words of [
     'grpc: received message larger than max (5000000 vs. 4194304)',
@@ -91,7 +91,7 @@ test('a port of another protocol names the port and the variable', () => {
   assert.match(shown(unanswered('tlsv1 alert no application protocol'), TLS), /^port 4317 does not use gRPC/);
 });
 
-test('TLS against plain names the scheme to write, both ways', () => {
+test('a mix of TLS and plain text names the scheme to write, both ways', () => {
   assert.equal(
     shown(unanswered('SSL routines:wrong version number'), TLS),
     'port 4317 does not use TLS. Write http:// in OTEL_EXPORTER_OTLP_ENDPOINT',

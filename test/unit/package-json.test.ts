@@ -25,7 +25,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-test('a package.json that is missing, broken or no object is none', () => {
+test('a package.json that is missing, broken or not an object is ignored', () => {
   for (const inner of ['inner/missing', 'inner/broken', 'inner/null'])
     assert.equal(packageJsonIn(path.join(folder, inner)), undefined);
 });
@@ -42,7 +42,7 @@ test('the nearest wanted package.json is found above those that are not', () => 
   );
 });
 
-test('an SDK has its version and whether it is linked, and another package is none', () => {
+test('an SDK has its version and whether it is linked, and another package is no SDK', () => {
   const sdkOf = (file: string) => installedSdk(`file://${path.join(folder, file)}`);
   const installed = path.join(folder, 'node_modules', SDK);
   assert.deepEqual(sdkOf(`node_modules/${SDK}/dist/milvus/index.js`), {

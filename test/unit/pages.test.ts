@@ -1,7 +1,4 @@
-/**
- * What holds for every page: links lead somewhere, also from the published package; pages stay short enough
- * to read.
- */
+/** Rules for every page: links resolve, also in the published package, and pages stay short. */
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -51,7 +48,7 @@ test('every link of a page leads to a file, and to a heading that the file has',
   assert.deepEqual(broken, []);
 });
 
-test('what README.md links to and shows is in the published package', async () => {
+test('linked files and pictures of README.md are in the published package', async () => {
   const packed = await packedFiles(root);
   const missing = linksOf('README.md').filter(
     ({ file }) => !packed.some((one) => one === file || one.startsWith(`${file.replace(/\/$/, '')}/`)),

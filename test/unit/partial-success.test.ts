@@ -20,7 +20,7 @@ test('rejected spans and the reason are read from protobuf and from JSON', () =>
   });
 });
 
-test('an answer that rejects nothing is none, but for a warning', () => {
+test('an answer that rejects nothing counts only if it has a warning', () => {
   for (const bytes of [[], [0x0a, 0]]) assert.equal(rejectionIn(Buffer.from(bytes), false), undefined);
   for (const value of [{}, null, { partialSuccess: {} }, 'ok'])
     assert.equal(rejectionIn(json(value), true), undefined);
@@ -29,7 +29,7 @@ test('an answer that rejects nothing is none, but for a warning', () => {
   assert.deepEqual(rejectionIn(json({ partialSuccess: { errorMessage: 'nope' } }), true), warning);
 });
 
-test('whatever a collector answers can be read', () => {
+test('any answer of a collector can be read', () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.boolean(), (bytes, isJson) => {
       const found = rejectionIn(bytes, isJson);

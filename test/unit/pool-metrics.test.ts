@@ -1,7 +1,4 @@
-/**
- * Connection pools of the SDK's clients: what is read of them, how it is added up, and that reading does not
- * keep them alive.
- */
+/** Connection pools of the SDK's clients: their values, the sums, and no pool is retained by reading. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -69,7 +66,7 @@ test('a pool is read when metrics are collected: used, idle, limit, and calls th
   });
 });
 
-test('pools of one server are added up, and a closed one counts no more', async () => {
+test('pools of one server are added up, and a closed one no longer counts', async () => {
   const { pools, read } = started();
   const [first, second, other] = [newPool(), newPool(), newPool({ max: 1, min: 1 })];
   for (const pool of [first, second, first]) pools.uses(pool, HERE);
@@ -94,7 +91,7 @@ test('a pool moves with its client to another server, as in a failover of a glob
   assert.deepEqual([after['db.example:19530 limit'], after['[::1]:19531 limit']], [0, 10]);
 });
 
-test('what is no pool is left alone: the gRPC client of old SDKs, another pool, nothing at all', async () => {
+test('other values are ignored: the gRPC client of old SDKs, another pool, undefined', async () => {
   const { pools, read } = started();
   for (const other of [{ Search: () => {} }, { borrowed: 1, max: 2 }, undefined, null, 'pool', () => {}])
     pools.uses(other, HERE);

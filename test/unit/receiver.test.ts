@@ -133,7 +133,7 @@ test('two receivers in one process each get only what was sent to them', async (
   assert.deepEqual(new Set(other.spans().map((span) => span.service)), new Set(['two']));
 });
 
-test('waiting in vain names the spans that are there', async () => {
+test('a wait that times out names the spans that have arrived', async () => {
   await assert.rejects(
     receiver.waitForSpans((spans) => spans.length > 0, 20),
     /Not there after 20 ms\. Received no span at all\./,
@@ -162,14 +162,14 @@ test('clear forgets spans and requests', async () => {
   assert.deepEqual([receiver.spans(), receiver.requests()], [[], []]);
 });
 
-test('a port that is taken is named', async () => {
+test('a port in use is named', async () => {
   await assert.rejects(
     startReceiver({ grpcPort: receiver.grpcPort }),
     new RegExp(`gRPC port ${receiver.grpcPort}, HTTP port any: .*EADDRINUSE`),
   );
 });
 
-test('a stopped receiver gives its ports back', async () => {
+test('a stopped receiver releases its ports', async () => {
   const { grpcPort, httpPort } = receiver;
   await sendTrace(receiver, 'grpc');
   await receiver.stop();
@@ -205,7 +205,7 @@ describe('a receiver that several processes share', () => {
     assert.equal((await shared.spans({ traceIds: [spans[0]?.traceId ?? ''] })).length, 2);
   });
 
-  test('rejects when the spans do not come, and when nobody serves them', async () => {
+  test('rejects when the spans do not come, and when no receiver runs', async () => {
     const served = await serveReceiver(receiver);
     const shared = await connectReceiver(served.url);
     await assert.rejects(
@@ -216,9 +216,9 @@ describe('a receiver that several processes share', () => {
     await assert.rejects(connectReceiver(served.url), /receiver does not answer at http/);
   });
 
-  test('counts a span of another service to the traces of a service', () => {
+  test('includes spans of other services in the traces of a service', () => {
     const span = (traceId: string, service: string) => ({ traceId, service }) as ReceivedSpan;
-    // app └─ standalone, and a trace of the server's own
+    // app └─ standalone, and a separate trace of the server
     const spans = [span('1', 'app'), span('1', 'standalone'), span('2', 'standalone')];
     assert.deepEqual(filterSpans(spans, { service: 'app' }), spans.slice(0, 2));
     assert.deepEqual(filterSpans(spans, { traceIds: ['2'] }), spans.slice(2));

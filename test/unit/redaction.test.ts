@@ -7,14 +7,14 @@ import { RUNS } from '../support/arbitrary-values.ts';
 
 const hidden = (env: Record<string, string>, text: string) => withoutSecrets(text, secretsIn(env));
 
-test('what a header holds is hidden, as it was set, decoded, and without its scheme', () => {
+test('the value of a header is hidden, as it was set, decoded, and without its scheme', () => {
   const env = { OTEL_EXPORTER_OTLP_METRICS_HEADERS: 'authorization=Bearer%20hunter2%2B,x-tenant=acme' };
   for (const echoed of ['Bearer%20hunter2%2B', 'Bearer hunter2+', 'hunter2+'])
     assert.equal(hidden(env, `refused: ${echoed}!`), 'refused: ***!');
   assert.equal(hidden(env, 'authorization is missing for acme'), 'authorization is missing for ***');
 });
 
-test('logins and queries of endpoints are hidden, and so is what a variable calls a password or a token', () => {
+test('logins and queries of endpoints are hidden, and so are variables for a password or a token', () => {
   assert.equal(
     hidden(
       { OTEL_EXPORTER_OTLP_ENDPOINT: 'https://mary:hunter%402@host:4318/v1?key=abcdef&empty=' },
@@ -26,7 +26,7 @@ test('logins and queries of endpoints are hidden, and so is what a variable call
   assert.equal(hidden({ OTEL_EXPORTER_JAEGER_PASSWORD: 'hunter2' }, 'hunter2'), '***');
 });
 
-test('nothing else is: addresses, names, other variables, and what is too short to be a secret', () => {
+test('nothing else is hidden: addresses, names, other variables, and values too short to be a secret', () => {
   const env = {
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4317/v1?a=b',
     OTEL_SERVICE_NAME: 'search',
@@ -54,7 +54,7 @@ test('any environment can be searched for secrets, and none of them is left in a
     fc.property(env, fc.string(), (variables, text) => {
       for (const secret of secretsIn(variables)) {
         const rest = withoutSecrets(`${text}${secret}${text}`, secretsIn(variables));
-        // What is hidden is itself written in stars.
+        // Hidden text is replaced with stars.
         if (!secret.includes('*')) assert.ok(!rest.includes(secret), secret);
       }
     }),

@@ -30,7 +30,7 @@ test('a release moves the unreleased entries under its own heading', () => {
   assert.equal(entriesOf(released, '0.1.0'), '- The first.');
 });
 
-test('a version that is none, is there already, or would be empty is refused', () => {
+test('a version that is invalid, exists already, or has no entries is refused', () => {
   assert.throws(() => withRelease(CHANGELOG, 'next', '2026-02-03'), /next is not a version/);
   assert.throws(() => withRelease(CHANGELOG, '0.1.0', '2026-02-03'), /already has a section 0\.1\.0/);
   const empty = withRelease(CHANGELOG, '0.2.0', '2026-02-03');
@@ -51,7 +51,7 @@ test('a tag of another version, a missing entry and a missing or foreign file ar
   );
 });
 
-test('what npm would pack now has no source or test in it', async () => {
+test('the package that npm would pack now has no sources and no tests', async () => {
   const files = await packedFiles(root);
   assert.ok(files.includes('bin/milvus-otel.cjs'), files.join('\n'));
   const foreign = obstacles(`v${manifest.version}`, manifest.version, CHANGELOG, files).filter((line) =>
@@ -60,7 +60,7 @@ test('what npm would pack now has no source or test in it', async () => {
   assert.deepEqual(foreign, []);
 });
 
-test('a command without a version is answered with the usage and exit code 2', () => {
+test('a command without a version prints the usage and exits with code 2', () => {
   const { status, stderr } = spawnSync(process.execPath, [path.join(root, 'scripts/release.ts')], {
     encoding: 'utf8',
   });

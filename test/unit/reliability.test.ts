@@ -44,7 +44,7 @@ describe('attempts to deliver a span', () => {
     assert.deepEqual(attemptsIn(requests), [requests[1], requests[3]]);
   });
 
-  test('are those with the first refused span when it is refused for no span', () => {
+  test('are those with the first refused span when no span is poisoned', () => {
     const requests = [
       request(0, true, 'a', 'b'),
       request(100, false, 'poison'),
@@ -64,7 +64,7 @@ describe('attempts to deliver a span', () => {
   });
 });
 
-test('the RetryInfo of the collector under test is one', () => {
+test('the collector under test sends a valid RetryInfo', () => {
   assert.equal(retryDelayIn(retryInfo(14, 4)), 4_000);
 });
 
@@ -74,7 +74,7 @@ describe('certificates for tests', () => {
 
   // Names of several lengths: the text's last line may be full.
   for (const name of ['localhost', '127.0.0.1', 'elsewhere.test', `${'a'.repeat(60)}.test`]) {
-    test(`one for ${name} is the authority's`, () => {
+    test(`one for ${name} is signed by the authority`, () => {
       const certificate = new X509Certificate(authority.issue(name).certificate);
       assert.equal(certificate.checkIssued(issuer), true);
       assert.equal(certificate.verify(issuer.publicKey), true);
@@ -86,7 +86,7 @@ describe('certificates for tests', () => {
     });
   }
 
-  test('an authority is one', () => {
+  test('the authority is a CA', () => {
     assert.equal(issuer.ca, true);
   });
 });

@@ -37,7 +37,7 @@ function firstRow(...spans: ReceivedSpan[]): ReportRow {
   return row;
 }
 
-test('the network gap is what the server does not cover, left and right of it', () => {
+test('the network gap is the time that the server does not cover, before and after it', () => {
   const { gapMs, gaps } = firstRow(call(), served(102, 5));
   assert.equal(gapMs, 5);
   assert.deepEqual(gaps, [
@@ -57,7 +57,7 @@ test('between two calls of one operation there is a gap too, and calls at the sa
   ]);
 });
 
-test('when the clocks of two machines differ, the gap has its length and no place', () => {
+test('when the clocks of two machines differ, the gap has a length but no position', () => {
   for (const startMs of [97, 107]) {
     const row = dataOf(call(), served(startMs, 6)).traces[0]?.rows.find(({ id }) => id === 'call');
     assert.equal(row?.gapMs, 4);
@@ -99,7 +99,7 @@ test('a span whose parent has not arrived is in the report, with the id of the p
   );
 });
 
-test('the report without spans is small, loads nothing, and keeps markup of spans out of its own', async () => {
+test('the report without spans is small, loads nothing, and escapes markup in spans', async () => {
   const render = await reportTemplate();
   const empty = render(dataOf());
   assert.ok(Buffer.byteLength(empty) < 60_000, `${Buffer.byteLength(empty)} bytes`);
@@ -128,7 +128,7 @@ test('the terminal gets one link for each trace: as text, or as OSC 8', () => {
   );
 });
 
-test('links lead to Jaeger while it is up, else to the report', () => {
+test('links lead to Jaeger while it runs, else to the report', () => {
   const traceUrl = (traceId: string) => `http://localhost:16686/trace/${traceId}`;
   const target = (stack: { staysUp: boolean }, isServed: boolean) =>
     reportLines(report, file, { traceUrl, ...stack }, { isServed, isLink: false })[0]
@@ -152,7 +152,7 @@ test('a file that cannot be written is named, with the option', async () => {
   }
 });
 
-test('the server makes the report anew for each request, for this machine alone', async (t) => {
+test('the server builds the report for each request, and listens on this machine only', async (t) => {
   let count = 0;
   const server = await serveReport(async () => `<p>${++count}`);
   t.after(() => server.stop());

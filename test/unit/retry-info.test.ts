@@ -22,7 +22,7 @@ const statusWith = (type: string, value: Uint8Array): Buffer =>
 const delay = (seconds: bigint, nanos = 0n): Buffer =>
   message(1, Buffer.from([8, ...varint(seconds), 16, ...varint(nanos)]));
 
-test('a RetryInfo says how long to wait, among other details too', () => {
+test('a RetryInfo gives the time to wait, also among other details', () => {
   const info = 'google.rpc.RetryInfo';
   assert.equal(retryDelayIn(statusWith(info, delay(5n))), 5_000);
   assert.equal(retryDelayIn(statusWith(info, delay(0n, 250_000_001n))), 251);
@@ -31,7 +31,7 @@ test('a RetryInfo says how long to wait, among other details too', () => {
   assert.equal(retryDelayIn(Buffer.concat([help, statusWith(info, delay(3n))])), 3_000);
 });
 
-test('without one, with a negative one, and of what is no such message, there is nothing to wait for', () => {
+test('no RetryInfo, a negative one, or another message gives no time to wait', () => {
   assert.equal(retryDelayIn(undefined), undefined);
   assert.equal(retryDelayIn('text'), undefined);
   assert.equal(retryDelayIn(Buffer.alloc(0)), undefined);

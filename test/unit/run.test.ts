@@ -78,7 +78,7 @@ test('a task keeps its exit code', async () => {
   assert.equal((await start(folder, ['show']).ended).code, 37);
 });
 
-test('a signal reaches the task, which may end in its own way', async () => {
+test('a signal reaches the task, which chooses its exit', async () => {
   const folder = newProject(
     `process.on('SIGTERM', () => { console.log('cleaned up'); process.exit(5); });
      setInterval(() => {}, 1_000);
@@ -104,7 +104,7 @@ test('an unknown task is named, with those that exist', async () => {
   assert.doesNotMatch(stderr, /other/);
 });
 
-test('when npm ci fails, its exit code is kept and the fix is said', async () => {
+test('when npm ci fails, its exit code is kept and the fix is printed', async () => {
   const folder = newProject('');
   writeFileSync(path.join(folder, 'package-lock.json'), '{"lockfileVersion": 3, "packages": {}}');
   rmSync(path.join(folder, 'brought'), { recursive: true });

@@ -16,7 +16,7 @@ function select(enabled: string[] | undefined, disabled: string[] = []) {
   return { ...selection, entries: selection.entries.map(({ name }) => name) };
 }
 
-test('without variables, all are on but the noisy ones', () => {
+test('without variables, all but the noisy ones are on', () => {
   const { milvus, entries, warnings } = select(undefined);
   assert.ok(milvus);
   assert.deepEqual(
@@ -26,7 +26,7 @@ test('without variables, all are on but the noisy ones', () => {
   assert.deepEqual(warnings, []);
 });
 
-test('a list of enabled ones means only these, the noisy ones included', () => {
+test('a list of enabled ones selects only these, including noisy ones', () => {
   const { milvus, entries, warnings } = select(['milvus', 'fs', 'express']);
   assert.ok(milvus);
   assert.deepEqual(entries, ['express', 'fs']);
@@ -54,7 +54,7 @@ test('a list of enabled ones that leaves milvus out gets a line with the fix', (
   );
 });
 
-test('unknown names are named with their variable and the known ones, and the others count', () => {
+test('unknown names are named with their variable and the known ones, and the others apply', () => {
   const { entries, warnings } = select(['milvus', 'htttp', 'pg'], ['expres', 'redisx']);
   assert.deepEqual(entries, ['pg']);
   assert.equal(warnings.length, 2);

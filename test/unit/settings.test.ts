@@ -15,7 +15,7 @@ import { RUNS } from '../support/arbitrary-values.ts';
 type Key = keyof typeof SETTINGS;
 
 interface Cases {
-  /** As it is set → what the settings hold. */
+  /** The value of the variable → the setting. */
   valid: [raw: string, value: unknown][];
   invalid: string[];
 }
@@ -210,7 +210,7 @@ for (const key of keys) {
   const definition = SETTINGS[key];
   const { env } = definition;
 
-  test(`${env} takes its values, and anything else gives one problem and the fallback`, () => {
+  test(`${env} accepts its values, and anything else gives one problem and the fallback`, () => {
     for (const [raw, value] of CASES[key].valid) {
       const settings = readSettings({ [env]: raw });
       assert.deepEqual(settings[key], value, `${env}=${raw}`);
@@ -245,7 +245,7 @@ test('an empty environment gives every fallback, nothing given and no problem', 
   assert.deepEqual(settings.problems, []);
 });
 
-test('no variable has two rows, and each is a standard one or begins as our own do', () => {
+test('no variable has two rows, and each is a standard one or has our prefix', () => {
   const names = keys.map((key) => SETTINGS[key].env);
   assert.deepEqual(names, [...new Set(names)]);
   for (const name of names) assert.match(name, /^OTEL_[A-Z0-9_]+$/);
@@ -260,7 +260,7 @@ test('each variable is documented in one line', () => {
   }
 });
 
-test('a fallback is itself a value that its row takes', () => {
+test('a fallback is itself a value that its row accepts', () => {
   for (const key of keys) {
     const definition = SETTINGS[key];
     if (definition.fallback === undefined) continue;
@@ -270,7 +270,7 @@ test('a fallback is itself a value that its row takes', () => {
   }
 });
 
-test('an unknown item in a list is named, and the known ones count', () => {
+test('an unknown item in a list is named, and the known ones apply', () => {
   const { tracesExporter, given, problems } = readSettings({ OTEL_TRACES_EXPORTER: 'otlp, jaeger ,console' });
   assert.deepEqual(tracesExporter, ['otlp', 'console']);
   assert.ok(given.has('tracesExporter'));
@@ -281,7 +281,7 @@ test('an unknown item in a list is named, and the known ones count', () => {
   assert.match(problems.map(describeProblem).join(), /jaeger.*; otlp,console is used\.$/);
 });
 
-test('of pairs, those that cannot be used are named without their values, and the others count', () => {
+test('pairs that cannot be used are named without their values, and the others apply', () => {
   const { resourceAttributes, headers, problems } = readSettings({
     OTEL_RESOURCE_ATTRIBUTES: 'team=search,note=100%hunter2,hunter2,=hunter2,b=c=d;e',
     OTEL_EXPORTER_OTLP_HEADERS:
@@ -295,7 +295,7 @@ test('of pairs, those that cannot be used are named without their values, and th
   ]);
 });
 
-test('a value that is near a known one is answered with it', () => {
+test('the report of a value that is near a known one suggests it', () => {
   const lines = readSettings({
     OTEL_METRICS_EXPORTER: 'promethus',
     OTEL_PROPAGATORS: 'tracecontxt,bagage,b3',
@@ -313,7 +313,7 @@ test('a value that is near a known one is answered with it', () => {
   ]);
 });
 
-test('with a configuration file, variables that do not count are not reported', () => {
+test('with a configuration file, variables without effect are not reported', () => {
   const env = {
     OTEL_CONFIG_FILE: '/etc/otel.yaml',
     OTEL_TRACES_EXPORTER: 'jaeger',
@@ -332,7 +332,7 @@ test('with a configuration file, variables that do not count are not reported', 
   );
 });
 
-test('a name that was given up is answered with the new one', () => {
+test('the report of a renamed variable has the new name', () => {
   const lines = (env: Record<string, string>) => readSettings(env).misspellings.map(describeMisspelling);
   assert.deepEqual(lines({ OTEL_EXPERIMENTAL_CONFIG_FILE: 'otel.yaml' }), [
     'OTEL_EXPERIMENTAL_CONFIG_FILE has no effect. Use OTEL_CONFIG_FILE.',
@@ -388,7 +388,7 @@ test('an endpoint that cannot be used is shown without its credentials', () => {
   }
 });
 
-test('withoutCredentials keeps all that is no credential', () => {
+test('withoutCredentials removes only credentials', () => {
   assert.equal(withoutCredentials('http://me:pw@host:4317/v1'), 'http://***@host:4317/v1');
   assert.equal(withoutCredentials('me:pw@host:4317'), '***@host:4317');
   for (const plain of ['http://host:4317/v1/traces', 'host:4317', 'otlp,console', '14 UNAVAILABLE: no', '']) {
@@ -412,7 +412,7 @@ const someEnvironment = fc
   )
   .map(([known, others]) => ({ ...others, ...known }));
 
-test('readSettings takes any environment, and says of each variable that it counts, is a problem, or is unset', () => {
+test('readSettings accepts any environment: each variable is given, a problem, or unset', () => {
   fc.assert(
     fc.property(someEnvironment, (env) => {
       const settings = readSettings(env);
@@ -435,7 +435,7 @@ test('readSettings takes any environment, and says of each variable that it coun
   );
 });
 
-test('no value of a secret variable, and no login in an endpoint, is ever in a problem', () => {
+test('a problem never has the value of a secret variable or the login of an endpoint', () => {
   const secrets = keys.filter((key) => SETTINGS[key].secret === true);
   const endpoints = keys.filter((key) => SETTINGS[key].env.endsWith('_ENDPOINT'));
   const word = fc.constantFrom('hunter2', 'Hunter2', 'hunter2:', '@', '/', ' ', ':', '%', 'me', '#', '?');

@@ -1,7 +1,4 @@
-/**
- * The table of variables compared with OpenTelemetry's specification: what is missing is named, with the
- * reason.
- */
+/** The table of variables compared with OpenTelemetry's specification; each difference has a reason. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SETTINGS, shownFallback } from '../../src/config/settings.ts';
@@ -25,7 +22,7 @@ test('each variable of the specification has a row, or a reason why not', () => 
   for (const name of Object.keys(UNSUPPORTED_VARIABLES)) assert.ok(name in variables, `${name} is specified`);
 });
 
-test("a default is the specification's, or is marked as our own", () => {
+test("a default is the specification's, or is marked as ours", () => {
   for (const [name, { default: specified }] of Object.entries(variables)) {
     const row = rows.get(name);
     if (row === undefined || specified === undefined) continue;

@@ -27,13 +27,13 @@ const SUCCESSES: [what: string, status: Record<string, unknown>][] = [
   ['code 0 as text', { error_code: 'Success', code: '0' }],
   ['code 0 and error_code 0', { error_code: 0, code: 0 }],
   ['code 0 alone', { code: 0 }],
-  ['error_code Success alone, as servers of the 2.2 age send it', { error_code: 'Success', reason: '' }],
+  ['error_code Success alone, as servers of 2.2 send it', { error_code: 'Success', reason: '' }],
   ['error_code 0 alone', { error_code: 0 }],
   ['error_code empty, as the SDK fills it in', { error_code: '', reason: '' }],
   ['error_code SUCCESS', { error_code: 'SUCCESS' }],
   ['null in both', { error_code: null, code: null }],
   ['neither', { reason: 'of no matter' }],
-  ['code 200 alone, as version 1 of the REST API says success', { code: 200 }],
+  ['code 200 alone, as version 1 of the REST API reports success', { code: 200 }],
 ];
 
 for (const [what, status] of SUCCESSES) {
@@ -52,7 +52,7 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
     failure('100', 'CollectionNotFound', 'collection not found'),
   ],
   [
-    'no code, as servers of the 2.2 age send it',
+    'no code, as servers of 2.2 send it',
     { error_code: 'UnexpectedError', reason: 'no such collection' },
     failure('UnexpectedError', 'Unexpected', 'no such collection'),
   ],
@@ -70,7 +70,7 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
   ],
   ['no reason', { error_code: 'UnexpectedError', code: 1 }, failure('1', 'ServiceNotReady', '')],
   [
-    'a reason that is no text',
+    'a reason that is not text',
     { error_code: 'UnexpectedError', code: 1, reason: { a: 1 } },
     failure('1', 'ServiceNotReady', ''),
   ],
@@ -100,7 +100,7 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
     failure('65535', 'ParameterInvalid', 'r'),
   ],
   [
-    'an error_code of the 2.2 age that has no successor',
+    'an error_code of 2.2 that has no successor',
     { error_code: 'DeleteRoleFailure', reason: 'r' },
     failure('DeleteRoleFailure', 'DeleteRoleFailure', 'r'),
   ],
@@ -113,7 +113,7 @@ const FAILURES: [what: string, status: Record<string, unknown>, expected: Failur
 ];
 
 for (const [what, status, expected] of FAILURES) {
-  test(`a status with ${what} is a failure, alone, inside an answer, and in what is thrown`, () => {
+  test(`a status with ${what} is a failure, alone, inside an answer, and when thrown`, () => {
     assert.deepEqual(failureOfResponse(status), expected);
     assert.deepEqual(failureOfResponse({ status }), expected);
     assert.deepEqual(failureOfResponse({ alter_status: status }), expected);
@@ -169,14 +169,14 @@ test('an HttpError is reported by its status, never by its message, which quotes
     url,
   );
   assert.deepEqual(failureOfThrown(error, undefined), failure('503', '503', 'HTTP 503 Service Unavailable'));
-  // HTTP/2 has no words for a status.
+  // HTTP/2 has no reason phrase.
   assert.deepEqual(
     failureOfThrown(new HttpError('m', 502, '', url), undefined),
     failure('502', '502', 'HTTP 502'),
   );
 });
 
-test('words of an HTTP status that are no text are left out', () => {
+test('a reason phrase of HTTP that is not text is left out', () => {
   for (const statusText of [undefined, null, {}, Object.create(null), Symbol('s'), 7]) {
     const error = { name: 'HttpError', status: 503, statusText };
     assert.deepEqual(failureOfThrown(error, undefined), failure('503', '503', 'HTTP 503'));
@@ -208,7 +208,7 @@ test('an error of the system is no gRPC failure, whatever its code', () => {
 
 const rpcFailure = failure('100', 'CollectionNotFound', 'collection not found[collection=docs]');
 
-test('a TypeError on an empty answer gives way to the reason that the server sent', () => {
+test('a TypeError on an empty answer is replaced with the reason that the server sent', () => {
   const thrown = new TypeError("Cannot read properties of undefined (reading 'fields')");
   assert.deepEqual(failureOfThrown(thrown, rpcFailure), rpcFailure);
   assert.deepEqual(
@@ -217,7 +217,7 @@ test('a TypeError on an empty answer gives way to the reason that the server sen
   );
 });
 
-test("an Error made of the server's reason gives way to the server's status", () => {
+test("an Error made of the server's reason is replaced with the server's status", () => {
   const thrown = new Error(`CollectionNotExists: ${rpcFailure.reason}`);
   assert.deepEqual(failureOfThrown(thrown, rpcFailure), rpcFailure);
 });
@@ -231,7 +231,7 @@ test('an Error of another cause is reported unchanged, whatever the last RPC ans
   );
 });
 
-test('what is thrown and is no error is a failure too', () => {
+test('a thrown value that is not an error is a failure too', () => {
   for (const thrown of ['text', 7, null, undefined, true, Symbol('s'), {}, []]) {
     assert.deepEqual(failureOfThrown(thrown, undefined), failure(undefined, '_OTHER', ''));
   }
@@ -240,14 +240,14 @@ test('what is thrown and is no error is a failure too', () => {
   assert.equal(failureOfThrown({ status: { code: 0 }, message: 'm' }, undefined).errorType, '_OTHER');
 });
 
-test('any data can be judged: nothing throws, and a failure is made of text', () => {
+test('any data can be classified: nothing throws, and a failure has only text', () => {
   const check = (found: Failure) => {
     assert.ok(typeof found.errorType === 'string' && found.errorType !== '');
     assert.equal(typeof found.reason, 'string');
     assert.ok(found.statusCode === undefined || typeof found.statusCode === 'string');
     assert.ok(!/undefined|null|\[object/.test(found.statusCode ?? ''), found.statusCode);
   };
-  // Reasons and codes of arbitrary text may themselves hold what is looked for.
+  // Arbitrary reasons and codes may contain these words themselves.
   const plain = anyData.filter((value) => !/undefined|null|\[object/.test(textIn(value)));
   fc.assert(
     fc.property(plain, plain, (value, before) => {
@@ -265,7 +265,7 @@ function textIn(value: unknown): string {
   return [error_code, code].filter((part) => typeof part === 'string').join(' ');
 }
 
-test('judging an answer writes nothing to it and reads only its status', () => {
+test('classifying an answer reads only its status and changes nothing', () => {
   const answer = observed({
     status: { error_code: 'UnexpectedError', code: 1, reason: 'r' },
     results: new Array(100_000).fill({ id: '1' }),

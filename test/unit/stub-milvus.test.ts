@@ -89,7 +89,7 @@ test('the stub answers a method that it does not know with UNIMPLEMENTED, and re
   );
 });
 
-test('a busy port is named', async (t) => {
+test('a port in use is named', async (t) => {
   const stub = await startStubMilvus();
   t.after(() => stub.stop());
   const port = Number(stub.address.split(':')[1]);

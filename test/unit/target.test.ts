@@ -29,7 +29,7 @@ test('without any variable, spans go over gRPC to the collector on this machine'
   assert.equal(shownOf({}), 'http://localhost:4317');
 });
 
-test('the protocol for traces counts over the one for all signals, and each has its default endpoint', () => {
+test('the protocol for traces overrides the one for all signals, and each has its default endpoint', () => {
   for (const [all, traces, protocol, url] of [
     ['grpc', '', 'grpc', 'http://localhost:4317'],
     ['http/protobuf', '', 'http/protobuf', 'http://localhost:4318/v1/traces'],
@@ -78,7 +78,7 @@ for (const [given, url] of [
   });
 }
 
-test('over gRPC, the path of an endpoint counts for nothing', () => {
+test('over gRPC, the path of an endpoint is ignored', () => {
   for (const name of ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']) {
     for (const given of [
       'http://collector:4317',
@@ -91,7 +91,7 @@ test('over gRPC, the path of an endpoint counts for nothing', () => {
   }
 });
 
-test('over gRPC, an endpoint without a scheme is one with TLS, unless INSECURE is set', () => {
+test('over gRPC, an endpoint without a scheme uses TLS, unless INSECURE is set', () => {
   for (const [insecure, url] of [
     ['', 'https://collector:4317'],
     ['false', 'https://collector:4317'],
@@ -114,7 +114,7 @@ test('the scheme of an endpoint takes precedence over INSECURE', () => {
   }
 });
 
-test('an endpoint that cannot be used gives way to the default', () => {
+test('an endpoint that cannot be used is replaced with the default', () => {
   assert.equal(targetOf({ OTEL_EXPORTER_OTLP_ENDPOINT: 'not a url' }).url, 'http://localhost:4317');
 });
 
@@ -128,12 +128,12 @@ test('headers are percent-decoded, and their names are in lower case', () => {
   });
 });
 
-test('a header has all that follows its first equals sign', () => {
+test('the value of a header is all text after its first equals sign', () => {
   assert.deepEqual(headersOf('authorization=Basic bWU6eA=='), { authorization: 'Basic bWU6eA==' });
   assert.deepEqual(headersOf('x-empty='), { 'x-empty': '' });
 });
 
-test('headers for traces count over those for all signals, one by one and without regard to case', () => {
+test('headers for traces override those for all signals, one by one and without regard to case', () => {
   assert.deepEqual(headersOf('X-Team=all,x-kept=1', 'x-team=traces,x-more=2'), {
     'x-team': 'traces',
     'x-kept': '1',
@@ -145,7 +145,7 @@ test('a header that cannot be decoded is left out, and the others stay', () => {
   assert.deepEqual(headersOf('x-broken=%E0%A4%A,x-kept=1,%=2,x-more=%'), { 'x-kept': '1' });
 });
 
-test('compression and the files for TLS are handed on', () => {
+test('compression and the files for TLS are passed on', () => {
   const { compression, certificate, clientKey, clientCertificate } = targetOf({
     OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
     OTEL_EXPORTER_OTLP_CERTIFICATE: 'ca.pem',
@@ -172,12 +172,12 @@ for (const given of [
   'https://hunter2@collector:4317',
   'me:hunter2@collector:4317',
 ]) {
-  test(`what is shown of ${given.replaceAll('hunter2', '…')} has no login in it, but the collector`, () => {
+  test(`the text shown for ${given.replaceAll('hunter2', '…')} has the collector but no login`, () => {
     for (const protocol of ['grpc', 'http/protobuf']) {
       for (const name of ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']) {
         const shown = shownOf({ [name]: given, OTEL_EXPORTER_OTLP_PROTOCOL: protocol });
         assert.doesNotMatch(shown, /hunter2|\bme\b/);
-        // Without a scheme, nothing can be sent to it over HTTP: then the default is where spans go.
+        // HTTP cannot use an endpoint without a scheme, so spans go to the default.
         const unusable = protocol !== 'grpc' && !given.includes('://');
         assert.match(shown, unusable ? /^http:\/\/localhost:4318$/ : /collector:4317$/);
       }

@@ -78,7 +78,7 @@ for (const width of [920, 340]) {
     near(right.width / bar.width, 10 / 40);
   });
 
-  test(`nothing lies outside of ${width} pixels, however deep and long-named the trace is`, () => {
+  test(`nothing is outside of ${width} pixels, however deep and long-named the trace is`, () => {
     const deep = Array.from({ length: 30 }, (_, level) =>
       receivedSpan({
         spanId: `d${level}`,
@@ -115,7 +115,7 @@ test('the app, the server and its core differ in form, not only in colour', () =
   assert.ok(Number(i?.[1]) < Number(s?.[1]));
 });
 
-test('the arrow of a join stands only where a span of the server is under one of the app', () => {
+test('the arrow of a join is drawn only where a span of the server is under one of the app', () => {
   assert.equal(picture(client, server, inner).match(/<circle class="arrow"/g)?.length, 1);
   assert.equal(picture(client).match(/<circle class="arrow"/g), null);
 });
@@ -126,7 +126,7 @@ test('a failed span has a colour and a cross', () => {
   assert.match(svg, /<path class="cross"/);
 });
 
-test('the picture of the README was made with the present styles and form', () => {
+test('the picture of the README was made with the current styles and form', () => {
   const root = path.join(import.meta.dirname, '..', '..');
   const svg = readFileSync(path.join(root, 'docs', 'trace.svg'), 'utf8');
   const style = readFileSync(path.join(root, 'tools', 'pictures', 'waterfall.css'), 'utf8');

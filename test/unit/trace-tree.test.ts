@@ -43,7 +43,7 @@ test('spans in any order become one tree, children in the order of their start',
   );
 });
 
-test('of siblings that seem to start together, the one that ended first comes first', () => {
+test('of siblings with the same start, the one that ended first comes first', () => {
   const [tree] = traceTrees([
     span('root', undefined, { durationMs: 9 }),
     span('search', 'root', { durationMs: 7 }),
@@ -96,7 +96,7 @@ test('a tree shows the service where it changes, short gRPC names and durations 
   );
 });
 
-test('what is deeper than asked for is counted', () => {
+test('spans below the requested depth are counted', () => {
   const [tree] = traceTrees(joinedSearch('t'));
   assert.ok(tree);
   assert.equal(
@@ -123,7 +123,7 @@ test('several trees share one column', () => {
   ]);
 });
 
-test('a failed span says what failed, and colour adds nothing but colour', () => {
+test('a failed span shows its error, and colour changes no text', () => {
   const [tree] = traceTrees([
     span('boom', undefined, { status: { code: 'ERROR', message: 'no such index' } }),
   ]);
@@ -132,7 +132,7 @@ test('a failed span says what failed, and colour adds nothing but colour', () =>
   assert.equal(plain, 'standalone: boom  1.00 ms  ERROR no such index');
   const painted = formatTree(tree, { colour: true });
   assert.notEqual(painted, plain);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character is what is taken out.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character is removed.
   assert.equal(painted.replace(/\u001b\[\d+m/g, ''), plain);
 });
 
@@ -143,7 +143,7 @@ test('a trace counts as joined by parent and child ids alone', () => {
     unjoined: [],
   });
 
-  // Same trace id, but the server's span hangs under a span that the client never sent.
+  // Same trace id, but the server's span has a parent that the client never sent.
   const strayed = joinedSearch('t').map((given) =>
     given.spanId === 'server' ? { ...given, parentSpanId: 'elsewhere' } : given,
   );
@@ -173,7 +173,7 @@ test('one unanswered client span leaves its whole trace unjoined', () => {
   });
 });
 
-test("traces of the server's own are no client traces", () => {
+test('traces that the server starts are no client traces', () => {
   assert.deepEqual(countJoins([span('AllocTimestamp', undefined)], 'app'), {
     clientTraces: 0,
     joined: 0,
@@ -181,7 +181,7 @@ test("traces of the server's own are no client traces", () => {
   });
 });
 
-test('only the protobuf package goes from a name', () => {
+test('only the protobuf package is removed from a name', () => {
   assert.equal(shortName(search), 'MilvusService/Search');
   assert.equal(shortName('Proxy-Search'), 'Proxy-Search');
   assert.equal(shortName('GET /v1.Collections/x'), 'GET /v1.Collections/x');

@@ -1,7 +1,4 @@
-/**
- * Messages of Milvus as they go over the wire, made by protobufjs from the SDK's protocol files, read piece
- * by piece.
- */
+/** Messages of Milvus, encoded by protobufjs from the SDK's protocol files, read in pieces. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -12,7 +9,7 @@ import { type MessageFields, MessageReader, type Values } from '../../src/milvus
 import { readWireRequest, readWireResponse, shownReason } from '../../src/milvus/wire/wire-operation.ts';
 import { encoded, methodTypes } from '../support/milvus-protocol.ts';
 
-/** The same bytes in pieces of these lengths, over and over. */
+/** The same bytes in pieces of these lengths, repeated. */
 function* pieces(bytes: Uint8Array, lengths: readonly number[]): Generator<Uint8Array> {
   for (let at = 0, n = 0; at < bytes.length; n++) {
     const length = lengths[n % lengths.length] ?? bytes.length;
@@ -46,8 +43,8 @@ const pieceLengths = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, m
 const names = fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme' });
 const levels = ['Strong', 'Session', 'Bounded', 'Eventually', 'Customized'] as const;
 
-describe('a request, in whatever pieces it comes', () => {
-  test('of a search gives what the span of a search has', () => {
+describe('a request, in pieces of any size', () => {
+  test('of a search gives the attributes of its span', () => {
     const search = fc.record({
       collection: names,
       database: fc.option(names, { nil: undefined }),
@@ -130,7 +127,7 @@ describe('a request, in whatever pieces it comes', () => {
     });
   });
 
-  test('of rows gives how many, of a count its name, of the default level none', () => {
+  test('of rows gives their number, of a count its name, of the default level none', () => {
     const rows = { collection_name: 'docs', partition_name: 'p', num_rows: 3, hash_keys: [1, 2, 3] };
     const fields_data = [{ field_name: 'v', vectors: { dim: 4, float_vector: { data: [1, 2, 3, 4] } } }];
     assert.deepEqual(sentRequest('Insert', { ...rows, fields_data }, [7]).attributes, {
@@ -148,7 +145,7 @@ describe('a request, in whatever pieces it comes', () => {
   });
 });
 
-describe('an answer, in whatever pieces it comes', () => {
+describe('an answer, in pieces of any size', () => {
   const status = { error_code: 'Success', code: 0, extra_info: { report_value: '21' } };
 
   test('of a search gives its hits, whatever columns and keys come with them', () => {
@@ -172,7 +169,7 @@ describe('an answer, in whatever pieces it comes', () => {
     );
   });
 
-  test('of a query gives its rows, out of whatever column tells', () => {
+  test('of a query gives its number of rows, from any column that has it', () => {
     const columns = fc.oneof(
       fc
         .array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }))
@@ -218,7 +215,7 @@ describe('an answer, in whatever pieces it comes', () => {
     });
   });
 
-  test('that says no gives Milvus’ code and reason, inside a status or as one', () => {
+  test('that refuses gives Milvus’ code and reason, inside a status or as one', () => {
     const refused = { error_code: 'CollectionNotExists', code: 100, reason: 'collection not found' };
     const failure = { statusCode: '100', errorType: 'CollectionNotFound', reason: 'collection not found' };
     assert.deepEqual(sentResponse('Search', { status: refused }, [5]), {
@@ -244,7 +241,7 @@ describe('an answer, in whatever pieces it comes', () => {
   });
 });
 
-test('a reason shows nothing of the request’s filters, and nothing at all where these are not known', () => {
+test('a reason hides the request’s filters, and is left out when these are not known', () => {
   const shown = (request: Values | undefined, isWhole = true) =>
     shownReason('cannot parse: name == "alice" and', request, isWhole);
   assert.equal(shown({ collection_name: 'docs' }), 'cannot parse: name == "alice" and');
@@ -272,7 +269,7 @@ describe('the reader', () => {
     assert.ok(reader.truncated);
   });
 
-  test('ends on any bytes, by an error at most', () => {
+  test('ends on any bytes, at worst with an error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), pieceLengths, (bytes, lengths) => {
         for (const rpc of ['Search', 'Query', 'HybridSearch', 'Insert'] as const) {
@@ -298,7 +295,7 @@ describe('a gRPC frame', () => {
   const frame = (bytes: Uint8Array, compressed = 0) =>
     Buffer.concat([Uint8Array.of(compressed, 0, 0, 0, bytes.length), bytes]);
 
-  test('is read up to its end, in whatever pieces it comes', () => {
+  test('is read up to its end, in pieces of any size', () => {
     fc.assert(
       fc.property(pieceLengths, (lengths) => {
         const first = new FirstMessage(rpcOf('GetLoadState').request);

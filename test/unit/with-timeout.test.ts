@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { settlesWithin } from '../../src/shutdown/with-timeout.ts';
 
-test('what is late is not waited for', async () => {
+test('a late promise is not awaited', async () => {
   const beganMs = performance.now();
   await settlesWithin(50, new Promise(() => {}));
   assert.ok(performance.now() - beganMs >= 45);
@@ -22,9 +22,9 @@ test('an answer that came while the event loop was blocked counts, though the li
     socket.destroy();
     server.close();
   });
-  // The answer is there, and nothing has read it.
+  // The answer has arrived, but is not read yet.
   await sleep(100);
-  // The timers are what the event loop comes to next, before the sockets.
+  // The event loop runs the timers next, before the sockets.
   await new Promise(setImmediate);
   const answered = once(socket.resume(), 'data');
   let isAnswered = false;
