@@ -1,6 +1,6 @@
 /**
- * Collectors with a fault: real servers that do one thing wrong, and hand what they accept on to a receiver.
- * All listen on a free port of 127.0.0.1.
+ * Faulty collectors: real servers that do one thing wrong and forward accepted requests to a receiver. All
+ * listen on a free port of 127.0.0.1.
  */
 import { once } from 'node:events';
 import { createServer as createHttpServer, request as httpRequest } from 'node:http';
@@ -21,7 +21,7 @@ export async function listen(server: net.Server, port = 0): Promise<Collector> {
   const sockets = new Set<net.Socket>();
   server.on('connection', (socket: net.Socket) => {
     sockets.add(socket);
-    // What the other side does to its connection is what is tested, not a fault here.
+    // Connection errors of the client are part of the test.
     socket.on('error', () => {}).on('close', () => sockets.delete(socket));
   });
   server.listen(port, '127.0.0.1');
@@ -38,11 +38,11 @@ export async function listen(server: net.Server, port = 0): Promise<Collector> {
 /** Accepts connections and never answers. */
 export const startSilent = (): Promise<Collector> => listen(net.createServer((socket) => socket.resume()));
 
-/** Resets every connection as soon as something has come in. */
+/** Resets every connection at its first bytes. */
 export const startResetting = (): Promise<Collector> =>
   listen(net.createServer((socket) => socket.once('data', () => socket.resetAndDestroy())));
 
-/** Hands everything on, and answers `delayMs` later. */
+/** Forwards everything, and answers `delayMs` later. */
 export const startSlow = (receiverPort: number, delayMs: number): Promise<Collector> =>
   listen(
     net.createServer((socket) => {
@@ -54,8 +54,8 @@ export const startSlow = (receiverPort: number, delayMs: number): Promise<Collec
   );
 
 /**
- * What listens at `targetPort`, behind a separate port, which can go away with all its connections, and
- * come back; or stay, and forget its connections without a word.
+ * A proxy of `targetPort` on a separate port. It can stop with all its connections and reopen, or silently
+ * drop the connections.
  */
 export async function startGate(targetPort: number) {
   let behindPort = targetPort;
@@ -89,10 +89,7 @@ export async function startGate(targetPort: number) {
   };
 }
 
-/**
- * Speaks TLS and hands what is inside on, gRPC and HTTP alike. With `ca`, clients must have a certificate of
- * it.
- */
+/** Terminates TLS and forwards gRPC and HTTP. With `ca`, clients need a certificate signed by it. */
 export const startTls = (
   receiverPort: number,
   own: { certificate: string; key: string },
@@ -103,7 +100,7 @@ export const startTls = (
       {
         cert: own.certificate,
         key: own.key,
-        // What the client offers: h2 for gRPC, HTTP/1.1 else.
+        // As the client offers: h2 for gRPC, else HTTP/1.1.
         ALPNCallback: ({ protocols }) => protocols[0],
         ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
       },
@@ -115,14 +112,11 @@ export const startTls = (
     ),
   );
 
-/** gRPC: takes no request of more than `maxBytes`; hands on the others. */
+/** gRPC: rejects requests of more than `maxBytes`; forwards the others. */
 export const startGrpcWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
   startGrpcRefusing(receiverPort, () => undefined, maxBytes);
 
-/**
- * gRPC: refuses the n-th export with what `refusal(n)` gives, from 1 on; hands on those for which it gives
- * nothing.
- */
+/** gRPC: refuses the n-th export (from 1) with `refusal(n)`; forwards it when that is undefined. */
 export async function startGrpcRefusing(
   receiverPort: number,
   refusal: (attempt: number) => { code: number; details: string } | undefined,
@@ -156,7 +150,7 @@ export const partialSuccess = (rejected: number, reason: string): Buffer =>
     Buffer.from(reason, 'latin1'),
   ]);
 
-/** Accepts each request but for `rejected` of its spans, at most 127, and says why in a few words. */
+/** Accepts each request except `rejected` of its spans (at most 127), with a short reason. */
 export async function startRejecting(
   protocol: 'grpc' | 'http/protobuf' | 'http/json',
   rejected: number,
@@ -167,7 +161,7 @@ export async function startRejecting(
     const server = await startExportServer((_, respond) => respond(null, protobuf));
     return { port: server.port, stop: async () => server.stop() };
   }
-  // 64 bits are text in OTLP's JSON.
+  // OTLP's JSON has 64-bit integers as strings.
   const json = JSON.stringify({ partialSuccess: { rejectedSpans: String(rejected), errorMessage: reason } });
   const isJson = protocol === 'http/json';
   return listen(
@@ -180,14 +174,11 @@ export async function startRejecting(
   );
 }
 
-/** HTTP: takes no request of more than `maxBytes`; hands on the others. */
+/** HTTP: rejects requests of more than `maxBytes`; forwards the others. */
 export const startHttpWithLimit = (receiverPort: number, maxBytes: number): Promise<Collector> =>
   startHttpRefusing(receiverPort, (_, bytes) => (bytes > maxBytes ? 413 : undefined));
 
-/**
- * HTTP: refuses the n-th request with the status that `refusal(n, bytes)` gives; hands on those for which it
- * gives nothing.
- */
+/** HTTP: refuses the n-th request with the status `refusal(n, bytes)`; forwards it when that is undefined. */
 export function startHttpRefusing(
   receiverPort: number,
   refusal: (attempt: number, bytes: number) => number | undefined,
@@ -216,8 +207,8 @@ export function startHttpRefusing(
 }
 
 /**
- * A proxy behind which the receiver is, whatever host a client names: by CONNECT, as grpc-js asks, and by
- * whole URLs, as Node's HTTP client does.
+ * A proxy to the receiver for any host: by CONNECT, as grpc-js uses, and by absolute URLs, as Node's HTTP
+ * client does.
  */
 export function startProxy(receiverPort: number): Promise<Collector> {
   const server = createHttpServer((request, response) => {
@@ -242,10 +233,7 @@ export function startProxy(receiverPort: number): Promise<Collector> {
   return listen(server);
 }
 
-/**
- * gRPC: takes `atOnce` requests at a time on a connection, and leaves the connection after `perConnection` of
- * them.
- */
+/** gRPC: accepts `atOnce` concurrent requests per connection, and closes it after `perConnection` of them. */
 export function startHttp2WithLimits(
   receiverPort: number,
   { atOnce, perConnection = Number.POSITIVE_INFINITY }: { atOnce?: number; perConnection?: number },
@@ -278,7 +266,7 @@ export function startHttp2WithLimits(
   return listen(server);
 }
 
-/** HTTP: hands on everything, and closes each connection after `perConnection` requests, as nginx does. */
+/** HTTP: forwards everything, and closes each connection after `perConnection` requests, as nginx does. */
 export async function startHttpPerConnection(
   receiverPort: number,
   perConnection: number,
@@ -298,7 +286,7 @@ export async function startHttpPerConnection(
   return listen(server);
 }
 
-/** Hands requests on and answers each with `bytes` of a message that has no known field. */
+/** Forwards requests, and answers each with a message of `bytes` without a known field. */
 export async function startLargeAnswers(
   protocol: 'grpc' | 'http/protobuf',
   { grpcPort, httpPort }: { grpcPort: number; httpPort: number },

@@ -24,11 +24,11 @@ export interface Refusal {
   details: string;
   /** For HTTP. */
   httpStatus: number;
-  /** Asks for this delay: RetryInfo or Retry-After. */
+  /** Requested delay: RetryInfo or Retry-After. */
   retryAfterSeconds?: number;
 }
 
-/** What the programs call their spans. Those of instrumentations are not counted. */
+/** Names of the programs' spans. Spans of instrumentations are not counted. */
 const OWN_NAMES = ['some', 'poison'];
 
 /** `attempt` counts from 1; `names` are the spans of the request. */
@@ -59,7 +59,7 @@ function startCount() {
 
 const none: Refuses = () => undefined;
 
-/** Refuses a request for which `refuses` gives a refusal; counts the spans of the others. */
+/** Refuses requests as `refuses` decides; counts the spans of the others. */
 export async function startCounting(
   protocol: 'grpc' | 'http/protobuf',
   refuses: Refuses = none,

@@ -1,4 +1,4 @@
-/** Whether each span arrives once, and when a collector that refuses requests gets them again. */
+/** Measures whether each span arrives once, and when refused requests are sent again. */
 import { request } from 'node:http';
 import { status } from '@grpc/grpc-js';
 import { startSlow } from './collectors.ts';
@@ -19,7 +19,7 @@ export interface DeliveryCase {
   file: string;
   args: string[];
   env?: Record<string, string>;
-  /** Requests that a service gets, each with one span; other programs print how many spans they made. */
+  /** Requests to a service, each with one span; other programs print their number of spans. */
   requests?: number;
   /** Until the collector answers. */
   latencyMs?: number;
@@ -30,7 +30,7 @@ export interface Delivered {
   made: number;
   arrived: number;
   twice: number;
-  /** To send the span that is refused. */
+  /** For the refused span. */
   attempts: number;
   /** Between the attempts. */
   gapsMs: number[];
@@ -82,7 +82,7 @@ export const DUPLICATES: readonly DeliveryCase[] = [
   }),
 ];
 
-/** Sent every 100 ms, so that the time of an attempt is the sender's choice. */
+/** Exports every 100 ms, so that only the sender's retry policy delays an attempt. */
 const often = { OTEL_BSP_SCHEDULE_DELAY: '100' };
 
 const refusedTwice = (what: string, forMs: number, refusal: Refusal): DeliveryCase[] =>
@@ -124,7 +124,7 @@ export const RETRIES: readonly DeliveryCase[] = [
   ...poisoned(status.RESOURCE_EXHAUSTED, 429),
 ];
 
-/** Requests with the span for which the first refused one was refused: the poisoned span, else its first. */
+/** Requests with the span that caused the first refusal: the poisoned span, else its first. */
 export function attemptsIn(requests: CountedRequest[]): CountedRequest[] {
   const { spans = [] } = requests.find(({ isRefused }) => isRefused) ?? {};
   const watched = spans.find(({ name }) => name === 'poison') ?? spans[0];
@@ -134,7 +134,7 @@ export function attemptsIn(requests: CountedRequest[]): CountedRequest[] {
 export const gapsBetween = (requests: CountedRequest[]): number[] =>
   requests.slice(1).map(({ atMs }, index) => atMs - (requests[index]?.atMs ?? Number.NaN));
 
-/** Runs the program under a preload, with a collector of its own. */
+/** Runs the program under a preload, with a separate collector. */
 export async function measureDelivery(one: DeliveryCase, variant: Variant): Promise<Delivered> {
   const { protocol, file, args, env, requests, latencyMs, start } = one;
   const collector = await start();
@@ -173,7 +173,7 @@ export async function measureDelivery(one: DeliveryCase, variant: Variant): Prom
   }
 }
 
-/** Two clients with a connection for each request. */
+/** Two clients, with a new connection per request. */
 async function askInTurn(port: number, requests: number): Promise<void> {
   let left = requests;
   const client = async () => {

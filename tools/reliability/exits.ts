@@ -1,19 +1,17 @@
-/**
- * Every way in which a process exits: the arguments of the program, and whether its twenty searches arrive.
- */
+/** All ways in which a process exits: the program's arguments, and whether its twenty searches arrive. */
 import type { RunningFixture } from '../processes/run-fixture.ts';
 
 export interface Exit {
-  /** What happens, as the tables name it. */
+  /** Name of the exit in the tables. */
   what: string;
   file: string;
   args: string[];
   /** Sent once the program has printed that it is ready. */
   signal?: NodeJS.Signals;
   twice?: true;
-  /** Its stdout when it is ready for the signal. */
+  /** Stdout at which it is ready for the signal. */
   readyAt?: RegExp;
-  /** Searches that have ended before the process does, beyond the twenty that every program makes. */
+  /** Searches in addition to the twenty of every program. */
   moreSearches?: number;
   /** Spans are lost: the preload cannot run at such an exit. */
   sudden?: true;

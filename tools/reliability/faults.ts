@@ -1,4 +1,4 @@
-/** What goes wrong with collectors: how each fault is made, and what must become of the spans. */
+/** Faults of collectors: how each is produced, and whether spans must arrive. */
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ import {
 
 export type FaultProtocol = 'grpc' | 'http/protobuf';
 
-/** Where the receiver is to which the collectors hand on what they accept. */
+/** Ports of the receiver to which the collectors forward. */
 export interface ReceiverPorts {
   grpcPort: number;
   httpPort: number;
@@ -40,11 +40,11 @@ interface Place {
 
 export interface Fault {
   what: string;
-  /** What becomes of the spans of an app that ends at once. */
+  /** Spans of an app that exits at once. */
   spans: 'kept' | 'lost';
-  /** In the line that says so. */
+  /** Expected in the log line. */
   reason?: Record<FaultProtocol, RegExp>;
-  /** Holds up an app's end until OTEL_NODE_FLUSH_TIMEOUT. */
+  /** Delays the app's exit until OTEL_NODE_FLUSH_TIMEOUT. */
   hangs?: true;
   start(protocol: FaultProtocol, receiver: ReceiverPorts, keys: Keys): Promise<Place>;
 }

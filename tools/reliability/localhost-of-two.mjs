@@ -1,4 +1,4 @@
-// Loaded before a program: localhost has two addresses, of which IPv6 is the first, whatever the machine's file of hosts says.
+// Preload: localhost resolves to two addresses, IPv6 first, regardless of the hosts file.
 import dns from 'node:dns';
 import { syncBuiltinESMExports } from 'node:module';
 

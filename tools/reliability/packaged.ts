@@ -1,4 +1,4 @@
-/** Apps in the forms in which they are delivered: a single executable, Yarn's archives, a bundle. */
+/** Apps in packaged forms: a single executable, Yarn's archives, a bundle. */
 import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,7 +18,7 @@ export interface PackagedApp {
 export const PACKAGED_EXITS = { drain: 'event loop drains', exit: 'process.exit(9)' } as const;
 
 export interface PackagedOutcome {
-  /** undefined: it did not end, and was killed. */
+  /** undefined: it hung and was killed. */
   result: FixtureResult | undefined;
   /** The program's own spans, of twenty. */
   ownSpans: number;
@@ -94,7 +94,7 @@ export async function runPackaged(
   });
   await started.waitForStdout(/found/);
   const result = await endWithin(started, deadlineMs);
-  // Time for the receiver's thread to hand over what has come in.
+  // Time for the receiver's thread to forward received spans.
   await sleep(500);
   const own = receiver.spans().filter(({ service }) => service === started.service);
   const distinct = (spans: typeof own) => new Set(spans.map(({ spanId }) => spanId)).size;

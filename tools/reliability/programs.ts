@@ -22,17 +22,17 @@ const PRELOADS: Record<Variant, string | undefined> = {
   stock: `${STOCK}/register`,
 };
 
-/** What has not ended this long after its last words hangs, and is killed. */
+/** A program that runs this long after its last output hangs, and is killed. */
 export const deadlineMs = 15_000;
-/** Longest until a program's last words. What takes longer is no finding: the command fails. */
+/** Time limit until a program's last output. Beyond it the command fails: that is not a finding. */
 const startDeadlineMs = 180_000;
 
 export interface Program extends Omit<FixtureOptions, 'preload' | 'timeoutMs'> {
   /** By OTLP/gRPC on 127.0.0.1, unless `env` names another. */
   collectorPort: number;
-  /** How NODE_OPTIONS loads the preload; --import when not given. */
+  /** How NODE_OPTIONS loads the preload; --import by default. */
   loadedBy?: '--import' | '--require';
-  /** Where the preloads are called otherwise. */
+  /** Other paths of the preloads. */
   preloads?: Record<Variant, string | undefined>;
 }
 

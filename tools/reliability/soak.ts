@@ -1,6 +1,4 @@
-/**
- * A long run at a steady rate: what the process holds on to, and whether every operation's span has come in.
- */
+/** A long run at a steady rate: memory and descriptors of the process, and whether every span arrives. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReceivedSpans } from '../../bench/collector.ts';
 import { startSideProcess } from '../../bench/side-process.ts';
@@ -61,7 +59,7 @@ export async function soak(
           OTEL_SERVICE_NAME: 'soak',
           OTEL_EXPORTER_OTLP_ENDPOINT: `http://${collector.address}`,
         },
-        // What a busy machine could not do in time is made up for at the end.
+        // On a busy machine the program catches up at the end.
         timeoutMs: plan.seconds * 2_000 + 120_000,
       });
       const { ended } = fixture;
@@ -92,14 +90,14 @@ export async function soak(
 }
 
 export interface Figures {
-  /** Medians of the second and of the last third of the run, in MiB: the first third is for warming up. */
+  /** Medians of the second and the last third of the run, in MiB; the first third is warm-up. */
   heapMiB: { middle: number; end: number };
   descriptors: { middle: number; end: number };
   listeners: { middle: number; end: number };
 }
 
 export function figuresOf({ samples }: Soak): Figures {
-  // The last one is taken after the work.
+  // The last sample is after the work.
   const running = samples.slice(0, -1);
   const third = Math.floor(running.length / 3);
   const compare = (read: (sample: Sample) => number) => ({
@@ -113,7 +111,7 @@ export function figuresOf({ samples }: Soak): Figures {
   };
 }
 
-/** What is not as it must be, one line each. */
+/** Failed expectations, one line each. */
 export function problemsOf(run: Soak): string[] {
   const { plan, samples, operations, received, stderr, code } = run;
   const { heapMiB, descriptors, listeners } = figuresOf(run);
@@ -128,8 +126,7 @@ export function problemsOf(run: Soak): string[] {
     ...fell(operations >= planned * 0.99, `${operations} operations instead of ${planned}`),
     ...fell(failed === 0, `${failed} operations failed`),
     ...fell(received === operations, `${received} spans of ${operations} operations arrived`),
-    // One batch more or less is in the queue at the moment of a sample: up to 512 spans, of which 64 are
-    // objects, 2 KiB each.
+    // The queue varies by one batch: up to 512 spans, of which 64 are objects of 2 KiB each.
     ...fell(
       heapMiB.end <= heapMiB.middle * 1.05 + 1,
       `the heap grew from ${heapMiB.middle.toFixed(1)} to ${heapMiB.end.toFixed(1)} MiB`,

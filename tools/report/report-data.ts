@@ -1,4 +1,4 @@
-/** What the report holds of the spans: one entry for each trace, with a row for each span. Pure functions. */
+/** The report's data: one entry per trace, with a row per span. Pure functions. */
 import type { StepsTable } from '../pictures/request-steps.ts';
 import { callsOf, countJoins, shortName, type TraceNode, traceTrees } from '../pictures/trace-tree.ts';
 import type { Side, WaterfallRow } from '../pictures/waterfall.ts';
@@ -16,10 +16,7 @@ export interface ReportRow extends WaterfallRow {
   events: ReceivedSpan['events'];
   /** Index in the report's resources. */
   resource: number;
-  /**
-   * How far the spans of the server directly under it lie outside of it, in ms: the clocks of two machines
-   * differ.
-   */
+  /** How far its server spans lie outside of it, in ms: the clocks of two machines differ. */
   outsideMs?: number;
 }
 
@@ -62,9 +59,7 @@ export interface ReportData {
 
 export type ReportOptions = Pick<ReportData, 'command' | 'service' | 'viewer' | 'steps'>;
 
-/**
- * Time below which the ends of spans are not told apart: clocks of one machine are read one after the other.
- */
+/** Ends of spans closer than this count as equal: clocks of one machine are read one after the other. */
 const clockToleranceMs = 0.1;
 
 export function reportData(spans: ReceivedSpan[], options: ReportOptions): ReportData {
@@ -156,7 +151,7 @@ function sideOf(service: string, app: string): Side {
   return service === 'segcore' ? 'core' : 'server';
 }
 
-/** What of an app's span lies outside of the server's spans under it. */
+/** The time of an app's span outside of the server spans under it. */
 function gapOf(
   { startMs, durationMs }: ReportRow,
   served: TraceNode[],
@@ -182,7 +177,7 @@ function gapOf(
   }
   if (endMs > insideMs) gaps.push([micro(insideMs), micro(endMs)]);
 
-  // Durations are right whatever the clocks say; where the gap lies is not.
+  // Durations are right even if clocks differ; the place of the gap is not.
   const gapMs = micro(Math.max(0, durationMs - coveredMs));
   const outsideMs = Math.max(startMs - (parts[0]?.fromMs ?? startMs), reachedMs - endMs);
   const serverCalls = served.length;
@@ -191,7 +186,7 @@ function gapOf(
     : { gapMs, gaps, serverCalls };
 }
 
-/** To the microsecond: what spans of JavaScript and of the server are exact to. */
+/** Rounds to µs, the precision of JavaScript's and the server's spans. */
 function micro(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }

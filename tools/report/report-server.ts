@@ -1,4 +1,4 @@
-/** Serves the report on this machine alone, made anew for each request. */
+/** Serves the report on this machine only, rendered for each request. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,10 +11,10 @@ export interface ReportServer {
   stop(): Promise<void>;
 }
 
-/** @param render gives the HTML; when it fails, the answer is its message and the status 500. */
+/** @param render returns the HTML; a failure is answered with its message and status 500. */
 export async function serveReport(render: () => Promise<string>): Promise<ReportServer> {
   const server = createServer(async ({ method, url, headers }, response) => {
-    // A name that someone has pointed to this machine is not ours.
+    // Rejects foreign host names (DNS rebinding).
     const isOurs = headers.host === `${host}:${port}` || headers.host === `localhost:${port}`;
     const answer = (status: number, type: string, text: string) =>
       response

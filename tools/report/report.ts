@@ -9,7 +9,7 @@ import type { ReportData } from './report-data.ts';
 const here = import.meta.dirname;
 const waterfallStyle = path.join(here, '..', 'pictures', 'waterfall.css');
 
-/** Gives a function that makes the text of a report; script and styles are read once. */
+/** Returns a function that renders a report; script and styles are read once. */
 export async function reportTemplate(): Promise<(data: ReportData) => string> {
   const [script, ...styles] = await Promise.all([
     pageScript(),
@@ -17,7 +17,7 @@ export async function reportTemplate(): Promise<(data: ReportData) => string> {
     readFile(path.join(here, 'page', 'page.css'), 'utf8'),
   ]);
   const style = styles.join('\n');
-  // What is not listed here does not load and does not run, whatever a span's name contains.
+  // Nothing else loads or runs, whatever a span's name contains.
   const policy = [
     "default-src 'none'",
     `script-src '${hash(script)}'`,
@@ -46,7 +46,7 @@ export async function reportTemplate(): Promise<(data: ReportData) => string> {
 `;
 }
 
-/** The page's script with what it imports. */
+/** The page's script with its imports. */
 async function pageScript(): Promise<string> {
   const { output } = await build({
     input: path.join(here, 'page', 'page.ts'),

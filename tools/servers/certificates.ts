@@ -1,7 +1,4 @@
-/**
- * Certificates for TLS servers and clients under test, made anew: no key lies in the repository, none expires
- * but on purpose.
- */
+/** Generates certificates for TLS tests: no key is in the repository, and none expires unintentionally. */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 
 export interface Certificate {
@@ -11,10 +8,7 @@ export interface Certificate {
 }
 
 export interface Authority extends Certificate {
-  /**
-   * A certificate of this authority for a server or a client that is called so, an IPv4 address or a DNS
-   * name.
-   */
+  /** A certificate of this authority for the server or client `name`, an IPv4 address or a DNS name. */
   issue(name: string): Certificate;
 }
 
@@ -40,7 +34,7 @@ export function createAuthority(name: string): Authority {
   };
 }
 
-/** Signed by its own key, for a server or a client that is called so, an IPv4 address or a DNS name. */
+/** Signed by its own key, for the server or client `name`, an IPv4 address or a DNS name. */
 export function selfSigned(name: string, { expired = false } = {}): Certificate {
   const { certificate, privateKey } = signedByItself(name, alternativeName(name), expired ? -1 : undefined);
   return { certificate, key: pemKey(privateKey) };
@@ -101,7 +95,7 @@ function certificateOf({
     ?.join('\n')}\n-----END CERTIFICATE-----\n`;
 }
 
-// ASN.1 in its distinguished encoding: tag, length, content.
+// ASN.1 DER: tag, length, content.
 function element(tag: number, ...contents: Buffer[]): Buffer {
   const content = Buffer.concat(contents);
   const { length } = content;

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ensureGoProgram, type GoBuildOptions } from './go-program.ts';
 
-/** Also of the image in compose/production and of the charts' values in samples/cluster. */
+/** The same as in compose/production and in the charts' values in samples/cluster. */
 export const collectorVersion = '0.158.0';
-/** The stable parts of the collector have a version number; this one belongs to that release. */
+/** Version of the collector's stable modules in that release. */
 const stableVersion = '1.64.0';
 const core = 'go.opentelemetry.io/collector';
 const contrib = 'github.com/open-telemetry/opentelemetry-collector-contrib';
@@ -15,7 +15,7 @@ const contrib = 'github.com/open-telemetry/opentelemetry-collector-contrib';
 const gomods = (version: string, ...modules: string[]) =>
   modules.map((module) => ({ gomod: `${module} v${version}` }));
 
-/** What our configurations name, and nothing else: the whole of the contrib image takes an hour to build. */
+/** Only the components of our configurations: the whole contrib image takes an hour to build. */
 const manifest = {
   dist: { name: 'otelcol', output_path: 'sources' },
   receivers: gomods(collectorVersion, `${core}/receiver/otlpreceiver`),
@@ -50,13 +50,13 @@ const manifest = {
   ),
 };
 
-/** A collector with the components that our configurations use, as `ensureGoProgram` says. */
+/** A collector with these components; see `ensureGoProgram`. */
 export const ensureCollector = (options?: GoBuildOptions): Promise<string> =>
   ensureGoProgram(
     {
       title: `OpenTelemetry Collector ${collectorVersion}`,
       file: 'otelcol',
-      // A cached program with other components is another program.
+      // Other components need another cached program.
       version: `${collectorVersion}-${createHash('sha256').update(JSON.stringify(manifest)).digest('hex').slice(0, 8)}`,
       goNeeded: '1.25.0',
       takes: 'about 5 minutes on two cores',
@@ -65,7 +65,7 @@ export const ensureCollector = (options?: GoBuildOptions): Promise<string> =>
         const builder = `${core}/cmd/builder@v${collectorVersion}`;
         writeFileSync(join(scratch, 'builder.yaml'), stringify(manifest));
         await go(['run', builder, '--skip-compilation', '--config', 'builder.yaml']);
-        // Compiled here rather than by the builder, which is silent while it does so.
+        // Compiled here, since the builder prints no progress.
         await go(['build', '-C', 'sources', '-v', '-o', 'otelcol', '.']);
         renameSync(join(scratch, 'sources', 'otelcol'), join(scratch, 'otelcol'));
       },

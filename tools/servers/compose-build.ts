@@ -1,13 +1,12 @@
-/** Builds the loader of compose files that the engine itself uses, once, into .cache/compose. */
+/** Builds Docker Compose's own loader of compose files, once, into .cache/compose. */
 import { join } from 'node:path';
 import { ensureGoProgram, type GoBuildOptions } from './go-program.ts';
 
 const version = 'v2.16.2';
 
 /**
- * A program that takes compose files, checks them against the Compose Specification, merges them in order,
- * fills in the variables and prints the result: what `docker compose config` does, without an engine. As
- * `ensureGoProgram` says.
+ * Validates compose files, merges them in order, fills in variables and prints the result, like `docker
+ * compose config` without an engine. See `ensureGoProgram`.
  */
 export const ensureComposeLoader = (options?: GoBuildOptions): Promise<string> =>
   ensureGoProgram(

@@ -1,4 +1,4 @@
-/** Real programs for the tests that come as Go modules: each is built once, into .cache. */
+/** Builds real programs for the tests from their Go modules, once, into .cache. */
 import { once } from 'node:events';
 import {
   existsSync,
@@ -22,39 +22,35 @@ const progressEveryMs = 15_000;
 type Log = (line: string) => void;
 
 export interface GoProgram {
-  /** As messages call it: `Jaeger v1.76.0`. */
+  /** Name in messages: `Jaeger v1.76.0`. */
   title: string;
   /** The program's file name, in the scratch folder and, with version and platform added, in the cache. */
   file: string;
-  /** In the name of the cached file: what changes the program changes this. */
+  /** Part of the cached file's name: every change of the program changes it. */
   version: string;
   /** The `go` line of its go.mod: an older Go cannot build it. */
   goNeeded: string;
   /** For the first line of progress: `about 3 minutes on two cores`. */
   takes: string;
-  /** Where the built program stays when the options do not say it. */
+  /** Default folder of the built program. */
   cacheDir: string;
-  /**
-   * Leaves the program as `file` in `scratch`, an empty folder in which `go` runs; `go` resolves to its
-   * stdout.
-   */
+  /** Builds `file` in `scratch`, an empty folder in which `go` runs; `go` resolves to its stdout. */
   build(go: (args: string[]) => Promise<string>, scratch: string): Promise<unknown>;
 }
 
 export interface GoBuildOptions {
-  /** Takes progress, a line at a time, without a line end. */
+  /** Receives progress, one line at a time, without a line end. */
   log?: Log;
   /** Where the built program stays; a folder in .cache of the project by default. */
   cacheDir?: string;
-  /** What `go` sees; process.env by default. */
+  /** Environment of `go`; process.env by default. */
   env?: NodeJS.ProcessEnv;
 }
 
 /**
- * Path of the program, built from its Go modules when the cache does not have it, with a line of progress
- * every 15 s. Several processes may ask at once: one builds, the others wait. Rejects with the fix in the
- * message when Go is missing or too old, when a module cannot be downloaded, and with the end of Go's output
- * when the build fails.
+ * Path of the program, built when it is not cached, with a line of progress every 15 s. Of several processes,
+ * one builds and the others wait. Rejects with the fix when Go is missing or too old or a module cannot be
+ * downloaded, and with the end of Go's output when the build fails.
  */
 export async function ensureGoProgram(wanted: GoProgram, options: GoBuildOptions = {}): Promise<string> {
   if (process.platform === 'win32') {
@@ -83,7 +79,7 @@ export async function ensureGoProgram(wanted: GoProgram, options: GoBuildOptions
     mkdirSync(scratch);
     try {
       await build(wanted, scratch, options.env ?? process.env, log);
-      // Rename last, so that a program which is there is a whole one.
+      // Renamed last, so that an existing program is complete.
       renameSync(join(scratch, wanted.file), program);
     } finally {
       rmSync(scratch, { recursive: true, force: true });
@@ -136,24 +132,21 @@ async function build(wanted: GoProgram, scratch: string, env: NodeJS.ProcessEnv,
   log(`${wanted.title}: built in ${Math.round((Date.now() - startedMs) / 1000)} s`);
 }
 
-/** Of a Go before 1.21, GOTOOLCHAIN is empty. */
+/** GOTOOLCHAIN is empty before Go 1.21. */
 type GoSettings = { GOVERSION: string; GOTOOLCHAIN: string; GOPROXY: string };
 
-/**
- * Resolves to the GOPROXY that Go uses, where it is set and also where it is not. Rejects when Go cannot
- * build the program.
- */
+/** Resolves to Go's effective GOPROXY. Rejects when Go cannot build the program. */
 async function checkGo({ title, goNeeded }: GoProgram, cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
   const install =
     `${title} is built from its Go module and needs Go ${goNeeded} or newer. ` +
     'Install it from https://go.dev/dl/ (or with the package manager), put its bin folder on PATH and run this again.';
   const run = await runToEnd('go', ['env', '-json', 'GOVERSION', 'GOTOOLCHAIN', 'GOPROXY'], { cwd, env });
-  // 127 and 126 are the shell's codes for a command that is not there, or not to be run.
+  // 127 and 126 are the shell's codes for a command that is missing or not executable.
   if (run.code === 127 || run.code === 126)
     throw new Error(`Go is missing: there is no \`go\` on PATH. ${install}`);
   if (run.code !== 0) throw goFailure({ title }, ['env'], run, '');
   const { GOVERSION, GOTOOLCHAIN, GOPROXY } = JSON.parse(run.stdout) as GoSettings;
-  // From 1.21 on Go fetches the newer version that a module asks for, unless it is told to stay as it is.
+  // From 1.21 on, Go downloads the version that a module needs, unless GOTOOLCHAIN forbids it.
   const fetchesNewer = isAtLeast(GOVERSION, '1.21') && GOTOOLCHAIN !== 'local';
   if (!isAtLeast(GOVERSION, goNeeded) && !fetchesNewer) {
     const cause = GOTOOLCHAIN === 'local' ? `${GOVERSION} with GOTOOLCHAIN=local` : GOVERSION;
@@ -177,7 +170,7 @@ function isAtLeast(goVersion: string, wanted: string): boolean {
   return true;
 }
 
-/** What Go says of a proxy that does not answer, refuses, or is switched off. */
+/** Go's messages for a proxy that does not answer, refuses, or is off. */
 const unreachablePattern =
   /dial tcp|no such host|proxyconnect|i\/o timeout|TLS handshake|x509:|unexpected EOF|reading https?:\S+: \d{3} |disabled by GOPROXY/;
 
@@ -208,10 +201,7 @@ export function lastLines(text: string, count: number): string {
   return text.split('\n').slice(-count).join('\n');
 }
 
-/**
- * The one builder among processes. Resolves to a lock to release, or to undefined once `done` says that
- * another process has finished the work.
- */
+/** Elects one builder among processes. Resolves to a lock to release, or to undefined once `done` is true. */
 async function takeLock(
   file: string,
   done: () => boolean,
@@ -223,7 +213,7 @@ async function takeLock(
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       if (isAbandoned(file)) {
-        // Two waiters that get here at the same instant build twice, each in its own folder, into the same
+        // Two waiters that get here at the same instant both build, in separate folders, with the same
         // result.
         rmSync(file, { force: true });
         continue;
@@ -239,17 +229,14 @@ async function takeLock(
       clearInterval(sign);
       rmSync(file, { force: true });
     };
-    // Its former holder may have finished between the look into the cache and here.
+    // Its former holder may have finished since the cache was checked.
     if (!done()) return { release };
     release();
     return undefined;
   }
 }
 
-/**
- * A holder that was killed leaves its file; its id may by now belong to another process, so a holder also
- * gives signs of life.
- */
+/** A killed holder leaves its file, and its pid may be reused, so holders also update the file's time. */
 function isAbandoned(file: string): boolean {
   try {
     if (Date.now() - statSync(file).mtimeMs > 60_000) return true;
@@ -264,7 +251,7 @@ function isAbandoned(file: string): boolean {
 
 type CommandRun = { code: number | null; stdout: string; stderr: string };
 
-/** Runs a command to its end. `onLine` gets each line of stderr as it comes. */
+/** Runs a command. `onLine` gets each line of stderr. */
 async function runToEnd(
   command: string,
   args: string[],

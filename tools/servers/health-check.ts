@@ -1,4 +1,4 @@
-/** Longest one health check may take, in ms. */
+/** Time limit of a health check, in ms. */
 const TIMEOUT_MS = 2_000;
 
 /** Whether `url` answers with a 2xx status, and with `body` where one is given. Never rejects. */

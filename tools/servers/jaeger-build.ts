@@ -11,7 +11,7 @@ export const goNeeded = '1.24.6';
 const jaegerModule = 'github.com/jaegertracing/jaeger';
 const cacheDir = join(import.meta.dirname, '..', '..', '.cache', 'jaeger');
 
-/** The all-in-one program of Jaeger 1, as `ensureGoProgram` says. */
+/** The all-in-one program of Jaeger 1; see `ensureGoProgram`. */
 export const ensureJaeger = (options?: GoBuildOptions): Promise<string> =>
   ensureGoProgram(
     {
@@ -46,7 +46,7 @@ function buildCommand(command: string): GoProgram['build'] {
   return async (go, scratch) => {
     writeFileSync(join(scratch, 'go.mod'), 'module jaeger-build\n');
     const { Dir } = JSON.parse(await go(['mod', 'download', '-json', `${jaegerModule}@${jaegerVersion}`]));
-    // Go ignores the replacements of a required module, and Jaeger does not compile without its own.
+    // Go ignores replacements of a required module, but Jaeger needs its own to compile.
     const { Go, Replace } = JSON.parse(await go(['mod', 'edit', '-json', join(Dir, 'go.mod')]));
     const replacements = ((Replace ?? []) as GoReplacement[]).map(({ Old, New }) => {
       return `replace ${[Old.Path, Old.Version, '=>', New.Path, New.Version].filter(Boolean).join(' ')}\n`;

@@ -11,22 +11,22 @@ export interface Jaeger {
   readonly otlpGrpcPort: number;
   /** OTLP over HTTP, on 127.0.0.1. */
   readonly otlpHttpPort: number;
-  /** Takes Zipkin's spans, `http://127.0.0.1:port/api/v2/spans`. */
+  /** Receives Zipkin spans, `http://127.0.0.1:port/api/v2/spans`. */
   readonly zipkinUrl: string;
   /**
    * `http://127.0.0.1:port`; answers /api/services and /api/traces. Its web pages are not in the Go module.
    */
   readonly queryUrl: string;
-  /** As its Go module is tagged, such as `v1.76.0`. */
+  /** Tag of its Go module, such as `v1.76.0`. */
   readonly version: string;
   /** Kills it and resolves when it is gone. A second call does nothing. */
   stop(): Promise<void>;
 }
 
 /**
- * The real Jaeger all-in-one on free ports of 127.0.0.1, traces in memory, ready to receive. Built first when
- * it is not in the cache. It dies with this process, whatever way this process ends. Rejects with the end of
- * Jaeger's own log when it does not get ready, and as `ensureJaeger` does.
+ * Starts the real Jaeger all-in-one on free ports of 127.0.0.1, with traces in memory; built first when not
+ * cached. It ends with this process, even after a crash. Rejects with the end of Jaeger's log when it does
+ * not get ready, and as `ensureJaeger` does.
  */
 export async function startJaeger(options: GoBuildOptions = {}): Promise<Jaeger> {
   const program = await ensureJaeger(options);
@@ -55,7 +55,7 @@ async function launch(program: string, log: (line: string) => void = () => {}): 
       `--collector.grpc-server.host-port=127.0.0.1:${collectorGrpc}`,
       `--collector.http-server.host-port=127.0.0.1:${collectorHttp}`,
     ],
-    // Sampler off, since Jaeger traces itself to localhost:4317, which may be somebody's collector.
+    // Sampler off: Jaeger traces itself to localhost:4317, which may be another collector.
     { SPAN_STORAGE_TYPE: 'memory', OTEL_TRACES_SAMPLER: 'always_off' },
     `http://127.0.0.1:${admin}/`,
   );

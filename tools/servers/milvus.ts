@@ -1,7 +1,6 @@
 /**
- * A real Milvus standalone for the tests and the demo, without Docker: the server that the PyPI package
- * `milvus` carries. It is downloaded and unpacked once into .cache/milvus and run straight from there, each
- * run with its own ports and data.
+ * A real Milvus standalone for the tests and the demo, without Docker: the server in the PyPI package
+ * `milvus`. It is downloaded and unpacked once into .cache/milvus; each run has its own ports and data.
  */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -32,18 +31,18 @@ export interface MilvusOptions {
    * keeps every span whose client is sampled, and none of its background work.
    */
   sampleFraction?: number;
-  /** Further variables of the server, which override those that are set here. */
+  /** More variables of the server; they override those set here. */
   env?: Record<string, string>;
-  /** `user:password` for the look whether it is ready, when `env` switches authorisation on. */
+  /** `user:password` for the readiness check, when `env` turns authorisation on. */
   token?: string;
-  /** Takes progress, a line at a time, without a line end. */
+  /** Receives progress, one line at a time, without a line end. */
   log?: (line: string) => void;
 }
 
 export interface Milvus {
   /** `127.0.0.1:port`, never the default port, so that server.port is an attribute of every client span. */
   readonly address: string;
-  /** As the server tells it: `v2.3.5-lite`. */
+  /** As the server reports it: `v2.3.5-lite`. */
   readonly version: string;
   /** Of the server's own process. */
   readonly pid: number;
@@ -54,12 +53,11 @@ export interface Milvus {
 }
 
 /**
- * Resolves when the server answers RPCs and is healthy. It ends with this process, whatever way that ends.
+ * Resolves when the server answers RPCs and is healthy. It ends with this process, even after a crash.
  *
- * Server spans reach the collector in batches, every 200 ms (the server's own default is 5 s), so a span is
- * there about a quarter of a second after its operation has ended; the collection's background steps
- * (loading, indexing) end later. The server listens on all interfaces (it has no setting for that) without
- * authorisation.
+ * Server spans arrive in batches every 200 ms (the server's default is 5 s), about a quarter of a second
+ * after their operation; background steps of the collection (loading, indexing) end later. The server listens
+ * on all interfaces (it has no setting for that) without authorisation.
  */
 export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
   const { otlpEndpoint, sampleFraction = 0, env = {}, token, log = () => {} } = options;
@@ -80,7 +78,7 @@ export async function startMilvus(options: MilvusOptions): Promise<Milvus> {
       log(`Milvus ${milvus.version} is ready at ${milvus.address} after ${seconds} s`);
       return milvus;
     } catch (error) {
-      // Somebody took one of the ports between our look and the server's.
+      // Another process took one of the ports before the server did.
       if (!(error instanceof PortTakenError) || attempt === startAttempts) throw error;
       log(`${error.message}; trying other ports`);
     }
@@ -100,14 +98,14 @@ async function startServer(
   const logFile = path.join(runFolder, 'logs', 'milvus.log');
   const logDescriptor = openSync(logFile, 'a');
   const binFolder = path.join(installedFolder, 'bin');
-  // The library path is set by a shell, since macOS takes it from the environment of its own programs,
-  // /bin/sh included.
+  // The shell sets the library path, since macOS removes it from the environment of its own programs, /bin/sh
+  // included.
   const pidFile = path.join(runFolder, 'pid');
   const run =
     'echo $$ >"$2"; export LD_LIBRARY_PATH="$1" DYLD_LIBRARY_PATH="$1"; exec "$1/milvus" run standalone';
   const server = spawnGuarded('/bin/sh', ['-c', run, 'sh', binFolder, pidFile], {
     cwd: runFolder,
-    // Nothing of our environment: Milvus reads every setting from variables too, and its SDK reads OTEL_*.
+    // Nothing of this environment: Milvus reads every setting from variables, and its SDK reads OTEL_*.
     env: {
       PATH: process.env.PATH,
       HOME: runFolder,
@@ -152,7 +150,7 @@ async function startServer(
     if (performance.now() > deadlineMs) {
       throw await failure(`Milvus is not ready after ${startDeadlineMs} ms.`);
     }
-    // The SDK comes second: a client whose first call finds nobody hangs until its deadline.
+    // The SDK comes second: a client whose first call finds no server hangs until its deadline.
     const version = (await isHealthy(healthUrl, 'OK')) ? await versionByRpc(address, token) : undefined;
     if (version !== undefined) {
       const pid = Number(await readFile(pidFile, 'utf8'));
@@ -162,7 +160,7 @@ async function startServer(
   }
 }
 
-/** What the server says over gRPC that its version is; undefined while it cannot say so or is not healthy. */
+/** The server's version over gRPC; undefined while it does not answer or is not healthy. */
 async function versionByRpc(address: string, token: string | undefined): Promise<string | undefined> {
   const client = new MilvusClient({ address, token, timeout: 5_000, maxRetries: 0 });
   try {
@@ -177,9 +175,8 @@ async function versionByRpc(address: string, token: string | undefined): Promise
 }
 
 /**
- * Ports, folders and addresses into the package's own template. Its fields are `{{ name }}`, `{{ name(type):
- * default }}`. Fails when a field has neither a value of ours nor a default, which a package of another
- * version could bring.
+ * Fills ports, folders and addresses into the package's template, whose fields are `{{ name }}` and `{{
+ * name(type): default }}`. Fails for a field without value or default, as another version could have.
  */
 async function writeConfiguration(runFolder: string) {
   const template = await readFile(path.join(installedFolder, 'config.yaml.template'), 'utf8');
@@ -202,7 +199,7 @@ async function writeConfiguration(runFolder: string) {
     etcd_log_path: path.join(logFolder, 'etcd.log'),
     local_storage_dir: dataFolder,
     rocksmq_data_dir: path.join(dataFolder, 'rocksmq'),
-    // Empty: no file of its own, standard output is a file already.
+    // Empty: no log file, since stdout is a file already.
     system_log_path: '',
     ...Object.fromEntries(portFields.map((name, index) => [name, componentPorts[index]])),
   };
@@ -213,12 +210,11 @@ async function writeConfiguration(runFolder: string) {
         throw new Error(`Milvus ${milvusVersion}: no value for ${field} in its template`);
       return String(value);
     })
-    // The components talk to each other by this address; unset, it is that of a network card, which firewalls
-    // may close.
+    // Components connect to each other by this address; by default it is a network card's, which firewalls
+    // may block.
     .replace(/^( {2}ip:) #.*$/gm, '$1 127.0.0.1');
 
-  // The template's etcd port is the client's; where the embedded etcd listens, 2379 and 2380, changes by this
-  // file alone.
+  // The template sets only the etcd client's port; the embedded etcd's own ports (2379, 2380) need this file.
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const peerUrl = `http://127.0.0.1:${etcdPeerPort}`;
   const etcdConfiguration = [
@@ -240,10 +236,7 @@ async function writeConfiguration(runFolder: string) {
 
 let installing: Promise<void> | undefined;
 
-/**
- * Several starts at once in one process share one installation; in several processes, the first one done
- * wins.
- */
+/** Concurrent starts in one process share an installation; among processes, the first to finish wins. */
 function installOnce(log: (line: string) => void): Promise<void> {
   if (existsSync(installedFolder)) return Promise.resolve();
   installing ??= install(log).finally(() => {
@@ -289,7 +282,7 @@ async function install(log: (line: string) => void): Promise<void> {
       `Milvus cannot be unpacked into ${folder}: it needs 350 MB of free space and Python's lzma module, ${withoutPython}`,
     );
     await rename(unpacked, installedFolder).catch((error: NodeJS.ErrnoException) => {
-      // Another process was faster, and its result is as good.
+      // Another process has installed it meanwhile.
       if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
     });
   } finally {
@@ -298,7 +291,7 @@ async function install(log: (line: string) => void): Promise<void> {
   log(`Installed it in ${((performance.now() - started) / 1000).toFixed(0)} s`);
 }
 
-/** Fails with what to install when python3 or its pip is missing. */
+/** Fails with the fix when python3 or pip is missing. */
 export async function requirePip(): Promise<void> {
   await python(
     ['-m', 'pip', '--version'],
@@ -306,10 +299,7 @@ export async function requirePip(): Promise<void> {
   );
 }
 
-/**
- * The package's binaries lie compressed next to its template; lzma lets go of Python's lock, so threads use
- * all cores.
- */
+/** The package's binaries are compressed; lzma releases Python's GIL, so threads use all cores. */
 const unpackProgram = `
 import lzma, os, shutil, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -336,18 +326,18 @@ async function python(args: string[], fix: string): Promise<void> {
   });
   const code = await child.ended;
   if (code === 0) return;
-  // 127: the shell has not found the command.
+  // 127: the shell did not find the command.
   if (code === 127) throw new Error(`python3 is missing: install Python 3 with pip, ${withoutPython}`);
   throw new Error(`${fix}\n${stderr.trimEnd()}`);
 }
 
-/** Its name carries our process id, so that a later start knows which folders nobody uses any more. */
+/** Its name has this process' id, so that a later start finds unused folders. */
 async function newFolder(purpose: 'run' | 'install'): Promise<string> {
   await mkdir(cacheFolder, { recursive: true });
   return await mkdtemp(path.join(cacheFolder, `${purpose}-${process.pid}-`));
 }
 
-/** What processes left behind that were killed in the middle of an installation, or whose server failed. */
+/** Folders of processes that were killed during an installation, or whose server failed. */
 async function removeAbandonedFolders(): Promise<void> {
   const names = await readdir(cacheFolder).catch(() => []);
   for (const name of names) {

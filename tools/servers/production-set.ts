@@ -1,7 +1,4 @@
-/**
- * compose/production with real programs in place of its images. Folders and ports are set by the variables of
- * the files.
- */
+/** compose/production with real programs instead of images. Variables of its files set folders and ports. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -24,7 +21,7 @@ export interface ProductionSet {
   readonly metricsTargets: Record<string, string>;
   collector: TelemetryProgram;
   jaeger: TelemetryProgram;
-  /** For after a stop: the same ports, the same data. `env` overrides more variables. */
+  /** Restarts it after a stop, with the same ports and data. `env` overrides more variables. */
   startCollector(env?: Record<string, string>): Promise<TelemetryProgram>;
   startJaeger(): Promise<TelemetryProgram>;
   stop(): Promise<void>;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { ensureGoProgram, type GoBuildOptions } from './go-program.ts';
 
-/** Also of the image in compose/production. */
+/** The same as the image in compose/production. */
 export const prometheusVersion = '3.16.0';
 /** The `go` line of that version's go.mod: an older Go cannot build it. */
 export const goNeeded = '1.26.7';
@@ -12,7 +12,7 @@ const moduleVersion = prometheusVersion.replace(
   (_, minor) => `v0.3${minor.padStart(2, '0')}.`,
 );
 
-/** Without its web pages, which are not in the Go module. As `ensureGoProgram` says. */
+/** Without its web pages, which are not in the Go module. See `ensureGoProgram`. */
 export const ensurePrometheus = (options?: GoBuildOptions): Promise<string> =>
   ensureCommand('prometheus', 'about 3 minutes on two cores', options);
 

@@ -1,6 +1,6 @@
 /**
- * What a receiver keeps of a span and of a request, and how OTLP's three wire forms (gRPC, HTTP/protobuf,
- * HTTP/JSON) become it. Pure functions.
+ * A receiver's form of spans and requests, converted from OTLP's wire forms (gRPC, HTTP/protobuf, HTTP/JSON).
+ * Pure functions.
  */
 
 export type SpanKind = 'INTERNAL' | 'SERVER' | 'CLIENT' | 'PRODUCER' | 'CONSUMER';
@@ -123,7 +123,7 @@ export interface WireTraceRequest {
 const spanKinds: readonly SpanKind[] = ['INTERNAL', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 const statusCodes: readonly StatusCode[] = ['UNSET', 'OK', 'ERROR'];
 
-/** Every span of one export request, in the order in which it carries them. */
+/** All spans of an export request, in its order. */
 export function receivedSpans(request: WireTraceRequest): ReceivedSpan[] {
   const spans: ReceivedSpan[] = [];
   for (const resourceSpans of request.resourceSpans ?? []) {
@@ -161,7 +161,7 @@ export function receivedSpans(request: WireTraceRequest): ReceivedSpan[] {
   return spans;
 }
 
-/** Every record of one export request, in its order. */
+/** All records of an export request, in its order. */
 export function receivedLogs({ resourceLogs }: WireLogsRequest): ReceivedLog[] {
   const ofScopes = (resourceLogs ?? []).flatMap(({ scopeLogs }) => scopeLogs ?? []);
   return ofScopes.flatMap(({ scope, logRecords }) =>
@@ -179,7 +179,7 @@ function plainAttributes(attributes: KeyValue[] | null | undefined): Record<stri
   return Object.fromEntries((attributes ?? []).map(({ key, value }) => [key, plainValue(value)]));
 }
 
-/** An AnyValue with none of its fields set is OTLP's way to say "no value": undefined. */
+/** In OTLP, an AnyValue without a field is no value: undefined. */
 function plainValue(value: AnyValue | null | undefined): unknown {
   if (value == null) return undefined;
   if (value.stringValue != null) return value.stringValue;
@@ -197,7 +197,7 @@ function hex(id: Uint8Array | string | null | undefined): string {
   return typeof id === 'string' ? id.toLowerCase() : Buffer.from(id).toString('hex');
 }
 
-/** JSON carries bytes in base64 already. */
+/** JSON has bytes in base64 already. */
 function base64(bytes: Uint8Array | string): string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString('base64');
 }
@@ -209,10 +209,7 @@ function bigint(value: Integer64): bigint {
   return (BigInt(high) << 32n) | BigInt(value.low >>> 0);
 }
 
-/**
- * An enum travels as its number, or by name where a JSON exporter prefers that; an unknown one reads as the
- * first.
- */
+/** An enum is a number, or a name from some JSON exporters; an unknown one becomes the first. */
 function enumValue<T extends string>(
   names: readonly T[],
   value: number | string | null | undefined,

@@ -1,7 +1,7 @@
 /**
- * The receiver's own thread: mockotlpserver hands what it receives to process-wide diagnostics channels, so
- * two servers in one thread would each report the spans of both. A thread has channels of its own. It also
- * keeps answering while the main thread is busy or waits for a child process.
+ * The receiver's thread: mockotlpserver publishes to diagnostics channels, so two servers in one thread would
+ * each report the spans of both. A thread has separate channels, and keeps answering while the main thread is
+ * busy.
  */
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -39,17 +39,14 @@ if (port === null) throw new Error('receiver-worker.ts runs as a worker of recei
 const post = (message: FromWorker) => port.postMessage(message);
 const { grpcPort, httpPort, ui, uiPort } = workerData as WorkerOptions;
 
-/**
- * A request that came in over HTTP/protobuf is a message object whose unset fields read as defaults: make it
- * plain.
- */
+/** Makes a request plain: over HTTP/protobuf, unset fields of the message object read as defaults. */
 function plainRequest(request: any): WireTraceRequest & WireLogsRequest {
   return typeof request.constructor.toObject === 'function' ? request.constructor.toObject(request) : request;
 }
 
 /**
- * An empty array comes over gRPC without its `values`, on which the writer below fails and drops the whole
- * request: gives every array its `values`, in place.
+ * Adds missing `values` in place: gRPC omits them for empty arrays, and the writer below would drop the
+ * request.
  */
 function completeArrays(node: any): void {
   if (typeof node !== 'object' || node === null || ArrayBuffer.isView(node)) return;

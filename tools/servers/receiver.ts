@@ -1,7 +1,4 @@
-/**
- * An OTLP receiver in this process, for the tests and the demo: keeps every span that any exporter sends to
- * it.
- */
+/** An OTLP receiver for the tests and the demo, which keeps every span sent to it. */
 import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -26,20 +23,14 @@ export interface Receiver {
   readonly uiUrl: string | undefined;
   /** Everything since the start or the last clear(), in order of arrival. */
   spans(): ReceivedSpan[];
-  /**
-   * Every request of every signal since the start or the last clear(): one per export, so counting them
-   * counts exports.
-   */
+  /** Every request of every signal since the start or the last clear(), one per export. */
   requests(): ReceivedRequest[];
   /** Every log record since the start or the last clear(), in order of arrival. */
   logs(): ReceivedLog[];
   clear(): void;
-  /**
-   * Resolves with all spans as soon as `done` says so; rejects after timeoutMs, naming the spans that are
-   * there.
-   */
+  /** Resolves with all spans once `done` is true; rejects after timeoutMs, listing the received spans. */
   waitForSpans(done: (spans: ReceivedSpan[]) => boolean, timeoutMs: number): Promise<ReceivedSpan[]>;
-  /** Closes the ports; connections that are open are cut. */
+  /** Closes the ports and open connections. */
   stop(): Promise<void>;
 }
 
@@ -51,13 +42,13 @@ export type FromWorker =
   | { type: 'logs'; logs: ReceivedLog[] }
   | { type: 'request'; request: ReceivedRequest };
 
-/** Fails when a port that was asked for is taken. */
+/** Fails when a given port is taken. */
 export async function startReceiver(options: ReceiverOptions = {}): Promise<Receiver> {
   const workerOptions: WorkerOptions = { grpcPort: 0, httpPort: 0, ui: false, uiPort: 0, ...options };
   const worker = new Worker(new URL('./receiver-worker.ts', import.meta.url), {
     workerData: workerOptions,
-    // Neither our flags nor our environment: with a preload under test in them, the receiver would trace
-    // itself. And grpc-js writes to stderr what we say better.
+    // No flags or environment: a preload under test in them would trace the receiver. gRPC's own messages are
+    // off: the errors here say more.
     execArgv: [],
     env: { GRPC_VERBOSITY: 'NONE' },
   });
@@ -144,7 +135,7 @@ function portNames({ grpcPort, httpPort, uiPort, ui }: WorkerOptions): string {
   return `gRPC port ${name(grpcPort)}, HTTP port ${name(httpPort)}${ui ? `, UI port ${name(uiPort)}` : ''}`;
 }
 
-/** The web page would show these traces for ever, and their files fill node_modules. */
+/** The web page would show these traces forever, and their files would fill node_modules. */
 function removeTraceFiles(traceIds: Iterable<string>): void {
   const packageJson = createRequire(import.meta.url).resolve('@elastic/mockotlpserver/package.json');
   for (const traceId of traceIds) {

@@ -1,6 +1,6 @@
 /**
- * One receiver for several test files, each a separate process: the process that has it answers questions
- * over HTTP, the others ask. JSON has no undefined: a root span comes without parentSpanId.
+ * Shares one receiver among test files, which are separate processes, over HTTP. JSON has no undefined: a
+ * root span comes without parentSpanId.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -9,13 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeSpans, type ReceivedSpan, type Receiver } from './receiver.ts';
 
 /**
- * Unset fields do not narrow. Several test files send to the receiver at the same time: give each run its own
- * service name.
+ * Unset fields do not filter. Several test files send at the same time: give each run its own service name.
  */
 export interface SpanFilter {
-  /**
-   * Spans of every trace in which this service has a span, those of other services (`standalone`) included.
-   */
+  /** Spans of every trace that has a span of this service, including other services (`standalone`). */
   service?: string;
   traceIds?: string[];
 }
@@ -25,10 +22,7 @@ export interface SharedReceiver {
   readonly grpcPort: number;
   readonly httpPort: number;
   spans(filter?: SpanFilter): Promise<ReceivedSpan[]>;
-  /**
-   * Resolves with the spans that pass the filter as soon as `done` says so; rejects after timeoutMs, naming
-   * them.
-   */
+  /** Resolves with the filtered spans once `done` is true; rejects after timeoutMs, listing them. */
   waitForSpans(
     done: (spans: ReceivedSpan[]) => boolean,
     timeoutMs: number,
@@ -66,7 +60,7 @@ export async function serveReceiver(receiver: Receiver): Promise<{ url: string; 
   };
 }
 
-/** Fails when nobody answers at `url`. */
+/** Fails when `url` does not answer. */
 export async function connectReceiver(url: string): Promise<SharedReceiver> {
   const ask = async (pathAndQuery: string) => {
     const response = await fetch(`${url}${pathAndQuery}`).catch((error: Error) => {

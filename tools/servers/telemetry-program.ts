@@ -10,16 +10,15 @@ import { isHealthy } from './health-check.ts';
 const readyWithinMs = 60_000;
 
 export interface TelemetryProgram {
-  /** Everything that it wrote to stderr so far, up to 64 kB from its end. */
+  /** Its stderr so far, the last 64 kB. */
   log(): string;
-  /** Resolves when it is gone. `gently` is SIGTERM, which lets it write what it holds; else it is killed. */
+  /** Resolves when it has ended. `gently` sends SIGTERM, so that it can flush; else it is killed. */
   stop(options?: { gently?: boolean }): Promise<void>;
 }
 
 /**
- * Resolves once `healthUrl` answers 200. The program sees PATH and `env` and nothing else of the caller's,
- * since all of them read OTEL_* and more from there; its folder is its own. It dies with this process.
- * Rejects with the end of its log.
+ * Resolves once `healthUrl` answers 200. In addition to `env`, the program inherits only PATH, since it reads
+ * OTEL_* and more. It has its own folder and ends with this process. Rejects with the end of its log.
  */
 export async function startTelemetryProgram(
   program: string,

@@ -1,13 +1,10 @@
-/**
- * What `npm test` and `npm run test:frameworks` start for all of their test files: a real Milvus and a
- * receiver of its spans.
- */
+/** The stack of `npm test` and `npm run test:frameworks`: a real Milvus and a receiver of its spans. */
 import type { Teardown } from '../processes/teardown.ts';
 import { startMilvus } from './milvus.ts';
 import { startReceiver } from './receiver.ts';
 import { serveReceiver } from './shared-receiver.ts';
 
-/** Resolves to the variables that tell test files about it: test/support/stack.ts reads them. */
+/** Resolves to its variables for test files, which test/support/stack.ts reads. */
 export async function startTestStack(teardown: Teardown): Promise<Record<string, string>> {
   const receiver = await startReceiver();
   teardown.add(() => receiver.stop());

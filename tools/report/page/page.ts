@@ -1,7 +1,4 @@
-/**
- * The script of the report: a list of traces, and one trace as a waterfall, chosen by the hash of the
- * address.
- */
+/** The script of the report: a list of traces, or one trace as a waterfall, chosen by the URL's hash. */
 
 import type { StepsTable } from '../../pictures/request-steps.ts';
 import { duration, type Element, element } from '../../pictures/svg.ts';
@@ -17,7 +14,7 @@ function byId(id: string): HTMLElement {
   return found;
 }
 
-/** Text stays text: every node is made by the DOM, never from markup. */
+/** Nodes are created by the DOM, never from markup, so text stays text. */
 function node(from: Element, isSvg = false): globalThis.Element {
   const inSvg = isSvg || from.tag === 'svg';
   const made = inSvg
@@ -73,7 +70,7 @@ const columns: { key: Column; title: string; value(trace: ReportTrace): string |
   { key: 'errorCount', title: 'Errors', value: ({ errorCount }) => errorCount },
   { key: 'join', title: 'Milvus server', value: ({ join }) => join },
 ];
-/** What the user has chosen; the address holds the trace alone. */
+/** The user's choices; the URL holds only the trace. */
 const list = { sortedBy: 'startMs' as Column, isDescending: false, filter: '' };
 
 function listedTraces(): ReportTrace[] {
@@ -191,7 +188,7 @@ function listRow(trace: ReportTrace, longestMs: number): Element {
   );
 }
 
-/** Where the time of requests went: a line for each step. */
+/** The time of requests, one line per step. */
 function stepsSection({ title, columns, rows }: StepsTable): Element[] {
   const cells = (row: StepsTable['rows'][number]) =>
     row.cells.map(({ ms, share }) =>
@@ -206,7 +203,7 @@ function stepsSection({ title, columns, rows }: StepsTable): Element[] {
     element('h2', { class: 'section' }, title),
     element(
       'div',
-      // What is wider than a phone is scrolled, by keyboard too.
+      // Scrollable on narrow screens, also by keyboard.
       { class: 'steps-table', tabindex: 0, role: 'region', 'aria-label': title },
       element(
         'table',
@@ -367,7 +364,7 @@ function select(index: number | undefined): void {
   byId('panes').classList.toggle('open', row !== undefined);
   details.replaceChildren(...(row === undefined ? [] : spanDetails(row).map((each) => node(each))));
   details.querySelector('button')?.addEventListener('click', closeDetails);
-  // The details may take room from the waterfall.
+  // The details may narrow the waterfall.
   if (wasHidden !== details.hidden) drawShown();
   for (const each of document.querySelectorAll('.row'))
     each.setAttribute('aria-selected', String(each === rowAt(index ?? -1)));
@@ -443,7 +440,7 @@ function table(pairs: [string, unknown][]): Element {
 
 // The page
 
-/** Shows what the address names; gives the trace that was shown before. */
+/** Shows the page of the URL's hash; returns the trace shown before. */
 function showAddressed(): { cameFrom: string | undefined; isList: boolean } {
   const cameFrom = shown?.trace.id;
   shown = undefined;
@@ -456,7 +453,7 @@ function showAddressed(): { cameFrom: string | undefined; isList: boolean } {
 
 addEventListener('hashchange', () => {
   const { cameFrom, isList } = showAddressed();
-  // Back in the list, the focus is where it was.
+  // Restores the focus on return to the list.
   const link = isList ? page.querySelector<HTMLElement>(`a[href="#${cameFrom}"]`) : null;
   if (link === null) scrollTo(0, 0);
   (link ?? page.querySelector<HTMLElement>('h1'))?.focus();
@@ -497,7 +494,7 @@ addEventListener('keydown', (event) => {
     step();
     return;
   }
-  // From link to link of the list.
+  // Moves between the links of the list.
   if (target.closest('.trace') !== null && (event.key === 'ArrowDown' || event.key === 'ArrowUp')) {
     const links = [...document.querySelectorAll<HTMLElement>('.trace a')];
     links[links.indexOf(target) + (event.key === 'ArrowDown' ? 1 : -1)]?.focus();
