@@ -6,6 +6,7 @@ import { readSettings } from '../../src/config/settings.ts';
 import type { Outcome } from '../../src/trace/outcome.ts';
 import { FULL_BATCH_BYTES, SPAN_BYTES, type SpanBatch } from '../../src/trace/span-batch.ts';
 import { type QueueLimits, SpanQueue } from '../../src/trace/span-queue.ts';
+import { endedSpans } from '../support/ended-spans.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER = { kind: 'later', reason: 'connect ECONNREFUSED', isUnreachable: true } as const;
@@ -14,24 +15,6 @@ const BUSY = { kind: 'later', reason: 'busy' } as const;
 const EXHAUSTED = { kind: 'later', reason: 'exhausted', mayBeTooLarge: true } as const;
 const TOO_LARGE: Outcome = { kind: 'too large' };
 const REFUSED: Outcome = { kind: 'refused', reason: 'HTTP status 400' };
-
-/** Real spans, which have ended. */
-function makeSpans(count: number, decision = SamplingDecision.RECORD_AND_SAMPLED): ReadableSpan[] {
-  const spans: ReadableSpan[] = [];
-  const tracer = new TracerProvider({
-    sampler: { shouldSample: () => ({ decision }) },
-    spanProcessors: [
-      {
-        onStart() {},
-        onEnd: (span) => spans.push(span),
-        forceFlush: async () => {},
-        shutdown: async () => {},
-      },
-    ],
-  }).getTracer('test');
-  for (let index = 0; index < count; index++) tracer.startSpan(`s${index}`, {}, ROOT_CONTEXT).end();
-  return spans;
-}
 
 interface Attempt {
   spans: ReadableSpan[];
@@ -89,7 +72,7 @@ function stopTime(t: TestContext): (ms: number) => Promise<void> {
 test('a span waits for the delay, and all that ended meanwhile goes in one batch, in its order', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(3);
+  const spans = endedSpans(3);
   end(spans.slice(0, 2));
   await pass(4_000);
   end(spans.slice(2));
@@ -110,22 +93,22 @@ test('a span waits for the delay, and all that ended meanwhile goes in one batch
 test('a batch is sent at once when it is full', async (t) => {
   stopTime(t);
   const { attempts, end, attempt } = makeQueue({ maxQueueSize: 10_000, maxExportBatchSize: 500 });
-  end(makeSpans(499));
+  end(endedSpans(499));
   assert.equal(attempts.length, 0);
-  end(makeSpans(1));
+  end(endedSpans(1));
   const first = attempt();
   assert.equal(first.spans.length, 500);
   await first.answer(ACCEPTED);
-  end(makeSpans(499));
+  end(endedSpans(499));
   assert.equal(attempts.length, 0);
-  end(makeSpans(1));
+  end(endedSpans(1));
   assert.equal(attempt().spans.length, 500);
 });
 
 test('a span that cannot be read is dropped alone, and the app does not notice', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const [first, last] = makeSpans(2) as [ReadableSpan, ReadableSpan];
+  const [first, last] = endedSpans(2) as [ReadableSpan, ReadableSpan];
   const hostile = Object.create(first, {
     attributes: {
       get() {
@@ -145,7 +128,7 @@ test('a span that cannot be read is dropped alone, and the app does not notice',
 test('a span that cannot be serialized is lost, and its batch is not sent again', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
-  end(makeSpans(1));
+  end(endedSpans(1));
   await attempt().answer({ kind: 'unserializable', reason: 'no keys' });
   await pass(60_000);
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError, attempts.length], [0, 1, 'no keys', 0]);
@@ -154,12 +137,12 @@ test('a span that cannot be serialized is lost, and its batch is not sent again'
 test('a full batch does not wait for the delay', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(9));
+  end(endedSpans(9));
   assert.equal(attempts.length, 0);
-  end(makeSpans(1));
+  end(endedSpans(1));
   const first = attempt();
   assert.equal(first.spans.length, 10);
-  end(makeSpans(2));
+  end(endedSpans(2));
   await first.answer(ACCEPTED);
   assert.equal(attempts.length, 0);
   assert.equal(queue.unsent, 2);
@@ -170,7 +153,7 @@ test('a full batch does not wait for the delay', async (t) => {
 test('one batch is in flight at a time, and full batches follow each other without a delay', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(35);
+  const spans = endedSpans(35);
   end(spans);
   const seen: ReadableSpan[] = [];
   for (const expected of [10, 10, 10]) {
@@ -187,7 +170,7 @@ test('one batch is in flight at a time, and full batches follow each other witho
 
 test('a span that is not sampled is not kept', () => {
   const { queue, attempts, end } = makeQueue({ maxExportBatchSize: 1 });
-  const notSampled = makeSpans(2, SamplingDecision.RECORD);
+  const notSampled = endedSpans(2, undefined, SamplingDecision.RECORD);
   assert.equal(notSampled.length, 2);
   end(notSampled);
   assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
@@ -196,29 +179,29 @@ test('a span that is not sampled is not kept', () => {
 test('spans beyond the limit, pending and in flight together, are lost and counted, with the reason', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue({ maxQueueSize: 25 });
-  end(makeSpans(25));
+  end(endedSpans(25));
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [25, 0, undefined]);
-  end(makeSpans(3));
+  end(endedSpans(3));
   assert.deepEqual([queue.unsent, queue.lost], [25, 3]);
   assert.match(queue.lastError ?? '', /OTEL_BSP_MAX_QUEUE_SIZE=25/);
   await attempt().answer(ACCEPTED);
-  end(makeSpans(1));
+  end(endedSpans(1));
   assert.deepEqual([queue.unsent, queue.lost], [16, 3], 'there is room again');
 });
 
 test('when the collector was unreachable before, the reason is that and not the full queue', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue({ maxQueueSize: 20 });
-  end(makeSpans(10));
+  end(endedSpans(10));
   await attempt().answer(LATER);
-  end(makeSpans(11));
+  end(endedSpans(11));
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [20, 1, LATER.reason]);
 });
 
 test('a batch larger than the queue may hold is sent when the queue is full, and nothing is lost', async (t) => {
   stopTime(t);
   const { queue, attempts, end } = makeQueue({ maxQueueSize: 4, maxExportBatchSize: 10 });
-  end(makeSpans(4));
+  end(endedSpans(4));
   assert.equal(attempts.length, 1);
   assert.deepEqual([queue.unsent, queue.lost], [4, 0]);
 });
@@ -226,7 +209,7 @@ test('a batch larger than the queue may hold is sent when the queue is full, and
 test('a batch that could not be sent is tried again, before what ended after it', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(14);
+  const spans = endedSpans(14);
   end(spans);
   await attempt().answer(LATER);
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [14, 0, LATER.reason]);
@@ -246,10 +229,10 @@ test('a batch that could not be sent is tried again, before what ended after it'
 test('each attempt in vain doubles the time to the next, up to 30 seconds, and spans that end meanwhile hurry none', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(10));
+  end(endedSpans(10));
   await attempt().answer(LATER);
   for (const delayMs of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
-    end(makeSpans(10));
+    end(endedSpans(10));
     await pass(delayMs - 1);
     assert.equal(attempts.length, 0, `within ${delayMs} ms`);
     await pass(1);
@@ -261,14 +244,14 @@ test('each attempt in vain doubles the time to the next, up to 30 seconds, and s
 test('after the collector is back all that waited follows at once, and the next outage begins with a second again', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(30));
+  end(endedSpans(30));
   await attempt().answer(LATER);
   await pass(1_000);
   await attempt().answer(LATER);
   await pass(2_000);
   for (let batch = 0; batch < 3; batch++) await attempt().answer(ACCEPTED);
   assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
-  end(makeSpans(10));
+  end(endedSpans(10));
   await attempt().answer(LATER);
   await pass(999);
   assert.equal(attempts.length, 0);
@@ -279,7 +262,7 @@ test('after the collector is back all that waited follows at once, and the next 
 test('after an outage without a loss, no error is reported any more', async (t) => {
   const pass = stopTime(t);
   const { queue, end, attempt } = makeQueue();
-  end(makeSpans(10));
+  end(endedSpans(10));
   await attempt().answer(LATER);
   assert.equal(queue.lastError, LATER.reason);
   await pass(1_000);
@@ -290,7 +273,7 @@ test('after an outage without a loss, no error is reported any more', async (t) 
 test('a rejected batch is lost and counted, not retried, and the next one is sent', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(13));
+  end(endedSpans(13));
   await attempt().answer(REFUSED);
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [3, 10, REFUSED.reason]);
   assert.equal(attempts.length, 0);
@@ -309,7 +292,7 @@ test('a batch is full with so many bytes, however few spans have them', (t) => {
     return ACCEPTED;
   };
   const limits = { ...LIMITS, maxExportBatchSize: 100 };
-  const [span] = makeSpans(1);
+  const [span] = endedSpans(1);
   const large = Object.create(span as ReadableSpan, {
     attributes: { value: { text: 'x'.repeat(FULL_BATCH_BYTES / 4) } },
   });
@@ -332,7 +315,7 @@ test('large spans fill the queue sooner, so that it has a bound in bytes as well
     waiting.shift()?.(outcome);
     await settle();
   };
-  const [span] = makeSpans(1);
+  const [span] = endedSpans(1);
   const large = Object.create(span as ReadableSpan, {
     attributes: { value: { text: 'x'.repeat(FULL_BATCH_BYTES / 2) } },
   });
@@ -365,7 +348,7 @@ test('large spans fill the queue sooner, so that it has a bound in bytes as well
 test('spans that a partial success rejects are lost, with the reason', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue();
-  end(makeSpans(20));
+  end(endedSpans(20));
   await attempt().answer({ kind: 'accepted', rejected: { count: 3, reason: 'quota' } });
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [10, 3, 'quota']);
   await attempt().answer(ACCEPTED);
@@ -375,7 +358,7 @@ test('spans that a partial success rejects are lost, with the reason', async (t)
 test('a batch that is too large comes in two, those in two again, and only what is refused is lost', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(15);
+  const spans = endedSpans(15);
   end(spans);
   await attempt().answer(TOO_LARGE);
   assert.equal(attempts.length, 1, 'one after the other');
@@ -404,7 +387,7 @@ test('a batch that is too large comes in two, those in two again, and only what 
 test('a flush waits for both parts of a batch that was split because it was too large', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue();
-  end(makeSpans(4));
+  end(endedSpans(4));
   const flushed = queue.forceFlush();
   await attempt().answer(TOO_LARGE);
   await attempt().answer(ACCEPTED);
@@ -417,7 +400,7 @@ test('a flush waits for both parts of a batch that was split because it was too 
 test('parts of a split batch that are in flight are taken with the pending ones, once', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(12);
+  const spans = endedSpans(12);
   end(spans);
   await attempt().answer(TOO_LARGE);
   const half = attempt();
@@ -432,7 +415,7 @@ test('parts of a split batch that are in flight are taken with the pending ones,
 test('a flush of very many batches resolves soon when the collector is unreachable, and all are retried', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
-  const spans = makeSpans(60);
+  const spans = endedSpans(60);
   end(spans);
   const flushed = queue.forceFlush();
   let made = 0;
@@ -456,7 +439,7 @@ test('a flush of very many batches resolves soon when the collector is unreachab
 test('the second part of a split batch is not attempted when the first found no collector', async (t) => {
   const pass = stopTime(t);
   const { attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(10);
+  const spans = endedSpans(10);
   end(spans);
   await attempt().answer(TOO_LARGE);
   await attempt().answer(LATER);
@@ -474,7 +457,7 @@ test('the second part of a split batch is not attempted when the first found no 
 test('a flush of very many batches sends some at a time, and all in the end', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue({ maxExportBatchSize: 1 });
-  const spans = makeSpans(51);
+  const spans = endedSpans(51);
   end(spans);
   const sent = [...attempts];
   const flushed = queue.forceFlush();
@@ -494,7 +477,7 @@ test('a flush of very many batches sends some at a time, and all in the end', as
 test('takeUnsent() returns all spans without an answer: in flight, waiting for a retry, and new', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(34);
+  const spans = endedSpans(34);
   end(spans);
   const onTheWay = attempt();
   const batches = queue.takeUnsent();
@@ -516,7 +499,7 @@ for (const outcome of [LATER, REFUSED]) {
   test(`spans taken while in flight neither return to the queue nor are counted when the answer is "${outcome.kind}"`, async (t) => {
     const pass = stopTime(t);
     const { queue, attempts, end, attempt } = makeQueue();
-    end(makeSpans(10));
+    end(endedSpans(10));
     const onTheWay = attempt();
     assert.equal(spansOf(queue.takeUnsent()).length, 10);
     await onTheWay.answer(outcome);
@@ -528,7 +511,7 @@ for (const outcome of [LATER, REFUSED]) {
 test('a batch that waits for its retry is taken with the pending ones', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(12);
+  const spans = endedSpans(12);
   end(spans);
   await attempt().answer(LATER);
   assert.deepEqual(spansOf(queue.takeUnsent()), spans);
@@ -539,7 +522,7 @@ test('a batch that waits for its retry is taken with the pending ones', async (t
 test('what is released is all that waits, not what is on its way, and the queue goes on', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(30);
+  const spans = endedSpans(30);
   end(spans.slice(0, 25));
   const onTheWay = attempt();
   assert.deepEqual(spansOf(queue.release()), spans.slice(10, 25));
@@ -559,7 +542,7 @@ test('a closed queue takes nothing', async (t) => {
   const shut = makeQueue({ maxExportBatchSize: 1 });
   await shut.queue.shutdown();
   for (const { queue, attempts, end } of [taken, shut]) {
-    end(makeSpans(3));
+    end(endedSpans(3));
     await pass(60_000);
     assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
   }
@@ -578,7 +561,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 test('a flush sends all pending batches concurrently and resolves when each has an answer', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  const spans = makeSpans(34);
+  const spans = endedSpans(34);
   end(spans);
   const first = attempt();
   const flushed = queue.forceFlush();
@@ -599,7 +582,7 @@ test('a flush sends all pending batches concurrently and resolves when each has 
 test('a flush waits for a batch that was already in flight', async (t) => {
   stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(10));
+  end(endedSpans(10));
   const onTheWay = attempt();
   const flushed = queue.forceFlush();
   assert.equal(attempts.length, 0, 'and does not send it twice');
@@ -618,7 +601,7 @@ test('a flush with nothing to send resolves at once and sends nothing', async ()
 test('a flush is one attempt: unsent spans stay in the queue and are retried later', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(9));
+  end(endedSpans(9));
   const flushed = queue.forceFlush();
   await attempt().answer(LATER);
   assert.ok(await isSettled(flushed));
@@ -632,7 +615,7 @@ test('a flush is one attempt: unsent spans stay in the queue and are retried lat
 test('a flush that is answered "refused" counts what it lost', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue();
-  end(makeSpans(9));
+  end(endedSpans(9));
   const flushed = queue.forceFlush();
   await attempt().answer(REFUSED);
   await flushed;
@@ -642,7 +625,7 @@ test('a flush that is answered "refused" counts what it lost', async (t) => {
 test('concurrent batches that all fail count as one failed attempt, so the next is a second later', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end } = makeQueue();
-  end(makeSpans(50));
+  end(endedSpans(50));
   const flushed = queue.forceFlush();
   assert.equal(attempts.length, 5);
   for (const { answer } of attempts.splice(0)) await answer(LATER);
@@ -657,7 +640,7 @@ test('concurrent batches that all fail count as one failed attempt, so the next 
 test('shutting down is a flush after which nothing is sent', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
-  end(makeSpans(5));
+  end(endedSpans(5));
   const shut = queue.shutdown();
   await attempt().answer(LATER);
   await shut;
@@ -678,7 +661,7 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
     arrived.push(...spans);
     return ACCEPTED;
   }, DEFAULTS);
-  const spans = makeSpans(5_000);
+  const spans = endedSpans(5_000);
   for (const span of spans) queue.onEnd(span);
   assert.deepEqual([queue.unsent, queue.lost], [5_000, 0]);
   // Nine full batches go one after the other, long before the delay; a flush sends the remaining spans.
@@ -692,7 +675,7 @@ test('a burst of 5,000 spans is not lost with the default limits, and arrives in
 test('a burst of 5,000 spans survives an unreachable collector, without a loss or a duplicate', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end } = makeQueue(DEFAULTS);
-  const spans = makeSpans(5_000);
+  const spans = endedSpans(5_000);
   end(spans);
   for (let time = 0; time < 4; time++) {
     for (const { answer } of attempts.splice(0)) await answer(LATER);
@@ -714,9 +697,9 @@ test('a span that waits does not keep the app alive', async (t) => {
   const before = timers();
   const { queue, end, attempt } = makeQueue();
   t.after(() => queue.takeUnsent());
-  end(makeSpans(1));
+  end(endedSpans(1));
   assert.equal(timers(), before);
-  end(makeSpans(9));
+  end(endedSpans(9));
   await attempt().answer(LATER);
   assert.equal(timers(), before, 'nor one that will be tried again');
 });
@@ -737,7 +720,7 @@ describe('a batch that a collector always answers with "later"', () => {
   test('does not stop the others, and only the span that is the cause is given up, with the reason', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts, givenUp } = makeQueue();
-    const [bad, ...good] = makeSpans(400);
+    const [bad, ...good] = endedSpans(400);
     const accepted = new Set<ReadableSpan>();
     let failures = 0;
     end([bad as ReadableSpan]);
@@ -763,7 +746,7 @@ describe('a batch that a collector always answers with "later"', () => {
   test('does not count while nothing else is accepted: an outage, however long, loses nothing', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts, givenUp } = makeQueue();
-    end(makeSpans(30));
+    end(endedSpans(30));
     for (let minute = 0; minute < 60; minute++) {
       for (const { answer } of attempts.splice(0)) await answer(BUSY);
       await pass(60_000);
@@ -781,7 +764,7 @@ describe('a batch that a collector always answers with "later"', () => {
   test('is tried at exit like the others, once, whatever comes of it', async (t) => {
     stopTime(t);
     const { queue, end, attempts } = makeQueue({ maxExportBatchSize: 1, maxQueueSize: 1_000 });
-    const spans = makeSpans(40);
+    const spans = endedSpans(40);
     end(spans);
     const flushed = queue.forceFlush();
     const tried: ReadableSpan[] = [];
@@ -799,7 +782,7 @@ describe('RESOURCE_EXHAUSTED without a time to wait', () => {
   test('splits a batch at its second failure, and only the span that is too large is lost', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts, givenUp } = makeQueue({ maxExportBatchSize: 10 });
-    const spans = makeSpans(10);
+    const spans = endedSpans(10);
     const accepted = new Set<ReadableSpan>();
     end(spans);
     for (let time = 0; time < 200 && queue.unsent > 0; time++) {
@@ -819,7 +802,7 @@ describe('RESOURCE_EXHAUSTED without a time to wait', () => {
   test('of everything, is bounded: each batch is tried a few times, and not in ever smaller parts', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts } = makeQueue({ maxExportBatchSize: 64 });
-    end(makeSpans(64));
+    end(endedSpans(64));
     let made = 0;
     for (let time = 0; time < 1_000 && queue.unsent > 0; time++) {
       for (const { answer } of attempts.splice(0)) {
@@ -836,7 +819,7 @@ describe('RESOURCE_EXHAUSTED without a time to wait', () => {
 test('the time that a collector asks to wait is waited, however long, and shorter ones do not hurry', async (t) => {
   const pass = stopTime(t);
   const { attempts, end, attempt } = makeQueue();
-  end(makeSpans(10));
+  end(endedSpans(10));
   await attempt().answer({ ...BUSY, afterMs: 45_000 });
   await pass(44_999);
   assert.equal(attempts.length, 0);
@@ -860,7 +843,7 @@ test('the times between attempts differ by up to a fifth from process to process
       return LATER;
     };
     const queue = new SpanQueue(send, LIMITS, undefined, () => random);
-    for (const span of makeSpans(10)) queue.onEnd(span);
+    for (const span of endedSpans(10)) queue.onEnd(span);
     await settle();
     await pass(delayMs - 1);
     assert.equal(attempts, 1);
