@@ -38,7 +38,7 @@ function decode(raw: string, objection: (key: string, value: string) => string |
     if (pair.trim() === '') continue;
     const equals = pair.indexOf('=');
     const [key, value] = [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
-    const place = equals > 0 && value !== '' && PLAIN_KEY.test(key) ? `${key}=***` : `pair ${index + 1}`;
+    const place = equals > 0 && PLAIN_KEY.test(key) ? `${key}=***` : `pair ${index + 1}`;
     if (equals < 0 || key === '') {
       unusable.push(`${place} (${equals < 0 ? 'no =' : 'no key'})`);
       continue;

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decodeHeaders, decodePairs } from '../../src/config/key-value-pairs.ts';
+
+test('pairs are trimmed and percent-decoded, and a value may hold = and ;', () => {
+  assert.deepEqual(decodePairs(' team = search%20team , f=a=b;c,,e= '), {
+    values: { team: 'search team', f: 'a=b;c', e: '' },
+    unusable: [],
+  });
+});
+
+test('of a key that is there twice, the last value counts', () => {
+  assert.deepEqual(decodePairs('a=1,b=2,a=3').values, { a: '3', b: '2' });
+});
+
+test('a key that an object has by itself is one like any other', () => {
+  const { values } = decodePairs('__proto__=1,constructor=2');
+  assert.deepEqual(Object.entries(values), [
+    ['__proto__', '1'],
+    ['constructor', '2'],
+  ]);
+});
+
+test('what cannot be used is named by its key or its place, never by its value', () => {
+  assert.deepEqual(decodePairs('ok=1,hunter2,=hunter2,a=%,hunter2=,my key=%'), {
+    values: { ok: '1', hunter2: '' },
+    unusable: [
+      'pair 2 (no =)',
+      'pair 3 (no key)',
+      'a=*** (bad percent-encoding)',
+      'pair 6 (bad percent-encoding)',
+    ],
+  });
+  // A value that was written without its key may look like a key with an empty value.
+  assert.deepEqual(decodeHeaders('hunter2%20=').unusable, ['pair 1 (not the name of a header)']);
+});
+
+test('names of headers are in lower case; what a header cannot carry is unusable', () => {
+  assert.deepEqual(decodeHeaders('Api-Key=k,sp ace=1,city=K%C3%B6ln,ok=%09~'), {
+    values: { 'api-key': 'k', ok: '\t~' },
+    unusable: ['pair 2 (not the name of a header)', 'city=*** (characters beyond ASCII)'],
+  });
+});
