@@ -2,7 +2,8 @@
 import type { SpawnSyncReturns } from 'node:child_process';
 import { join } from 'node:path';
 import { connectionFlags, sendersEnvironment } from './handed-over.ts';
-import type { LastRequest, Outcome } from './sender-process.ts';
+import type { LastRequest } from './sender-process.ts';
+import type { Outcome } from './sending-rounds.ts';
 import type { Sent } from './synchronous-flush.ts';
 
 declare const __dirname: string;

@@ -2,8 +2,9 @@
 import { join } from 'node:path';
 import type { MessagePort, Worker, WorkerOptions } from 'node:worker_threads';
 import { connectionFlags, sendersEnvironment } from './handed-over.ts';
-import type { LastRequest, Outcome } from './sender-process.ts';
+import type { LastRequest } from './sender-process.ts';
 import { routeFlags } from './sending-process.ts';
+import type { Outcome } from './sending-rounds.ts';
 import type { Sent } from './synchronous-flush.ts';
 
 declare const __dirname: string;

@@ -6,8 +6,9 @@
 import type { OtlpTarget } from '../otlp/target.ts';
 import { SENDING } from './handed-over.ts';
 import { isPlainNode, runtimeOf } from './plain-node.ts';
-import type { Failure, LastRequest, Outcome } from './sender-process.ts';
+import type { LastRequest } from './sender-process.ts';
 import { sendByProcess } from './sending-process.ts';
+import type { Failure, Outcome } from './sending-rounds.ts';
 import { sendByThread } from './sending-thread.ts';
 
 /** Result of a LastRequest. */
