@@ -1,4 +1,4 @@
-/** Two values of JSON apart: where they differ first, and a text that shows it. */
+/** The first difference between two JSON values, and a text that shows it. */
 import assert from 'node:assert/strict';
 
 export interface Difference {
@@ -29,7 +29,7 @@ export function firstDifference(without: unknown, withIt: unknown, path = ''): D
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 
-/** Fails, saying under which name what differs. */
+/** Fails with a text that lists the differences by name. */
 export function assertAlike(without: Record<string, unknown>, withIt: Record<string, unknown>): void {
   const differences = describeDifferences(without, withIt);
   if (differences !== '') assert.fail(`The app sees that it is traced.\n${differences}`);
@@ -39,7 +39,7 @@ const SHOWN = 12;
 const SHOWN_CHARACTERS = 300;
 
 /**
- * The differences of two tables, name by name, as a text; '' when there are none. What differs alike under
+ * The differences of two tables, name by name, as a text; '' when there are none. The same difference under
  * several names is shown once.
  */
 function describeDifferences(without: Record<string, unknown>, withIt: Record<string, unknown>): string {

@@ -1,7 +1,4 @@
-/**
- * The app gets exactly what it would get without us: each program runs twice, and all that it saw is
- * compared.
- */
+/** The app sees exactly the same as without the preload: records of two runs of each program are compared. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { OPERATIONS } from '../../src/milvus/operations.ts';
@@ -23,7 +20,7 @@ import {
 } from './runs.ts';
 import { BEHAVIOURS, type Behaviour } from './scripted-milvus.ts';
 
-/** Public methods that make no RPC whatever they are given. */
+/** Public methods that make no RPC for any arguments. */
 const WITHOUT_RPC = [
   'checkCompatibility',
   'getCollectionInfoCacheKey',
@@ -47,10 +44,7 @@ before(async () => {
 });
 after(() => receiver.stop());
 
-/**
- * What the program recorded of its calls. When a call settles tells something only of one that sends nothing:
- * any other waits for the network.
- */
+/** The program's records of its calls. The time to settle counts only for calls that send nothing. */
 function recordsOf({ report, calls }: ScriptedRun): Record<string, unknown> {
   const sent = new Set(calls.filter(isOfTheApp).map(caseOf));
   return Object.fromEntries(
@@ -65,7 +59,7 @@ function recordsOf({ report, calls }: ScriptedRun): Record<string, unknown> {
   );
 }
 
-/** Defines the tests that hold the runs of a program with the preload against that without. */
+/** Defines the tests that compare the runs of a program with the preload to the run without it. */
 function compareRuns(
   program: string,
   variants: readonly VariantName[],
@@ -85,7 +79,7 @@ function compareRuns(
     assert.equal(plain.code, 0, plain.stderr);
   });
   const makesFewCalls = (variant: VariantName) => 'FEW_CASES' in VARIANTS[variant].env;
-  // A variant that makes fewer calls is held against these of the plain run.
+  // A variant that makes fewer calls is compared with the same calls of the plain run.
   const only = (table: Record<string, unknown>, variant: VariantName) => {
     if (!makesFewCalls(variant)) return table;
     const made = new Set(Object.keys(traced[variant].report.records));
@@ -108,7 +102,7 @@ function compareRuns(
     test(`output, exit code and events of the process, ${variant}`, () => {
       const [without, withIt] = [outsideOf(plain, sorted), outsideOf(traced[variant], sorted)];
       if (sorted && makesFewCalls(variant)) {
-        // It says less, but nothing of its own.
+        // It prints fewer lines, but no additional ones.
         for (const stream of ['stdout', 'stderr', 'events'] as const)
           without[stream] = without[stream].filter((line) => withIt[stream].includes(line));
       }
@@ -121,7 +115,7 @@ function compareRuns(
   return { plain: () => plain };
 }
 
-describe('every method, with good and bad arguments, on servers that do well and badly', () => {
+describe('every method, with good and bad arguments, on servers that succeed and fail', () => {
   const { plain } = compareRuns('calls.mjs', ['as it is by default', 'with every option on'], {
     sorted: true,
   });
@@ -139,7 +133,7 @@ describe('every method, with good and bad arguments, on servers that do well and
     for (const name of operations) assert.ok(recorded.includes(`success › ${name} › good arguments`), name);
   });
 
-  test('good arguments are good: they reach the server, and are answered well', () => {
+  test('calls with good arguments reach the server and succeed', () => {
     const sent = new Set(plain().calls.filter(isOfTheApp).map(caseOf));
     const records = plain().report.records;
     for (const name of methods()) {
@@ -147,17 +141,17 @@ describe('every method, with good and bad arguments, on servers that do well and
       if (record === undefined) continue;
       assert.equal(sent.has(`success › ${name} › good arguments`), !WITHOUT_RPC.includes(name), name);
       assert.ok('resolved' in record || 'returned' in record, `${name}: ${JSON.stringify(record)}`);
-      // What says nothing would be the same in every run.
+      // A record without content would be the same in every run.
       assert.doesNotMatch(JSON.stringify(record), /cannot be looked at/);
     }
   });
 
-  test('every behaviour of the server was met', () => {
+  test('every behaviour of the server was used', () => {
     const met = new Set(plain().calls.map(({ behaviour }) => behaviour));
     for (const behaviour of Object.keys(BEHAVIOURS) as Behaviour[]) assert.ok(met.has(behaviour), behaviour);
   });
 
-  test('every call came to its end', () => {
+  test('every call was settled', () => {
     const endless = Object.entries<{ never?: string }>(plain().report.records).filter(
       ([, { never }]) => never,
     );
@@ -168,13 +162,13 @@ describe('every method, with good and bad arguments, on servers that do well and
 describe('other ways of using the SDK', () => {
   const { plain } = compareRuns('ways.mjs', Object.keys(VARIANTS) as VariantName[]);
 
-  test('the REST client is asked, and carries no trace of its own', () => {
+  test('the REST client is used, and adds no trace context itself', () => {
     assert.ok(plain().report.traced.calls > 100);
     assert.equal(plain().report.traced.withTraceparent, 0);
   });
 });
 
-describe('an app that dies of what a call throws', { concurrency: 2 }, () => {
+describe('an app that crashes by an error of a call', { concurrency: 2 }, () => {
   for (const crash of [
     'a TypeError out of the SDK',
     'an Error out of the SDK',
@@ -182,7 +176,7 @@ describe('an app that dies of what a call throws', { concurrency: 2 }, () => {
     'a failure of gRPC',
     "a value of the app's own",
   ]) {
-    test(`${crash}: it says the same, and leaves the same exit code`, async () => {
+    test(`${crash}: the output and the exit code are the same`, async () => {
       const [plain, traced] = await Promise.all([
         run('crash.mjs', PLAIN, [crash]),
         run('crash.mjs', VARIANTS['as it is by default'], [crash]),
@@ -190,7 +184,7 @@ describe('an app that dies of what a call throws', { concurrency: 2 }, () => {
       assert.equal(plain.code, 1, plain.stderr);
       const output = (result: ScriptedRun) => {
         const outside = outsideOf(result);
-        // Frames of a stack tell the way through the code, which is another one.
+        // Stack frames differ, because the call goes through other code.
         return { ...outside, stderr: outside.stderr.filter((line) => !/^\s+at /.test(line)) };
       };
       assertAlike(output(plain), output(traced));
@@ -198,7 +192,7 @@ describe('an app that dies of what a call throws', { concurrency: 2 }, () => {
   }
 });
 
-test('the line of the app that made a call is in the stack of what it throws, wherever it is without us', async () => {
+test('the stack of an error has the line of the app that made the call, if it has it without the preload', async () => {
   const [plain, traced] = await Promise.all([
     run('stacks.mjs', PLAIN),
     run('stacks.mjs', VARIANTS['as it is by default']),

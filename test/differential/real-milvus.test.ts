@@ -1,4 +1,4 @@
-/** On a real Milvus, too, the app gets exactly what it would get without us. */
+/** Also on a real Milvus, the app gets exactly the same as without the preload. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { outsideOf, PLAIN, runProgram, VARIANTS } from './runs.ts';
 test('a usual app sees the same values, errors, arguments and output with the preload as without it', async () => {
   const { milvusAddress, receiver } = await useStack();
   const [without, withIt] = await Promise.all(
-    // One letter each: a name that is longer would make a longer message.
+    // One letter each: a longer name would make a longer message.
     Object.entries({ a: PLAIN, b: VARIANTS['as it is by default'] }).map(([letter, variant]) =>
       runProgram('usual-app.mjs', variant, {
         collector: `127.0.0.1:${receiver.grpcPort}`,

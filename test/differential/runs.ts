@@ -1,7 +1,4 @@
-/**
- * The same program run without and with the preload, and what is left of its runs when time and chance are
- * taken away.
- */
+/** Runs of one program without and with the preload, and their results without times and random values. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -13,10 +10,10 @@ export interface Variant {
   env: Record<string, string>;
 }
 
-/** Without the preload: what the others are held against. */
+/** Without the preload: the others are compared with it. */
 export const PLAIN: Variant = { preload: false, env: {} };
 
-/** The preload, set up in the ways in which it does most differently. */
+/** The preload, in the configurations that differ most. */
 export const VARIANTS = {
   'as it is by default': { preload: '--import', env: {} },
   'with every option on': {
@@ -26,7 +23,7 @@ export const VARIANTS = {
       OTEL_INSTRUMENTATION_MILVUS_RPC_SPANS: 'true',
       OTEL_METRICS_EXPORTER: 'otlp',
       OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'milvus,grpc,generic-pool,undici,net,dns,winston',
-      // For the program: here it is not the arguments that matter.
+      // For the program: this variant does not test arguments.
       FEW_CASES: '1',
     },
   },
@@ -43,7 +40,7 @@ export interface RunOptions {
 }
 
 export interface Run extends FixtureResult {
-  /** What the program wrote to the file that it was given; {} when it wrote none. */
+  /** The file that the program wrote; {} when it wrote none. */
   report: any;
 }
 
@@ -73,9 +70,7 @@ export interface ScriptedRun extends Run {
   calls: ScriptedCall[];
 }
 
-/**
- * Runs a program against a scripted Milvus of its own, so that what it sends is told from what others send.
- */
+/** Runs a program against a separate scripted Milvus, so that its calls are not mixed with others. */
 export async function runOnScriptedMilvus(
   file: string,
   variant: Variant,
@@ -91,23 +86,20 @@ export async function runOnScriptedMilvus(
   }
 }
 
-/** Whether a call is one of the app's: heartbeats come when time tells them to. */
+/** Whether the app made a call: heartbeats come by a timer. */
 export const isOfTheApp = ({ rpc }: ScriptedCall): boolean => rpc !== 'ClientHeartbeat';
 
-/** Headers that are the preload's to send; nothing else of a call may differ. */
+/** Headers that the preload sends; nothing else of a call may differ. */
 const TRACE_HEADERS = ['traceparent', 'tracestate', 'baggage'];
 
-/** What a client sends that is never twice the same. */
+/** Headers of a client that differ in each call. */
 const UNSTEADY_HEADERS = ['client-request-unixmsec'];
 
 /** The case of the program that a call belongs to; connecting comes before any. */
 export const caseOf = ({ behaviour, headers }: ScriptedCall): string =>
   headers.case?.[0] === undefined ? `connecting to ${behaviour}` : decodeURIComponent(headers.case[0]);
 
-/**
- * The calls by case, without trace headers and what is never the same, and in an order that is always the
- * same.
- */
+/** The calls by case, without trace headers and values that vary, in a fixed order. */
 export function messagesByCase(calls: ScriptedCall[]): Record<string, unknown[]> {
   const table: Record<string, string[]> = {};
   for (const call of calls) {
@@ -122,7 +114,7 @@ export function messagesByCase(calls: ScriptedCall[]): Record<string, unknown[]>
     table[key] ??= [];
     table[key].push(JSON.stringify(message));
   }
-  // Calls that are made at once may arrive in any order.
+  // Concurrent calls may arrive in any order.
   return Object.fromEntries(
     Object.entries(table).map(([key, messages]) => [
       key,
@@ -131,7 +123,7 @@ export function messagesByCase(calls: ScriptedCall[]): Record<string, unknown[]>
   );
 }
 
-/** Calls whose trace headers are not as they should be, with what is wrong, as lines. */
+/** Calls with wrong trace headers, one line each with the fault. */
 export function wrongTraceHeaders(calls: ScriptedCall[], { preload, env }: Variant): string[] {
   const flags = env.OTEL_TRACES_SAMPLER === 'always_off' ? '00' : '01';
   const right = new RegExp(`^00-[0-9a-f]{32}-[0-9a-f]{16}-${flags}$`);
@@ -147,7 +139,7 @@ export function wrongTraceHeaders(calls: ScriptedCall[], { preload, env }: Varia
   });
 }
 
-/** Output without what two runs of one program never write alike: times, ports, durations. */
+/** Output without the values that differ in each run: times, ports, durations. */
 function steadyOutput(text: string): string[] {
   return text
     .replaceAll(/\[\d{4}-\d\d-\d\dT[\d:.]+Z\]/g, '[<time>]')
@@ -158,9 +150,7 @@ function steadyOutput(text: string): string[] {
     .split('\n');
 }
 
-/**
- * What others see of the process; each line once and in order for a program that does several things at once.
- */
+/** The visible result of a process; `sorted`: each line once, in order, for concurrent output. */
 export function outsideOf({ code, signal, stdout, stderr, report }: Run, sorted = false) {
   const once = (lines: string[]) => [...new Set(lines)].sort();
   const lines = (text: string) => (sorted ? once(steadyOutput(text)) : steadyOutput(text));

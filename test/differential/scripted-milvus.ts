@@ -1,7 +1,6 @@
 /**
- * A Milvus whose every RPC answers by a script, and which keeps what came over the wire. How it behaves is
- * told by the address that a client connects to, so that requests and headers are the same whatever is asked
- * of it.
+ * A Milvus whose RPCs answer by a script, and which records its calls. The address that a client connects to
+ * selects the behaviour, so that requests and headers are the same for all behaviours.
  */
 import {
   type handleUnaryCall,
@@ -15,17 +14,17 @@ import {
 import { DataType, getGRPCService } from '@zilliz/milvus2-sdk-node';
 import { headersOf } from '../../bench/stub-milvus.ts';
 
-/** The collection that no scripted Milvus has: a request that names it is answered CollectionNotExists. */
+/** The collection that no scripted Milvus has: requests for it are answered CollectionNotExists. */
 export const MISSING_COLLECTION = 'missing';
 
-/** Each behaviour, and what a client meets there. Connecting always succeeds, but where it says otherwise. */
+/** Each behaviour and its effect on a client. Connecting succeeds unless stated otherwise. */
 export const BEHAVIOURS = {
   success: 'every RPC succeeds',
   'bad status': 'every RPC is answered CollectionNotExists inside a gRPC OK',
   'bad status later': 'as bad status, but DescribeCollection succeeds',
   'invalid argument': 'every RPC fails with the gRPC status INVALID_ARGUMENT',
   unimplemented: 'every RPC fails with the gRPC status UNIMPLEMENTED',
-  internal: 'every RPC fails with the gRPC status INTERNAL, which the SDK tries again',
+  internal: 'every RPC fails with the gRPC status INTERNAL, which the SDK retries',
   silent: 'no RPC is ever answered, so that each ends at its deadline',
   'refuses connections': 'Connect, too, fails with the gRPC status PERMISSION_DENIED',
 } as const;
@@ -66,7 +65,7 @@ const INT64_IDS = {
   field_id: '100',
   scalars: { long_data: { data: ['1', '2'] } },
 };
-/** Two vectors of dimension 2: what a transformer of the app's may convert. */
+/** Two vectors of dimension 2, which a transformer of the app may convert. */
 const HALVES = {
   type: 'Float16Vector',
   field_name: 'half',
@@ -119,7 +118,7 @@ const searchResults = {
   session_ts: '449000000000000002',
 };
 
-/** What is in a good answer next to its status, where an empty one would not take the SDK to its end. */
+/** Content of a good answer besides its status, where the SDK needs more than an empty one. */
 const CONTENT: Record<string, (request: Record<string, any>) => object> = {
   Connect: () => ({ identifier: '7', server_info: { build_tags: 'v2.6.0', deploy_mode: 'STANDALONE' } }),
   GetVersion: () => ({ version: 'v2.6.0' }),
@@ -183,7 +182,7 @@ type Definition = MethodDefinition<any, any> & {
 };
 
 const services = ['MilvusService', 'ClientTelemetryService'].map((serviceName) => {
-  // No defaults: a field that was not sent shall not look as if it had been.
+  // No defaults: a field that was not sent must not look sent.
   const { service } = getGRPCService(
     { serviceName: `milvus.proto.milvus.${serviceName}` },
     { keepCase: true, longs: String, enums: String, bytes: String, oneofs: true },
@@ -237,7 +236,7 @@ function scripted(
     const { request } = call;
     record({ behaviour, rpc, headers: headersOf(call.metadata.toJSON()), request });
     const succeed = () => respond(null, answer(definition, SUCCESS, CONTENT[rpc]?.(request)));
-    // flushed: or else the SDK would ask again for ever.
+    // flushed: else the SDK would poll forever.
     const refuse = () => respond(null, answer(definition, NOT_EXISTS, { flushed: true }));
     if (rpc === 'ClientHeartbeat') return succeed();
     if (rpc === 'Connect') {

@@ -1,6 +1,6 @@
 /**
- * Every command of the pages about deployments: run, or listed here with what it needs and the test that
- * stands for it. And the figures of docs/production.md.
+ * Every command of the pages about deployments runs here, or is listed with its requirement and the test that
+ * replaces it. And the figures of docs/production.md.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -28,14 +28,14 @@ const runs = useRuns();
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-deployments-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-/** What a command begins with that cannot run here → the test that stands for it. */
+/** Start of a command that cannot run here → its requirement, and the test that replaces it. */
 const standIns: [beginning: RegExp, what: string, file: string][] = [
   [/^docker compose .*production/, 'a Docker engine', 'test/jaeger/production.test.ts'],
   [/^docker (build|run|push) /, 'a Docker engine', 'test/samples/images.test.ts'],
   [/^kubectl /, 'a cluster', 'test/samples/manifests.test.ts'],
   [/^helm /, 'a cluster', 'test/samples/manifests.test.ts'],
   [/^(sudo|journalctl|\(cd \/srv)\b/, 'systemd as process 1', 'test/samples/manifests.test.ts'],
-  [/^pm2 /, 'a pm2 that is installed for good', 'test/samples/pm2.test.ts'],
+  [/^pm2 /, 'a permanent installation of pm2', 'test/samples/pm2.test.ts'],
   [/^curl /, 'the service that the command above it starts', 'test/samples/samples.test.ts'],
   [/^npm ci && npm pack$/, 'a separate checkout', 'test/package/package.test.ts'],
   [/^CERTIFICATES=/, 'the path of the reader’s certificates', 'test/jaeger/production.test.ts'],
@@ -61,7 +61,7 @@ function commandsOf(page: string): string[] {
 
 const commands = pages.flatMap((page) => commandsOf(page).map((text) => ({ page, text })));
 
-/** By a shell, with the Node of this process first on PATH. */
+/** Runs a command in a shell, with the Node of this process first on PATH. */
 async function run(text: string, cwd: string, env: Record<string, string> = {}) {
   return promisify(execFile)('sh', ['-c', text], {
     cwd,
@@ -82,7 +82,7 @@ function appFolder(): string {
   return folder;
 }
 
-/** A copy of compose/, so that what the script makes stays out of this checkout. */
+/** A copy of compose/, so that the files of the script stay out of this checkout. */
 function checkout(): string {
   const folder = path.join(scratch, 'checkout');
   cpSync(path.join(root, 'compose'), path.join(folder, 'compose'), { recursive: true });
@@ -91,12 +91,12 @@ function checkout(): string {
 
 let serviceCount = 0;
 
-/** What runs here, and what must be true after it. */
+/** The commands that run here, and the check of their result. */
 const runnable: [fits: RegExp, check: (text: string) => Promise<void>][] = [
   [
     /\bnode .*app\.js$/,
     async (text) => {
-      // Some of these commands name their service; the others get a name, so that their spans are told apart.
+      // Some of these commands name their service; the others get one, to distinguish their spans.
       const named = /OTEL_SERVICE_NAME=(\S+)/.exec(text)?.[1];
       const service = named ?? `deployed-${++serviceCount}`;
       const endpoint = `http://127.0.0.1:${runs.receiver.grpcPort}`;
@@ -140,7 +140,7 @@ const runnable: [fits: RegExp, check: (text: string) => Promise<void>][] = [
     async (text) => {
       const { stdout } = await run(`${text} --requests 50 --json`, root);
       const { services } = JSON.parse(stdout);
-      // The page's table, with room for versions and for how spans fall into batches.
+      // The page's table, with tolerance for versions and for the split of spans into batches.
       const rows = [
         ...readText('docs/production.md').matchAll(/^\| (app|standalone|segcore) \| ([\d.]+) \| (\d+) \|$/gm),
       ];
@@ -161,7 +161,7 @@ const runnable: [fits: RegExp, check: (text: string) => Promise<void>][] = [
 ];
 
 describe('commands', () => {
-  test('each is run here, or listed with what it needs', () => {
+  test('each is run here, or listed with its requirement', () => {
     assert.notEqual(commands.length, 0);
     for (const { page, text } of commands) {
       const ways = [...standIns.map(([fits]) => fits), ...runnable.map(([fits]) => fits)];
@@ -169,7 +169,7 @@ describe('commands', () => {
     }
   });
 
-  test('nothing is listed that no page has any more, and each stand-in is there', () => {
+  test('every listed command is on a page, and every replacement test exists', () => {
     for (const [fits, , file] of standIns) {
       assert.ok(
         commands.some(({ text }) => fits.test(text)),
@@ -195,7 +195,7 @@ describe('commands', () => {
   }
 });
 
-test('the files that the pages name are there', () => {
+test('the files that the pages name exist', () => {
   for (const page of pages) {
     for (const [, target = ''] of readText(page).matchAll(/\]\((?!https?:)([^)#]+)/g)) {
       assert.ok(existsSync(path.join(root, path.dirname(page), target)), `${page}: ${target}`);
@@ -208,7 +208,7 @@ test('the files that the pages name are there', () => {
   }
 });
 
-test('the calculator’s output in docs/production.md is what it prints, with the measured figures as its defaults', async () => {
+test('docs/production.md has the calculator’s real output, with the measured figures as its defaults', async () => {
   const { stdout } = await run('node samples/cluster/calculator.mjs --requests 200', root);
   assert.ok(
     readText('docs/production.md').includes(`<!-- calculator:start -->\n\`\`\`\n${stdout}\`\`\``),
@@ -253,7 +253,7 @@ describe('certificates.sh', () => {
     );
   });
 
-  test('the folder is closed to others, and no scratch is left in it', async () => {
+  test('the folder is closed to others, and has no temporary files', async () => {
     const { stdout } = await run(`ls -lA '${folder}' && ls -ld '${folder}'`, scratch);
     assert.match(stdout, /^drwx------/m);
     assert.match(stdout, /^-rw------- .* ca\.key$/m);
@@ -261,7 +261,7 @@ describe('certificates.sh', () => {
     assert.doesNotMatch(stdout, /making/);
   });
 
-  test('what it cannot take is named with the fix, before anything is made', async () => {
+  test('invalid arguments are reported with the fix, before any file is made', async () => {
     const none = path.join(scratch, 'none');
     for (const [args, env, expected] of [
       ['', { DAYS: 'many' }, /DAYS=many is no number of days/],

@@ -1,28 +1,22 @@
 /** The commands in the shell fences of Markdown pages. */
 import { spawnSync } from 'node:child_process';
 
-/**
- * Where a command is to be run, as the comments of its fence say: in an app of the user's when they say
- * nothing.
- */
+/** The place to run a command, from the comments of its fence: by default the user's app. */
 export type Place = 'app' | 'repository' | 'copied sample';
 
 export interface DocumentedCommand {
   /** The page, from the root of the repository. */
   page: string;
-  /** Of its first line, 1 for the page's first. */
+  /** Number of its first line, from 1. */
   line: number;
-  /** As a shell takes it, several lines included; without the comment behind it. */
+  /** The shell command, which may have several lines; without the comment after it. */
   text: string;
   place: Place;
-  /** What the page says that it prints: the comment lines below it that begin with `milvus-otel: `. */
+  /** Its output on the page: the comment lines below it that begin with `milvus-otel: `. */
   prints: string[];
 }
 
-/**
- * Pages whose commands test/docs/deployments.test.ts runs; all others are those of
- * test/docs/commands.test.ts.
- */
+/** Pages whose commands test/docs/deployments.test.ts runs; test/docs/commands.test.ts runs the others. */
 export const deploymentPages = [
   'docs/deployments.md',
   'docs/production.md',
@@ -87,12 +81,12 @@ function isComplete(script: string): boolean {
   return isShell(script);
 }
 
-/** Parsed, not run. */
+/** Parses the script without running it. */
 export function isShell(script: string): boolean {
   return spawnSync('sh', ['-n', '-c', script]).status === 0;
 }
 
-/** The comment behind the command's last line; a # in quotes or inside a word is none. */
+/** Removes the comment after the command's last line; a # in quotes or inside a word starts none. */
 function withoutComment(text: string): string {
   let quote = '';
   for (const [index, character] of Array.from(text).entries()) {

@@ -1,4 +1,4 @@
-/** docs/migrating.md: each row of its table, by running the stock preload and this one next to each other. */
+/** docs/migrating.md: each row of its table, checked by runs of the stock preload and this one. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -22,7 +22,7 @@ const searches = 'test/fixtures/searches.mjs';
 const file = 'test/fixtures/search-then-exit.mjs';
 /** As in test/ecosystem/loggers.test.ts, which then shares their installation. */
 const loggers = { pino: '10.4.0', winston: '3.19.0', bunyan: '2.0.5' };
-/** For what a program that has ended has sent already. */
+/** For spans that a program sent before it exited. */
 const arrivalTimeoutMs = 10_000;
 
 let milvus: StubMilvus;
@@ -37,7 +37,7 @@ interface Run extends Omit<FixtureResult, 'signal'> {
   spans: ReceivedSpan[];
   /** In the order of their start, indented. */
   names: string[];
-  /** `grpc traces`, `http metrics`, …: by which transport which signals came, each once, sorted. */
+  /** `grpc traces`, `http metrics`, …: transport and signal of the requests, each once, sorted. */
   signals: string[];
 }
 
@@ -56,10 +56,7 @@ interface RunOptions {
 
 const finished = new Map<string, Promise<Run>>();
 
-/**
- * Runs a program under a preload, with a separate collector; the same run, asked for again, is not run
- * again.
- */
+/** Runs a program under a preload, with a separate collector; the same run is not repeated. */
 function run(preload: Preload, options: RunOptions = {}): Promise<Run> {
   const key = JSON.stringify([preload, options]);
   const known = finished.get(key) ?? runOnce(preload, options);
@@ -101,7 +98,7 @@ function signalsOf(receiver: Receiver): string[] {
   return [...new Set(found)].sort();
 }
 
-/** What the page's last column sets, in the row with this name. */
+/** The variables in the page's last column, in the row with this name. */
 function oldBehaviour(row: string): Record<string, string> {
   const cell =
     rows()
@@ -130,7 +127,7 @@ function rows(): string[][] {
 const resourceKeys = ({ spans }: Run) => Object.keys(spans[0]?.resource ?? {}).sort();
 const serviceOf = ({ spans }: Run) => spans[0]?.resource['service.name'];
 const clouds = 'OTEL_NODE_RESOURCE_DETECTORS';
-/** Detectors that ask nobody: the stock preload's default waits for clouds that are not there. */
+/** Detectors without requests: the stock preload's default waits for clouds that are not there. */
 const quick = { [clouds]: 'env,host,process' };
 const operations = [
   'connect default',
@@ -190,7 +187,7 @@ const checks: Record<string, () => Promise<void>> = {
       );
     assert.deepEqual(now.names, operations);
     const [, list = ''] = /for instance `([a-z,-]+)`/.exec(rowNamed('Sockets and pools')) ?? [];
-    // Under an operation they stay silent, so the Milvus instrumentation has to be off to see them all again.
+    // An operation suppresses them, so the Milvus instrumentation must be off to see them all again.
     const old = await run('ours', {
       env: { ...oldBehaviour('Heartbeats'), OTEL_NODE_ENABLED_INSTRUMENTATIONS: list },
     });
@@ -298,7 +295,7 @@ const checks: Record<string, () => Promise<void>> = {
   },
   async 'Large spans'() {
     const receiver = await startReceiver();
-    // As collectors take over gRPC; 512 of these spans are more.
+    // The gRPC limit of collectors; 512 of these spans are larger.
     const collector = await startGrpcWithLimit(receiver.grpcPort, 4 * 1_024 * 1_024);
     const env = {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}`,
@@ -353,7 +350,7 @@ describe('the table', { concurrency: 2 }, () => {
 describe('the page’s code', () => {
   let folder: string;
   before(async () => {
-    // Inside the repository: its packages are what the code imports.
+    // Inside the repository, because the code imports its packages.
     folder = await mkdtemp(path.join(root, 'test', 'docs', '.page-'));
   });
   after(() => rm(folder, { recursive: true, force: true }));
@@ -369,15 +366,15 @@ describe('the page’s code', () => {
   }
 
   for (const file of [searches, 'test/fixtures/searches.cjs']) {
-    test(`a NodeSDK of the app's own has Milvus operations by one more instrumentation: ${file}`, async () => {
+    test(`an app's own NodeSDK has Milvus operations by one more instrumentation: ${file}`, async () => {
       const imports = [await written('instrumentation.mjs')];
       const { names, stderr } = await run('none', { file, imports, count: 5, env: quick });
-      // The operations, and nothing of gRPC or pools next to them.
+      // The operations, and no spans of gRPC or pools.
       const own = names.filter((name) => !/^ *tcp\.connect$/.test(name));
       assert.deepEqual({ own, stderr }, { own: operations, stderr: '' });
     });
 
-    test(`another preload has them by this one after it, and a line says who sends: ${file}`, async () => {
+    test(`another preload has them by this one after it, and a line names the sender: ${file}`, async () => {
       const imports = ['milvus-otel/register'];
       const { names, stderr } = await run('stock', { file, imports, count: 5, env: quick });
       assert.deepEqual(

@@ -1,4 +1,4 @@
-/** The app itself under the doctor: what passes through, which calls were seen, which not and why. */
+/** The app under the doctor: its output and signals, the calls that were seen, and reasons for the others. */
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const environment = (): Record<string, string> => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
 });
 
-/** With time for a busy machine: these apps end by themselves. */
+/** With time for a busy machine: these apps exit by themselves. */
 const watch = (command: string[], env: Record<string, string> = {}, args = ['--for', '60']) =>
   runDoctor({ command, args, env: { ...environment(), ...env } });
 
@@ -31,7 +31,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const service = 'watched';
     const run = await watch([node, searches], { OTEL_SERVICE_NAME: service });
     const shown = JSON.stringify(run.report, null, 1);
-    // With --json, stdout is the report's alone.
+    // With --json, stdout has only the report.
     assert.equal(run.stderr, printed);
     assert.equal(findingOf(run.report, 'app.preload')?.status, 'ok', shown);
     const traced = findingOf(run.report, 'app.traced');
@@ -52,13 +52,13 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     );
   });
 
-  test('that loads the preload itself, rightly, is run as it is', async () => {
+  test('that loads the preload correctly itself is run unchanged', async () => {
     const { report } = await watch([node, '--import', 'milvus-otel/register', searches]);
     assert.equal(findingOf(report, 'runtime.preload')?.status, 'ok');
     assert.match(findingOf(report, 'app.traced')?.found ?? '', /^6 of 6 /);
   });
 
-  test('has the variables that stand before it, and with a wrong NODE_OPTIONS there that is named', async () => {
+  test('gets the variables before its command, and a wrong NODE_OPTIONS there is reported', async () => {
     const right = await watch(['env', 'NODE_OPTIONS=--import milvus-otel/register', node, searches]);
     assert.match(findingOf(right.report, 'runtime.preload')?.found ?? '', /^NODE_OPTIONS loads it/);
     assert.match(findingOf(right.report, 'app.traced')?.found ?? '', /^6 of 6 /);
@@ -66,12 +66,12 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const wrong = await watch([`NODE_OPTIONS=--import 'milvus-otel/register'`, node, searches]);
     assert.equal(wrong.report.verdict.id, 'runtime.preload', JSON.stringify(wrong.report, null, 1));
     assert.match(wrong.report.verdict.text, /single quotes are part of the value/);
-    // As Node ends then.
+    // Node itself exits with a failure.
     assert.notEqual(wrong.code, 0);
     assert.match(wrong.stderr, /Cannot find package ''milvus-otel'/);
   });
 
-  test('has its stdout to itself; the report for people is on stderr', async () => {
+  test('has stdout to itself; the readable report is on stderr', async () => {
     const { stdout, stderr, code } = await runFixture({
       file: 'bin/milvus-otel.cjs',
       args: ['doctor', '--for', '60', '--', node, searches],
@@ -90,7 +90,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.match(findingOf(report, 'app.traced')?.found ?? '', /made no Milvus call/);
   });
 
-  test('gets the signals of the doctor, and ends as it likes', async () => {
+  test('gets the signals of the doctor, and chooses its exit', async () => {
     const running = startFixture({
       file: 'bin/milvus-otel.cjs',
       args: ['doctor', '--for', '60', '--', node, fixture('serves.mjs')],
@@ -104,7 +104,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.match(stderr, /Milvus calls have a span: Connect, DescribeCollection;/);
   });
 
-  test('that dies by a signal takes the doctor with it by the same', async () => {
+  test('that dies by a signal ends the doctor by the same signal', async () => {
     const { signal, code, stderr } = await runFixture({
       file: 'bin/milvus-otel.cjs',
       args: ['doctor', '--for', '60', '--', node, fixture('sudden.mjs')],
@@ -115,17 +115,17 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
   });
 
   for (const how of ['goes', 'stays']) {
-    test(`that never ends, and ${how} at SIGTERM, is ended after the time it was given`, async () => {
+    test(`that never exits, and ${how} at SIGTERM, is stopped after its time limit`, async () => {
       const run = await watch([node, fixture('serves.mjs'), how], {}, ['--for', '4']);
       assert.match(findingOf(run.report, 'app.end')?.found ?? '', /the doctor stopped the command after 4 s/);
-      // Not the app's code, since the end was not its own.
+      // Not the app's code, since the doctor stopped it.
       assert.equal(run.code, run.report.exitCode);
       assert.notEqual(run.code, 143);
       assert.ok(run.tookMs < 15_000, `took ${run.tookMs} ms`);
     });
   }
 
-  test('that loads the SDK in another preload first: that is named', async () => {
+  test('that loads the SDK in another preload first: the report names it', async () => {
     const run = await watch([
       node,
       '--import',
@@ -148,7 +148,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.equal(run.code, 1);
   });
 
-  test('that imports the preload itself, after the SDK: that is named', async () => {
+  test('that imports the preload itself, after the SDK: the report names it', async () => {
     const run = await watch([node, fixture('late-register.mjs')]);
     assert.equal(run.report.verdict.id, 'runtime.preload', JSON.stringify(run.report, null, 1));
     assert.match(run.report.verdict.text, /the app's own source loads milvus-otel\/register/);
@@ -156,7 +156,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.match(findingOf(run.report, 'app.untraced')?.found ?? '', /^2 of 2 /);
   });
 
-  test('with the SDK inside a bundle: that is named', async () => {
+  test('with the SDK inside a bundle: the report names it', async () => {
     const bundle = join(around.folder, 'bundle.cjs');
     await build({
       input: fixture('bundled.mjs'),
@@ -172,7 +172,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
       findingOf(run.report, 'app.bundle')?.fix ?? '',
       /^keep .* external \(esbuild --external:NAME/,
     );
-    // Its calls have spans nevertheless.
+    // Its calls still have spans.
     assert.match(
       findingOf(run.report, 'app.traced')?.found ?? '',
       /^1 of 1 Milvus calls have a span: ShowCollections/,
@@ -180,13 +180,13 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.equal(findingOf(run.report, 'app.untraced'), undefined);
   });
 
-  test('whose sampler keeps nothing: its calls are named as not sampled', async () => {
+  test('whose sampler drops everything: its calls are reported as not sampled', async () => {
     const { report } = await watch([node, searches], { OTEL_TRACES_SAMPLER: 'always_off' });
     assert.equal(report.verdict.id, 'settings.sampler');
     assert.match(findingOf(report, 'app.untraced')?.found ?? '', /^6 of 6 Milvus calls were not sampled/);
   });
 
-  test('without the Milvus instrumentation: its calls are named, and the list that is the reason', async () => {
+  test('without the Milvus instrumentation: its calls are reported with the list that excludes it', async () => {
     const { report } = await watch([node, searches], { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'express' });
     assert.equal(report.verdict.id, 'settings.instrumentations');
     assert.match(
@@ -200,7 +200,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     assert.match(findingOf(report, 'app.preload')?.found ?? '', /the command is not Node/);
   });
 
-  test('that cannot be run: that is named', async () => {
+  test('that cannot be run: the report names the reason', async () => {
     const { report, code } = await watch(['no-such-program']);
     assert.match(findingOf(report, 'app.end')?.found ?? '', /the command cannot be run/);
     assert.equal(code, 127);

@@ -1,4 +1,4 @@
-/** Each way in which a collector can be the broken stage, with a real server that is broken so. */
+/** Each way in which a collector can be the broken stage, with a real server that has this fault. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -35,7 +35,7 @@ async function startGrpcCollector(answer: Answer, certificate?: Certificate) {
 const accept: Answer = (respond) => respond(null, ACCEPTED);
 
 describe('a collector', { concurrency: 2 }, () => {
-  test('that is there accepts the marked span, by gRPC', async () => {
+  test('that is healthy accepts the marked span, by gRPC', async () => {
     const { report } = await doctor({
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
     });
@@ -49,7 +49,7 @@ describe('a collector', { concurrency: 2 }, () => {
   });
 
   for (const protocol of ['http/protobuf', 'http/json']) {
-    test(`that is there accepts the marked span, by ${protocol}`, async () => {
+    test(`that is healthy accepts the marked span, by ${protocol}`, async () => {
       const { report } = await doctor({
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}`,
         OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
@@ -60,7 +60,7 @@ describe('a collector', { concurrency: 2 }, () => {
     });
   }
 
-  test('gets it compressed when that is asked for', async (t) => {
+  test('gets it compressed when compression is configured', async (t) => {
     const names: unknown[] = [];
     const server = createHttp(async (request, response) => {
       const chunks: Buffer[] = [];
@@ -79,7 +79,7 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
     });
     assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
-    // The probe's come there too.
+    // The spans of the probe arrive there too.
     assert.ok(names.includes('milvus-otel doctor'), String(names));
   });
 
@@ -96,13 +96,13 @@ describe('a collector', { concurrency: 2 }, () => {
     assertBroken(run, 'collector.name', /no-such-collector\.invalid is not resolved/);
   });
 
-  test('that speaks HTTP, asked in gRPC', async () => {
+  test('that uses HTTP, asked by gRPC', async () => {
     const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.httpPort}` });
     assertBroken(run, 'collector.protocol', /uses HTTP\/1\.1; the endpoint is set to gRPC/);
     assert.match(run.report.verdict.fix ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/);
   });
 
-  test('that speaks gRPC, asked in HTTP', async () => {
+  test('that uses gRPC, asked by HTTP', async () => {
     const run = await doctor({
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
@@ -111,7 +111,7 @@ describe('a collector', { concurrency: 2 }, () => {
     assert.match(run.report.verdict.fix ?? '', /OTEL_EXPORTER_OTLP_PROTOCOL=grpc/);
   });
 
-  test('that is a plain port, asked in TLS', async () => {
+  test('that is a plain port, asked by TLS', async () => {
     const run = await doctor({
       OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${around.receiver.grpcPort}`,
     });
@@ -122,7 +122,7 @@ describe('a collector', { concurrency: 2 }, () => {
     );
   });
 
-  test('with TLS: asked plain, with an unknown authority, by another name, and rightly', async (t) => {
+  test('with TLS: asked plain, with an unknown authority, by another name, and correctly', async (t) => {
     const certificate = selfSigned('localhost');
     const collector = await startGrpcCollector(accept, certificate);
     t.after(collector.stop);
@@ -159,7 +159,7 @@ describe('a collector', { concurrency: 2 }, () => {
     assertBroken(run, 'collector.tls', /not accepted: it has expired/);
   });
 
-  test('whose authority is in a file that is not there', async () => {
+  test('whose authority is in a file that does not exist', async () => {
     const run = await doctor({
       OTEL_EXPORTER_OTLP_ENDPOINT: `https://127.0.0.1:${around.receiver.grpcPort}`,
       OTEL_EXPORTER_OTLP_CERTIFICATE: '/no/such/ca.pem',
@@ -227,7 +227,7 @@ describe('a collector', { concurrency: 2 }, () => {
     });
   }
 
-  test('that asks for a token gets the one that is set, and nothing shows it', async (t) => {
+  test('that asks for a token gets the one that is set, which is never shown', async (t) => {
     const secret = 'planted-secret-of-a-header';
     let got: unknown;
     const collector = await startGrpcCollector((respond, headers) => {
@@ -248,8 +248,8 @@ describe('a collector', { concurrency: 2 }, () => {
   });
 });
 
-describe('whatever hangs', () => {
-  test('the doctor ends within 15 s, with a collector, a Milvus and a Jaeger that never answer', async (t) => {
+describe('servers that hang', () => {
+  test('the doctor exits within 15 s, with a collector, a Milvus and a Jaeger that never answer', async (t) => {
     const { address } = await startSilent(t);
     const run = await runDoctor({
       args: ['--milvus', address, '--jaeger', `http://${address}`],
@@ -260,7 +260,7 @@ describe('whatever hangs', () => {
     assert.ok(run.tookMs < 15_000, `took ${run.tookMs} ms`);
   });
 
-  test('so with a Jaeger alone', async (t) => {
+  test('the same with only a Jaeger that never answers', async (t) => {
     const { address } = await startSilent(t);
     const run = await runDoctor({
       args: ['--milvus', around.milvus.address, '--jaeger', `http://${address}`],

@@ -56,12 +56,12 @@ describe('a Milvus', { concurrency: 2 }, () => {
     assertBroken(run, 'milvus.protocol', /uses HTTP\/1\.1; the endpoint is set to gRPC/);
   });
 
-  test('that is no Milvus but speaks gRPC', async () => {
+  test('that is another gRPC server', async () => {
     const run = await doctor(`127.0.0.1:${receiver.grpcPort}`);
     assertBroken(run, 'milvus.probe', /(Connect|GetVersion) at 127\.0\.0\.1:\d+ failed/);
   });
 
-  test('that is plain, asked in TLS', async () => {
+  test('that is plain, asked by TLS', async () => {
     const run = await doctor(`https://${guarded.address}`);
     assertBroken(run, 'milvus.tls', /is a plain port \(http\/2\), and https means TLS/);
     assert.equal(run.report.verdict.fix, `the address without https: ${guarded.address}`);
@@ -73,7 +73,7 @@ describe('a Milvus', { concurrency: 2 }, () => {
     assert.match(run.report.verdict.fix ?? '', /MILVUS_TOKEN=/);
   });
 
-  test('with authentication, asked with a wrong password, which nothing shows', async () => {
+  test('with authentication, asked with a wrong password, which is never shown', async () => {
     for (const env of [
       { MILVUS_TOKEN: `root:${password}` },
       { MILVUS_USERNAME: 'root', MILVUS_PASSWORD: password },
@@ -88,7 +88,7 @@ describe('a Milvus', { concurrency: 2 }, () => {
 
   // milvus-otel doctor ├─ connect     └─ standalone: MilvusService/Connect
   //                    └─ getVersion  └─ standalone: MilvusService/GetVersion
-  test('with authentication, asked rightly, answers and follows the trace of the probe', async () => {
+  test('with authentication, asked correctly, answers and continues the trace of the probe', async () => {
     const { report, code } = await doctor(guarded.address, { MILVUS_TOKEN: 'root:Milvus' });
     const shown = JSON.stringify(report, null, 1);
     assert.equal(findingOf(report, 'milvus.access')?.status, 'ok', shown);
@@ -111,7 +111,7 @@ describe('a Milvus', { concurrency: 2 }, () => {
     assert.equal(asked?.service, 'doctored');
     assert.equal(served?.parentSpanId, asked?.spanId);
     assert.equal(served?.service, 'standalone');
-    // Nobody answers where the query API is guessed to be, so that the join is not proven.
+    // Nothing answers at the guessed address of the query API, so the join is not proven.
     assert.equal(findingOf(report, 'join.query')?.status, 'skipped', shown);
     assert.deepEqual([code, report.exitCode, report.sound, report.verdict.stage], [3, 3, false, null], shown);
   });

@@ -19,7 +19,7 @@ export interface DoctorRun {
   stdout: string;
   stderr: string;
   code: number | null;
-  /** From the start of the process to its end. */
+  /** From the start of the process to its exit. */
   tookMs: number;
 }
 
@@ -32,7 +32,7 @@ export interface DoctorOptions {
   cwd?: string;
 }
 
-/** With --json, so that what is asserted is what scripts read. */
+/** With --json, so that tests read the same output as scripts. */
 export async function runDoctor({ args = [], command, env, cwd = root }: DoctorOptions): Promise<DoctorRun> {
   const startedMs = performance.now();
   const { stdout, stderr, code } = await runFixture({
@@ -46,7 +46,7 @@ export async function runDoctor({ args = [], command, env, cwd = root }: DoctorO
   return { report: JSON.parse(stdout) as Report, stdout, stderr, code, tookMs };
 }
 
-/** Sound ones of what an app needs, so that only what a test is about is broken. Ready only inside tests. */
+/** Healthy servers and a folder, so that only the subject of a test is broken. Ready only inside tests. */
 export interface Surroundings {
   receiver: Receiver;
   milvus: StubMilvus;
@@ -54,7 +54,7 @@ export interface Surroundings {
   folder: string;
 }
 
-/** Called once at the top of a test file: starts all of it before its tests, ends all of it after them. */
+/** Called once at the top of a test file: starts all of it before its tests, stops all of it after them. */
 export function useSurroundings(): Surroundings {
   const started = {} as Surroundings;
   before(async () => {
@@ -85,10 +85,7 @@ export function findingOf({ stages }: Report, id: CheckId): Finding | undefined 
   return stages.flatMap(({ findings }) => findings).find((finding) => finding.id === id);
 }
 
-/**
- * The verdict names this check, no stage before it has a failure, and the exit code says that something is
- * broken.
- */
+/** The verdict names this check, no earlier stage has a failure, and the exit code is that of a failure. */
 export function assertBroken({ report, code }: DoctorRun, id: CheckId, text: RegExp): void {
   const shown = JSON.stringify(report, null, 1);
   assert.equal(report.verdict.id, id, shown);

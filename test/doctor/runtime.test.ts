@@ -1,7 +1,4 @@
-/**
- * The first two stages on folders as apps have them: how the preload gets in, what is installed, what
- * variables say.
- */
+/** The first two stages on folders of apps: loading of the preload, installed packages, variables. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,7 +10,7 @@ const root = join(import.meta.dirname, '../..');
 const around = useSurroundings();
 let count = 0;
 
-/** A folder with these files, and in its node_modules, as links, what an app has installed. */
+/** A folder with these files, and with links to installed packages in its node_modules. */
 async function app(files: Record<string, string> = {}, links = ['milvus-otel', '@zilliz/milvus2-sdk-node']) {
   const at = join(around.folder, `app-${++count}`);
   for (const [name, text] of Object.entries({ 'package.json': '{ "name": "app" }', ...files })) {
@@ -51,7 +48,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     assert.match(findingOf(report, 'runtime.bundle')?.found ?? '', /app\.mjs does not contain the SDK/);
   });
 
-  test('of an app whose NODE_OPTIONS bring the preload into the doctor too is sound, and it traces nothing', async () => {
+  test('of an app whose NODE_OPTIONS also load the preload into the doctor is sound, and the doctor is untraced', async () => {
     const cwd = await app();
     const service = 'a-traced-doctor';
     const { report, stderr } = await doctor(cwd, {
@@ -93,7 +90,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     });
   }
 
-  test('with a script that has lost its quotes is the broken stage', async () => {
+  test('with a script without the needed quotes is the broken stage', async () => {
     const start = 'NODE_OPTIONS=--import milvus-otel/register node app.js';
     const cwd = await app({ 'package.json': JSON.stringify({ name: 'app', scripts: { start } }) });
     assertBroken(await doctor(cwd), 'runtime.preload', /the script "start" .*: nothing follows --import/);
@@ -129,7 +126,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     });
   }
 
-  test('with a path that leads nowhere is the broken stage', async () => {
+  test('with a path that does not exist is the broken stage', async () => {
     const cwd = await app({ 'app.env': 'NODE_OPTIONS=--require /nowhere/milvus-otel/dist/register.cjs\n' });
     assertBroken(
       await doctor(cwd, { args: ['--env', 'app.env'] }),
@@ -138,7 +135,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     );
   });
 
-  test('with the preload as the first import of the source is warned of, not called broken', async () => {
+  test('with the preload as the first import of the source gives a warning, no failure', async () => {
     const cwd = await app({
       'package.json': JSON.stringify({ name: 'app', type: 'module', main: 'main.js' }),
       'main.js': "import './tracing.js';\nimport '@zilliz/milvus2-sdk-node';\n",
@@ -149,7 +146,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     assert.match(found.found, /the app's own source loads milvus-otel\/register first/);
   });
 
-  test('with another tracer before ours is warned of', async () => {
+  test('with another tracer before ours gives a warning', async () => {
     const cwd = await app({
       'app.env': 'NODE_OPTIONS=--require dd-trace/init --import milvus-otel/register\n',
     });
@@ -159,12 +156,12 @@ describe('the runtime', { concurrency: 2 }, () => {
     assert.match(found.found, /after --require dd-trace\/init, which has its own OpenTelemetry/);
   });
 
-  test('where it is not installed is the broken stage', async () => {
+  test('without an installed preload is the broken stage', async () => {
     const cwd = await app({}, ['@zilliz/milvus2-sdk-node']);
     assertBroken(await doctor(cwd), 'runtime.package', /milvus-otel cannot be resolved from/);
   });
 
-  test('where another package of its name comes first is the broken stage', async () => {
+  test('where another package of the same name is found first is the broken stage', async () => {
     const shadow = {
       'node_modules/milvus-otel/package.json':
         '{ "name": "milvus-otel", "version": "9.0.0", "main": "index.js" }',
@@ -186,7 +183,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     assertBroken(await doctor(other), 'runtime.package', /is shadowed: .* is not this package/);
   });
 
-  test('where another version of it is installed is warned of', async () => {
+  test('with another version installed gives a warning', async () => {
     const cwd = await app({}, ['@zilliz/milvus2-sdk-node']);
     const installed = join(cwd, 'node_modules/milvus-otel');
     await cp(join(root, 'dist'), join(installed, 'dist'), { recursive: true });
@@ -200,7 +197,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     assert.match(found.found, /the app has milvus-otel 0\.0\.1 in /);
   });
 
-  test('with an API that is newer than the one of the preload is warned of, and copies are named', async () => {
+  test('with an API newer than that of the preload gives a warning, which names the copies', async () => {
     const version = '1.99.0';
     const cwd = await app({
       'node_modules/@opentelemetry/api/package.json': JSON.stringify({
@@ -235,7 +232,7 @@ describe('the runtime', { concurrency: 2 }, () => {
     assert.match(found.fix ?? '', /esbuild --external:NAME/);
   });
 
-  test('of Next.js is looked through in what Next has built, and the fix is Next’s own', async () => {
+  test('of Next.js is checked in the files that Next has built, and the fix is specific to Next', async () => {
     const chunk = `// ${' '.repeat(120_000)}\nconst proto = { package: "milvus.proto.milvus" };\n`;
     const cwd = await app({
       'package.json': '{ "name": "app" }',
@@ -311,7 +308,7 @@ describe('the settings', { concurrency: 2 }, () => {
     ],
   ];
   for (const [env, id, text, fix] of warnings) {
-    test(`with ${Object.keys(env).join(' and ')} as set here are warned of`, async () => {
+    test(`with ${Object.keys(env).join(' and ')} as set here give a warning`, async () => {
       const { report } = await doctor(root, { env });
       const found = findingOf(report, id);
       assert.equal(found?.status, 'warning', JSON.stringify(report.stages[1], null, 1));
@@ -320,7 +317,7 @@ describe('the settings', { concurrency: 2 }, () => {
     });
   }
 
-  test('with an endpoint that does not go with its protocol are warned of, whatever listens there', async () => {
+  test('with an endpoint that does not fit its protocol give a warning, whatever listens there', async () => {
     const endpoints: [env: Record<string, string>, text: RegExp][] = [
       [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' }, /4318 is the usual port for HTTP/],
       [

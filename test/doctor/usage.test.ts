@@ -1,4 +1,4 @@
-/** The command itself: help, wrong usage, an old Node, an end in the middle. */
+/** The command itself: help, wrong usage, an old Node, an interruption. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -42,7 +42,7 @@ describe('the command', { concurrency: 2 }, () => {
     });
   }
 
-  test('says in one line that a Node is too old', async () => {
+  test('reports in one line that a Node is too old', async () => {
     const { stdout, stderr, code } = await runFixture({
       file,
       args: ['doctor'],
@@ -55,8 +55,8 @@ describe('the command', { concurrency: 2 }, () => {
     assert.deepEqual([stdout, code], ['', 1]);
   });
 
-  test('ends at once at Ctrl-C, and leaves no process behind', async (t) => {
-    // Takes the connection of the probe's HTTP/2 and of everybody else, and never answers.
+  test('exits at once at Ctrl-C, and leaves no process behind', async (t) => {
+    // Accepts the probe's HTTP/2 connection and all others, and never answers.
     const { address, server } = await startSilent(t);
     const running = startFixture({
       file,

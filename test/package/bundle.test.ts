@@ -1,7 +1,4 @@
-/**
- * What is in dist/, which is what users run: no module twice, nothing of a test, readable stacks, and how
- * large it is.
- */
+/** The files of dist/, which users run: no duplicate modules, no tests, readable stacks, bounded size. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -13,9 +10,7 @@ import { ensureDist } from '../support/dist.ts';
 const root = path.join(import.meta.dirname, '../..');
 const dist = path.join(root, 'dist');
 
-/**
- * Bytes. Each is some tenths above what there was when it was set: to be raised knowingly, and with a reason.
- */
+/** In bytes. Each was set some tenths above the size at that time; raise it only with a reason. */
 const BUDGET = {
   /**
    * Code that is read at the start of every app. Raised from 260,000 for names of Milvus' errors, hidden
@@ -24,7 +19,7 @@ const BUDGET = {
   atEveryStart: 300_000,
   /** All code, of which an app loads what it uses. */
   code: 2_600_000,
-  /** With source maps and licences, as it lies on a disk. */
+  /** With source maps and licences, the size on disk. */
   all: 9.8 * 2 ** 20,
 };
 
@@ -61,12 +56,11 @@ async function bytes(fits: RegExp): Promise<number> {
 }
 
 describe('a module', () => {
-  // The doctor and the helper at the end are programs of their own, with bundles of their own: none shall
-  // load any part of another.
+  // The preload, the doctor and the helper at the exit are separate bundles: none may load another's parts.
   const bundles: [name: string, isPart: (file: string) => boolean, has: string][] = [
     ['the preload', (file) => !/^(doctor|sender-process)/.test(file), '../src/config/settings.ts'],
     ['the doctor', (file) => file.startsWith('doctor'), '../src/config/settings.ts'],
-    ['the helper at the end', (file) => file.startsWith('sender-process'), '../src/otlp/grpc-sender.ts'],
+    ['the helper at the exit', (file) => file.startsWith('sender-process'), '../src/otlp/grpc-sender.ts'],
   ];
   for (const [bundle, isPart, has] of bundles) {
     test(`is in one file of ${bundle} only`, () => {
@@ -74,7 +68,7 @@ describe('a module', () => {
       for (const [file, sources] of modules)
         for (const source of isPart(file) ? sources : [])
           places.set(source, [...(places.get(source) ?? []), file]);
-      assert.ok(places.has(has), `the files of ${bundle} are not those that were meant`);
+      assert.ok(places.has(has), `the files of ${bundle} are not the expected ones`);
       assert.deepEqual(
         [...places].filter(([source, { length }]) => length > 1 && !source.startsWith('\0')),
         [],
@@ -85,14 +79,14 @@ describe('a module', () => {
       const files = (await readdir(dist)).filter((file) => file.endsWith('.cjs'));
       for (const file of files.filter(isPart)) {
         const code = await readFile(path.join(dist, file), 'utf8');
-        // The copy of grpc-js is a file for all of them.
+        // All share the copy of grpc-js.
         for (const [, loaded = ''] of code.matchAll(/\b(?:require|import)\(["'`]\.\/([\w-]+\.cjs)["'`]\)/g))
           assert.ok(isPart(loaded) || loaded === 'grpc-js.cjs', `${file} loads ${loaded}`);
       }
     });
   }
 
-  test('is not there as an ES module and as CommonJS', () => {
+  test('is not included both as an ES module and as CommonJS', () => {
     // Packages have the same module as dist/x.mjs and dist/x.cjs, or below build/esm/ and build/src/.
     const plain = (source: string) =>
       source
@@ -108,7 +102,7 @@ describe('a module', () => {
     );
   });
 
-  test('comes from a source that is published code: no test, no fixture, no script, no bench', () => {
+  test('comes from published code: no test, no fixture, no script, no bench', () => {
     const all = [...modules.values()].flat();
     assert.deepEqual(
       all.filter((source) =>
@@ -121,7 +115,7 @@ describe('a module', () => {
   });
 });
 
-test('a stack of ours names the file and the line in src/ when source maps are on', async () => {
+test('a stack of the preload names the file and the line in src/ when source maps are on', async () => {
   const program = `
     const { MilvusInstrumentation } = require('./dist/instrumentation.cjs');
     const planted = { get captureFilter() { throw new Error('planted'); } };
@@ -154,7 +148,7 @@ async function readAtEveryStart(): Promise<string[]> {
   return files;
 }
 
-test('what every app reads at its start is ASCII: by one character beyond it, V8 keeps two bytes for each', async () => {
+test('code that every app reads at its start is ASCII: one other character makes V8 keep two bytes for each', async () => {
   for (const file of await readAtEveryStart()) {
     const code = await readFile(file, 'utf8');
     const [beyond] = /.{0,40}[^\0-\x7f].{0,40}/.exec(code) ?? [];
@@ -163,7 +157,7 @@ test('what every app reads at its start is ASCII: by one character beyond it, V8
 });
 
 describe('its size is within the budget:', () => {
-  test('what every app reads at its start', async () => {
+  test('code that every app reads at its start', async () => {
     const files = await readAtEveryStart();
     const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
     const sum = sizes.reduce((total, size) => total + size, 0);
@@ -175,7 +169,7 @@ describe('its size is within the budget:', () => {
     assert.ok(sum <= BUDGET.code, `${sum} bytes`);
   });
 
-  test('everything that is published of it', async () => {
+  test('all published files', async () => {
     const sum = await bytes(/./);
     assert.ok(sum <= BUDGET.all, `${sum} bytes`);
   });
@@ -190,7 +184,7 @@ test('no code in the process of an app reads clocks, timers or random numbers fr
   assert.ok(holder !== undefined);
   for (const [file] of parts) {
     const code = await readFile(path.join(dist, file), 'utf8');
-    // Where the originals are, and in the copy of grpc-js that is given them, the same names are theirs;
+    // The module of the originals, and the copy of grpc-js that gets them, use the same names as locals;
     // test/preload/replaced-globals.test.ts runs that file.
     if (file !== holder[0] && file !== 'grpc-js.cjs') assert.doesNotMatch(code, globals, file);
   }

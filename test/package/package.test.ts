@@ -25,7 +25,7 @@ let milvus: StubMilvus;
 
 before(async () => {
   await ensureDist();
-  // With a blank in it, as users' folders have.
+  // With a space, as in users' folders.
   folder = await mkdtemp(path.join(await realpath(os.tmpdir()), 'milvus otel package-'));
   app = path.join(folder, 'app');
   const { tarball, files } = await packInto(folder);
@@ -70,7 +70,7 @@ async function filesOfDist(fits: RegExp): Promise<Map<string, string>> {
 }
 
 describe('the tarball', () => {
-  test('holds what users need and nothing else', () => {
+  test('has the files that users need and no others', () => {
     assert.deepEqual(
       packed.filter((file) => !/^(dist|docs|samples|compose)\//.test(file)),
       [
@@ -111,7 +111,7 @@ describe('the tarball', () => {
 });
 
 describe('the bundle', () => {
-  /** The packages that code in dist/ comes from, as the source maps say. */
+  /** The packages that code in dist/ comes from, by the source maps. */
   const bundledPackages = async () => {
     const names = new Set<string>();
     for (const map of (await filesOfDist(/\.cjs\.map$/)).values()) {
@@ -185,7 +185,7 @@ describe('an app that has installed it', () => {
     assert.deepEqual(names.sort(), ['@grpc/grpc-js', '@opentelemetry/api', 'import-in-the-middle']);
   });
 
-  test('can load every part of it with what was installed next to it', async () => {
+  test('can load every part of it with the installed dependencies', async () => {
     const own = new Set(['register.cjs', 'preload.cjs', 'sender-process.cjs', 'doctor-probe.cjs']);
     const parts = [...(await filesOfDist(/\.cjs$/)).keys()].filter((name) => !own.has(name));
     const program = `
@@ -199,12 +199,12 @@ describe('an app that has installed it', () => {
     assert.deepEqual(JSON.parse(stdout), {});
   });
 
-  test('has the doctor as a command, which finds what is installed', async () => {
+  test('has the doctor as a command, which finds the installed packages', async () => {
     const bin = path.join(app, 'node_modules/.bin/milvus-otel');
     const { version } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
     assert.equal((await node([bin, '--version'])).stdout, `${version}\n`);
     assert.match((await node([bin, 'doctor', '--help'])).stdout, /^npx milvus-otel doctor /);
-    // 3: nobody answers where the query API is guessed to be.
+    // 3: nothing answers at the guessed address of the query API.
     const { stdout, code } = await node([bin, 'doctor', '--json']).catch((error) => error);
     const report = JSON.parse(stdout);
     assert.equal(code, 3, stdout);
@@ -221,7 +221,7 @@ describe('an app that has installed it', () => {
     );
   });
 
-  test('resolves what package.json exports and nothing else', async () => {
+  test('resolves the exports of package.json and no other paths', async () => {
     const program = `
       const resolve = (name) => { try { return require.resolve(name); } catch (error) { return error.code; } };
       console.log(JSON.stringify(process.argv.slice(1).map(resolve)));`;
@@ -304,7 +304,7 @@ describe('an app that has installed it', () => {
     ]);
   });
 
-  test('shares the API with it: operations hang under spans of its own', async () => {
+  test('shares the API with it: operations are children of the app’s own spans', async () => {
     receiver.clear();
     await node(['--import', 'milvus-otel/register', 'root-spans.mjs']);
     const spans = await receiver.waitForSpans(({ length }) => length >= 64, 5_000);

@@ -1,7 +1,4 @@
-/**
- * An app that Yarn has installed without node_modules (Plug'n'Play): packages stay in archives, this one is
- * unpacked.
- */
+/** An app installed by Yarn without node_modules (Plug'n'Play): only this package is not in an archive. */
 import assert from 'node:assert/strict';
 import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -27,7 +24,7 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test('the spans that process.exit() leaves arrive', async () => {
+test('spans that are pending at process.exit() arrive', async () => {
   const { tarball } = await packInto(folder);
   const { dependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   const api = dependencies['@opentelemetry/api'];

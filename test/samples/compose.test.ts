@@ -37,7 +37,7 @@ describe('docker-compose.yml', () => {
     );
   });
 
-  test('the configuration is merged over the image’s, not put in its place', () => {
+  test('the configuration is merged over the image’s, and does not replace it', () => {
     assert.deepEqual(standalone.volumes, [
       'milvus-data:/var/lib/milvus',
       './embedEtcd.yaml:/milvus/configs/embedEtcd.yaml:ro',
@@ -46,7 +46,7 @@ describe('docker-compose.yml', () => {
     assert.ok('milvus-data' in volumes);
   });
 
-  test('Milvus opens its ports, runs without seccomp, is asked for its health and starts after Jaeger', () => {
+  test('Milvus opens its ports, runs without seccomp, has a health check and starts after Jaeger', () => {
     assert.deepEqual(standalone.ports, ['19530:19530', '9091:9091']);
     assert.deepEqual(standalone.security_opt, ['seccomp:unconfined']);
     assert.deepEqual(standalone.healthcheck, {
@@ -65,7 +65,7 @@ describe('docker-compose.yml', () => {
     assert.deepEqual(jaeger.ports, ['16686:16686', '4317:4317', '4318:4318', '5778:5778', '9411:9411']);
   });
 
-  test('images, ports and the fraction can be other ones', () => {
+  test('images, ports and the fraction can be changed', () => {
     const { services: other } = readCompose({
       MILVUS_IMAGE: 'milvusdb/milvus:v2.6.25',
       JAEGER_IMAGE: 'jaegertracing/all-in-one:1.76.0',
@@ -80,7 +80,7 @@ describe('docker-compose.yml', () => {
     assert.equal(other.jaeger.ports[0], '26686:16686');
   });
 
-  test('the fraction in the environment, which wins, is by default that of milvus.yaml', () => {
+  test('the fraction in the environment, which takes precedence, is by default that of milvus.yaml', () => {
     const { trace } = parse(readText('milvus.yaml'));
     assert.equal(Number(standalone.environment.TRACE_SAMPLEFRACTION), trace.sampleFraction);
   });
@@ -126,7 +126,7 @@ test('the Docker sample names the services of the compose setup', () => {
   assert.ok(readme.includes(`--network ${name}_default`));
 });
 
-test('env.example of the Docker sample is what --env-file reads: NAME=value, no quotes, no comment behind a value', () => {
+test('env.example of the Docker sample fits --env-file: NAME=value, no quotes, no comment after a value', () => {
   const lines = readFileSync(path.join(folder, '..', 'samples', 'docker', 'env.example'), 'utf8').split('\n');
   for (const line of lines) assert.match(line, /^(#.*|[A-Z][A-Z0-9_]*=[^\s"'#]*)?$/);
 });
@@ -150,7 +150,7 @@ describe('production/docker-compose.yml', () => {
     }
   });
 
-  test('Milvus traces what clients do, on a port that is not published', () => {
+  test('Milvus follows the clients’ sampling, on a port that is not published', () => {
     assert.equal(milvus.trace.sampleFraction, 0);
     const [host, port] = milvus.trace.otlp.endpoint.split(':');
     assert.ok(host in services);
@@ -160,7 +160,7 @@ describe('production/docker-compose.yml', () => {
     assert.equal(
       services.standalone.environment.TRACE_SAMPLEFRACTION,
       undefined,
-      'would win over milvus.yaml',
+      'would override milvus.yaml',
     );
   });
 
@@ -170,7 +170,7 @@ describe('production/docker-compose.yml', () => {
     }
   });
 
-  test('the collector’s variables are set, its files are mounted where they say, Jaeger is where it sends', () => {
+  test('the collector’s variables are set, its files are mounted at their paths, and it sends to Jaeger', () => {
     const { environment, volumes } = services.collector;
     const named = [...readText('production/collector.yaml').matchAll(/\$\{env:(\w+)\}/g)].map(
       ([, name]) => name,
@@ -201,7 +201,7 @@ describe('production/docker-compose.yml', () => {
     }
   });
 
-  test('spans are stored on disk, and the memory limits of the collector stand below each other', () => {
+  test('spans are stored on disk, and each memory limit of the collector is below the next', () => {
     assert.equal(jaeger.extensions.jaeger_storage.backends.on_disk.badger.ephemeral, false);
     assert.equal(services.collector.mem_limit, '1g');
     assert.equal(services.collector.environment.GOMEMLIMIT, '800MiB');

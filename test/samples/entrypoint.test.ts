@@ -1,7 +1,4 @@
-/**
- * samples/docker/entrypoint.sh, run as a script by each shell that is here, as an image's ENTRYPOINT would
- * be.
- */
+/** samples/docker/entrypoint.sh, run like an image's ENTRYPOINT by each installed shell. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +12,7 @@ const node = process.execPath;
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-entrypoint-'));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** A folder with a package that only says, on stderr and once for each load, that it was loaded. */
+/** A folder with a package that prints one line on stderr for each load. */
 function folderWithPackage(name: string): string {
   const folder = path.join(scratch, name);
   const dist = path.join(folder, 'node_modules', 'milvus-otel', 'dist');
@@ -28,7 +25,7 @@ const empty = path.join(scratch, 'empty');
 mkdirSync(empty);
 
 const onPath = (shell: string) => spawnSync('which', [shell]).status === 0;
-// sh must be there. The others are the two that images have under that name.
+// sh is required. The others are the shells that images install as sh.
 const shells = ['sh', ...['dash', 'bash'].filter(onPath)];
 
 interface Run {
@@ -57,7 +54,7 @@ for (const shell of shells) {
       );
     });
 
-    test('arguments reach the app as they were, whatever is in them', () => {
+    test('arguments reach the app unchanged, whatever is in them', () => {
       const args = [
         'two words',
         '"double"',
@@ -102,7 +99,7 @@ for (const shell of shells) {
       assert.deepEqual({ code, stdout }, { code: 3, stdout: `${child.pid}\nhandled\n` });
     });
 
-    test('an app without a handler dies by the signal itself', async () => {
+    test('an app without a handler dies by the signal', async () => {
       const program = 'setInterval(() => {}, 1000); console.log("up")';
       const child = spawn(shell, [script, node, '-e', program], {
         cwd: app,
@@ -117,7 +114,7 @@ for (const shell of shells) {
       assert.deepEqual(ending, { code: null, signal: 'SIGTERM' });
     });
 
-    test('NODE_OPTIONS that are there stay, the preload comes after them', () => {
+    test('existing NODE_OPTIONS stay, and the preload comes after them', () => {
       const { stdout } = run(printOptions, { env: { NODE_OPTIONS: '--no-warnings --title="two words"' } });
       const entryPoint = `${app}/node_modules/milvus-otel/dist/register.cjs`;
       assert.equal(stdout, `--no-warnings --title="two words" --require "${entryPoint}"\n`);
@@ -135,7 +132,7 @@ for (const shell of shells) {
     });
 
     for (const NODE_OPTIONS of ['--import milvus-otel/register', '-r milvus-otel/register']) {
-      test(`NODE_OPTIONS="${NODE_OPTIONS}" of the image's own is left alone`, () => {
+      test(`NODE_OPTIONS="${NODE_OPTIONS}" of the image is left alone`, () => {
         assert.equal(
           run(['printenv', 'NODE_OPTIONS'], { env: { NODE_OPTIONS } }).stdout,
           `${NODE_OPTIONS}\n`,
@@ -149,7 +146,7 @@ for (const shell of shells) {
     });
 
     for (const value of ['true', 'True', 'TRUE']) {
-      test(`OTEL_SDK_DISABLED=${value} starts the command as it is`, () => {
+      test(`OTEL_SDK_DISABLED=${value} starts the command unchanged`, () => {
         const { stdout, stderr } = run(printOptions, { env: { OTEL_SDK_DISABLED: value } });
         assert.deepEqual({ stdout, stderr }, { stdout: 'undefined\n', stderr: '' });
       });
@@ -162,7 +159,7 @@ for (const shell of shells) {
 
     for (const value of [app, path.relative(scratch, app), `${app}/`]) {
       const form = value === app ? 'absolute' : value.endsWith('/') ? 'with a slash at its end' : 'relative';
-      test(`OTEL_NODE_PRELOAD_DIR, ${form}, is where the package is looked for`, () => {
+      test(`OTEL_NODE_PRELOAD_DIR, ${form}, is the folder of the package`, () => {
         const { stderr } = run([node, '-e', ''], { cwd: scratch, env: { OTEL_NODE_PRELOAD_DIR: value } });
         assert.equal(stderr, 'preload is loaded\n');
       });
@@ -176,7 +173,7 @@ for (const shell of shells) {
       assert.ok(stderr.includes(`OTEL_NODE_PRELOAD_DIR=${empty}`), stderr);
     });
 
-    test('without the package the app runs, and one line says where it was looked for and what to do', () => {
+    test('without the package the app runs, and one line has the searched folder and the fix', () => {
       const { status, stdout, stderr } = run([node, '-e', 'console.log("up"); process.exitCode = 5'], {
         cwd: empty,
       });
@@ -188,7 +185,7 @@ for (const shell of shells) {
       assert.ok(stderr.includes(empty), stderr);
     });
 
-    test('no command is a mistake that is said', () => {
+    test('a missing command is reported', () => {
       const { status, stderr } = run([]);
       assert.equal(status, 64);
       assert.match(stderr, /no command to start/);
@@ -205,7 +202,7 @@ test('the script is executable by itself, as ENTRYPOINT runs it', () => {
   assert.equal(stderr, 'preload is loaded\n');
 });
 
-test('the file that it looks for is the one that the package exports as ./register', () => {
+test('the file that it loads is the one that the package exports as ./register', () => {
   const { exports } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   assert.ok(
     readFileSync(script, 'utf8').includes(

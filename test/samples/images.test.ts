@@ -1,6 +1,4 @@
-/**
- * The samples' Dockerfiles, replayed without an engine, and what runs in their images, against a stub Milvus.
- */
+/** The samples' Dockerfiles, replayed without an engine, and their apps against a stub Milvus. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -31,10 +29,7 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 
 let app: Image;
 
-/**
- * The context that an engine would get: the packed package, and what the Dockerfiles' .dockerignore lets
- * through.
- */
+/** The build context: the packed package, and the files that .dockerignore does not exclude. */
 before(async () => {
   mkdirSync(context);
   await packInto(context);
@@ -55,7 +50,7 @@ const replay = (
     ...options,
   });
 
-/** Of node:24-slim, what the samples rely on: the script that is its entrypoint. */
+/** The part of node:24-slim that the samples need: the script that is its entrypoint. */
 function nodeImage(): Image {
   const image = emptyImage(path.join(scratch, 'node-image'));
   const script = path.join(image.root, 'usr', 'local', 'bin', 'docker-entrypoint.sh');
@@ -65,7 +60,7 @@ function nodeImage(): Image {
   return { ...image, entrypoint: ['docker-entrypoint.sh'], cmd: ['node'] };
 }
 
-/** An app of somebody's: it knows nothing of tracing, and makes five calls to Milvus. */
+/** A user's app without any tracing, which makes five calls to Milvus. */
 function appImage(): Image {
   const base = nodeImage();
   const image = { ...base, root: path.join(scratch, 'app-image') };
@@ -90,7 +85,7 @@ interface Ran {
   stderr: string;
 }
 
-/** As `docker run IMAGE` does it; the image's absolute paths in its environment mean its folder. */
+/** Like `docker run IMAGE`; absolute paths in the image's environment are inside its folder. */
 async function start(image: Image, service: string, env: Record<string, string> = {}): Promise<Ran> {
   const [command = '', ...args] = [...image.entrypoint, ...image.cmd];
   const ofImage = Object.entries(image.env).map(([name, value]) => [
@@ -135,7 +130,7 @@ describe('image-layer', () => {
     image = replay('image-layer', { args: { APP_IMAGE: 'shop:1.2.3' }, images: { 'shop:1.2.3': app } });
   });
 
-  test('what the app’s image says of user, folder, entrypoint and command stays', () => {
+  test('user, folder, entrypoint and command of the app’s image stay', () => {
     const { workdir, entrypoint, cmd, user } = image;
     assert.deepEqual(
       { workdir, entrypoint, cmd, user },
@@ -176,9 +171,9 @@ describe('docker', () => {
     assert.deepEqual(image.cmd, ['node', 'server.js']);
     assert.equal(image.user, 'node');
     const manifest = JSON.parse(readFileSync(path.join(image.root, 'app', 'package.json'), 'utf8'));
-    assert.equal(manifest.dependencies['milvus-otel'], undefined, 'the app knows nothing of the package');
+    assert.equal(manifest.dependencies['milvus-otel'], undefined, 'the app does not depend on the package');
 
-    // Another program in place of the service, which would not end by itself.
+    // Replaces the service, which would not exit by itself.
     cpSync(path.join(root, 'test', 'fixtures', 'searches.mjs'), path.join(image.root, 'app', 'server.js'));
     const { stdout, ...ran } = await start(image, 'docker', {
       OTEL_NODE_PRELOAD_DIR: path.join(image.root, 'opt', 'milvus-otel'),
@@ -200,11 +195,8 @@ describe('operator', () => {
   });
   const instrumentation = parse(readFileSync(path.join(samples, 'operator', 'instrumentation.yaml'), 'utf8'));
 
-  /**
-   * What the operator does to a pod: the image's folder copied, NODE_OPTIONS continued, variables where they
-   * are unset.
-   */
-  test('an app in a pod that the operator injected is traced, with what the Instrumentation says', async () => {
+  /** Changes a pod like the operator: copies the folder, extends NODE_OPTIONS, sets unset variables. */
+  test('an app in a pod that the operator injected is traced, with the settings of the Instrumentation', async () => {
     const volume = path.join(scratch, 'otel-auto-instrumentation-nodejs');
     mkdirSync(volume);
     execFileSync('cp', ['-r', `${image.root}/autoinstrumentation/.`, volume]);
@@ -228,14 +220,14 @@ describe('operator', () => {
     );
   });
 
-  test('everybody may read what is copied, whatever user the pod has', () => {
+  test('every user of a pod may read the copied files', () => {
     const closed = execFileSync('find', [`${image.root}/autoinstrumentation`, '!', '-perm', '-a=r'], {
       encoding: 'utf8',
     });
     assert.equal(closed, '');
   });
 
-  test('the image’s last stage has the folder and nothing of npm', () => {
+  test('the image’s last stage has the folder and no npm', () => {
     const entries = execFileSync('ls', ['-A', image.root], { encoding: 'utf8' });
     assert.equal(entries, 'autoinstrumentation\n');
   });
@@ -264,7 +256,7 @@ describe('kubernetes', () => {
   });
 });
 
-test('each .dockerignore lets through what its Dockerfile copies', () => {
+test('each .dockerignore includes the files that its Dockerfile copies', () => {
   for (const sample of ['docker', 'image-layer', 'operator']) {
     const ignored = readFileSync(path.join(samples, sample, 'Dockerfile.dockerignore'), 'utf8').split('\n');
     const copied = readFileSync(path.join(samples, sample, 'Dockerfile'), 'utf8')

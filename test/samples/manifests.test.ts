@@ -1,7 +1,4 @@
-/**
- * Kubernetes manifests, the operator's resource, values for charts, the systemd unit: against their schemas
- * and each other.
- */
+/** Kubernetes manifests, the operator's resource, chart values, the systemd unit: schemas and consistency. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,13 +19,13 @@ let models: string;
 let ajv: { compile(schema: object): ((data: unknown) => boolean) & { errors?: unknown } };
 
 before(async () => {
-  // Kubernetes' own schemas, with what checks them.
+  // Kubernetes' schemas, with their validator.
   models = path.join(await installed({ 'kubernetes-models': '5.1.0' }), 'node_modules');
   const Ajv = createRequire(path.join(models, 'x.js'))('ajv').default;
   ajv = new Ajv({ strict: false });
 });
 
-/** Throws what Kubernetes' schema has against the manifest. */
+/** Throws if the manifest does not match Kubernetes' schema. */
 async function validate(manifest: any): Promise<void> {
   const { apiVersion, kind } = manifest;
   const model = await import(path.join(models, 'kubernetes-models', apiVersion, `${kind}.js`));
@@ -43,7 +40,7 @@ describe('kubernetes', () => {
   const { spec } = deployment.spec.template;
   const [container] = spec.containers;
 
-  test('every manifest fits Kubernetes’ schema', async () => {
+  test('every manifest matches Kubernetes’ schema', async () => {
     assert.deepEqual(
       manifests.map(({ kind }) => kind),
       ['Deployment', 'Service', 'ConfigMap'],
@@ -51,13 +48,13 @@ describe('kubernetes', () => {
     for (const manifest of manifests) await validate(manifest);
   });
 
-  test('the schema refuses what is wrong: a type, and a field that is missing', async () => {
+  test('the schema refuses a wrong type and a missing field', async () => {
     await assert.rejects(validate({ ...service, spec: { ...service.spec, ports: 'http' } }));
     const { selector: _, ...rest } = deployment.spec;
     await assert.rejects(validate({ ...deployment, spec: rest }), /selector/);
   });
 
-  test('the ConfigMap has each variable of env.example, in its order, and is the one that the app takes', () => {
+  test('the ConfigMap has each variable of env.example, in its order, and is the one that the app uses', () => {
     const names = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, name]) => name);
     assert.deepEqual(
       names(readText('kubernetes', 'configmap.yaml'), /^ {2}#?([A-Z_]+): "/gm),
@@ -107,9 +104,7 @@ describe('the patch for an existing Deployment', () => {
   };
   const patch = parse(readText('kubernetes', 'patch.yaml'));
 
-  /**
-   * Strategic merge as Kubernetes does it for these lists: by name, mounts by path; other lists are replaced.
-   */
+  /** Kubernetes' strategic merge of these lists: by name, mounts by path; other lists are replaced. */
   function merged(base: any, change: any, key?: string): any {
     if (Array.isArray(change)) {
       const by = {
@@ -134,7 +129,7 @@ describe('the patch for an existing Deployment', () => {
     return { ...base, ...Object.fromEntries(entries) };
   }
 
-  test('adds the preload and keeps all that is there', async () => {
+  test('adds the preload and keeps all existing fields', async () => {
     const result = merged(existing, patch);
     await validate(result);
     const { containers, initContainers, volumes } = result.spec.template.spec;
@@ -241,14 +236,14 @@ describe('operator', () => {
     assert.ok(!fits({ ...instrumentation, spec: { ...instrumentation.spec, node: {} } }));
   });
 
-  test('samplers, propagators and variables in it are ones that the preload takes', () => {
+  test('the preload accepts the samplers, propagators and variables in it', () => {
     const { sampler, propagators, nodejs } = instrumentation.spec;
     assert.ok(SETTINGS.sampler.expected.includes(sampler.type));
     for (const name of propagators) assert.ok(SETTINGS.propagators.expected.includes(name), name);
     for (const { name } of nodejs.env) assert.ok(variables.has(name), name);
   });
 
-  test('metrics are off: the operator would ask for them where nobody says anything', () => {
+  test('metrics are off: the operator would enable them by default', () => {
     assert.deepEqual(instrumentation.spec.nodejs.env, [{ name: 'OTEL_METRICS_EXPORTER', value: 'none' }]);
   });
 
@@ -271,7 +266,7 @@ describe('systemd', () => {
     assert.ok(Number(values('TimeoutStopSec')[0]) * 1000 > (SETTINGS.flushTimeoutMs.fallback as number));
   });
 
-  test('its files of variables are the ones next to it, as systemd reads them, and name known variables', () => {
+  test('its files of variables are next to it, in the syntax of systemd, and name known variables', () => {
     const files = values('EnvironmentFile').map((file) => path.basename(file));
     assert.deepEqual(files, ['app.env', 'otel.env']);
     for (const file of files) {
@@ -283,16 +278,16 @@ describe('systemd', () => {
     }
   });
 
-  test('systemd has nothing against the unit', (context) => {
+  test('systemd accepts the unit', (context) => {
     if (spawnSync('systemd-analyze', ['--version']).error !== undefined) {
-      // Only systems with systemd have it; the tests above hold what the trace depends on everywhere.
+      // Only systems with systemd have it; the tests above check the rest everywhere.
       context.diagnostic('there is no systemd-analyze on this system');
       return;
     }
     const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-systemd-'));
     try {
       const file = path.join(scratch, 'docs-service.service');
-      // It looks whether the program is there: this Node is, /usr/bin/node may not be.
+      // It checks that the program exists: this Node does, /usr/bin/node may not.
       const verify = (content: string) => {
         writeFileSync(file, content.replace('/usr/bin/node', process.execPath));
         const { stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' });
@@ -321,7 +316,7 @@ describe('cluster', () => {
     });
   });
 
-  test('the gateway spreads traces over the pods of the sampler’s service, which has no address of its own', () => {
+  test('the gateway spreads traces over the pods of the sampler’s service, which has no cluster IP', () => {
     const { load_balancing } = gateway.alternateConfig.exporters;
     assert.equal(load_balancing.routing_key, 'traceID');
     assert.equal(
@@ -387,7 +382,7 @@ describe('the calculator', () => {
     }
   });
 
-  test('a value that is none is named', () => {
+  test('an invalid value is named', () => {
     for (const args of [
       ['--keep', '101'],
       ['--requests', 'many'],

@@ -27,15 +27,12 @@ before(async () => {
 });
 
 after(async () => {
-  // Also when a test has failed halfway: the daemon would stay.
+  // Also after a failed test: the daemon would stay.
   if (program !== undefined) await pm2('kill');
   rmSync(scratch, { recursive: true });
 });
 
-/**
- * Its own home, so that a pm2 of the developer's is not touched; and not the folder of the app, as the daemon
- * keeps it.
- */
+/** A separate home, to leave the developer's pm2 alone; not in the app's folder, which the daemon keeps. */
 async function pm2(...args: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...args], {
     cwd: scratch,
@@ -49,7 +46,7 @@ async function pm2(...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** The sample's configuration with the addresses of this test; everything else is as it stands there. */
+/** The sample's configuration with the addresses of this test; everything else is unchanged. */
 function configFor(mode: string, appEnv: Record<string, string>, otelEnv: Record<string, string>): string {
   const [sample] = require(config).apps;
   const envFile = path.join(scratch, `${mode}.env`);
@@ -92,7 +89,7 @@ for (const [mode, workers] of [
   ['cluster', 2],
 ] as const) {
   describe(`${mode} mode`, () => {
-    test(`each request is a trace with its search and the server's work, from ${workers} process(es); none is lost at the end`, async () => {
+    test(`each request is a trace with its search and the server's work, from ${workers} process(es); none is lost at the exit`, async () => {
       const service = `pm2-${mode}`;
       const port = await freePort();
       const file = configFor(
@@ -101,7 +98,7 @@ for (const [mode, workers] of [
         {
           OTEL_SERVICE_NAME: service,
           OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${stack.receiver.grpcPort}`,
-          // Longer than this test: what arrives after the end was sent at the end.
+          // Longer than this test: spans that arrive after the exit were sent at the exit.
           OTEL_BSP_SCHEDULE_DELAY: '600000',
         },
       );
@@ -140,7 +137,7 @@ for (const [mode, workers] of [
         { service },
       );
       const roots = spans.filter((span) => span.name === 'GET /search' && !span.parentSpanId);
-      // One more or a few for the requests that waited until the app was up.
+      // More than `requests`, because of those that waited for the app to start.
       assert.ok(roots.length > requests, `${roots.length} requests`);
       for (const root of roots) {
         assert.equal(searchesOf(spans.filter(({ traceId }) => traceId === root.traceId)).length, 1);
@@ -151,7 +148,7 @@ for (const [mode, workers] of [
   });
 }
 
-test('the preload and its variables are paths: names would be looked for from the folder of the daemon', () => {
+test('the preload and its variables are paths: names would be resolved from the folder of the daemon', () => {
   const [{ node_args }] = require(config).apps;
   const [envFile, flag, preload] = node_args;
   assert.match(readFileSync(envFile.replace('--env-file=', ''), 'utf8'), /^OTEL_SERVICE_NAME=/m);

@@ -1,4 +1,4 @@
-/** The samples as a user runs them, on the real Milvus: what they print, how they end, what is traced. */
+/** The samples as a user runs them, on the real Milvus: their output, their exit, their traces. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { type Stack, useStack } from '../support/stack.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const arrivalTimeoutMs = 15_000;
-/** Nothing listens there: it is reserved for a service that nobody runs. */
+/** Nothing listens there: it is reserved for a service that is not in use. */
 const closedAddress = '127.0.0.1:1';
 
 const quickstartOutput = (address: string) => `connected to ${address}
@@ -126,7 +126,7 @@ describe('quickstart', () => {
   }
 });
 
-test('root-span has every operation, and what the server did for it, in one trace under test_milvus_otel', async () => {
+test('root-span has every operation, and the server’s spans for it, in one trace under test_milvus_otel', async () => {
   const service = 'sample-root-span';
   const file = 'samples/root-span/root-span.mjs';
   const result = await runFixture({ file, preload: true, env: sampleEnv(service) });
@@ -199,7 +199,7 @@ describe('express', () => {
     return { fixture, url };
   }
 
-  /** From the span up to its root. */
+  /** The spans from this one up to its root. */
   function ancestors(span: ReceivedSpan, spans: ReceivedSpan[]): ReceivedSpan[] {
     const parent = spans.find(
       ({ traceId, spanId }) => traceId === span.traceId && spanId === span.parentSpanId,
@@ -268,7 +268,7 @@ describe('express', () => {
     }
   });
 
-  test('a request that SIGTERM finds half sent is still answered, and its spans are sent too', async () => {
+  test('a request that is half sent at SIGTERM is still answered, and its spans are sent too', async () => {
     const service = 'sample-express-half-sent';
     const { fixture, url } = await startService(sampleEnv(service));
     // The interim answer proves that the service has the request: from here on it is running.
@@ -291,7 +291,7 @@ describe('express', () => {
     requestTrace('POST /documents', 'insert docs', await joinedSpans(service, 5));
   });
 
-  test('bad requests are told what is missing, and the service goes on', async () => {
+  test('the answer to a bad request names the missing field, and the service goes on', async () => {
     const { fixture, url } = await startService({
       MILVUS_ADDRESS: stack.milvusAddress,
       OTEL_SDK_DISABLED: 'true',
@@ -332,7 +332,7 @@ describe('without Milvus', () => {
     'samples/express/server.js',
     'samples/rag/server.js',
   ]) {
-    test(`${path.basename(file)} names the address and the fix in one line and ends with 1`, async () => {
+    test(`${path.basename(file)} names the address and the fix in one line and exits with 1`, async () => {
       const { stderr, code } = await runFixture({ file, env: { MILVUS_ADDRESS: closedAddress } });
       assert.equal(code, 1);
       assert.match(
@@ -342,7 +342,7 @@ describe('without Milvus', () => {
     });
   }
 
-  test('the quickstart gives a server that never answers five seconds', async () => {
+  test('the quickstart waits five seconds for a server that never answers', async () => {
     const silent = createServer(() => {}).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const MILVUS_ADDRESS = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
@@ -357,7 +357,7 @@ describe('without Milvus', () => {
   });
 });
 
-test('a sample that is copied out finds all that it imports in its package.json', () => {
+test('the package.json of a copied sample has all its imports', () => {
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   for (const sample of ['quickstart', 'root-span', 'express', 'rag']) {
     const folder = path.join(root, 'samples', sample);
