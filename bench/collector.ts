@@ -1,14 +1,14 @@
 import { ACCEPTED, startExportServer } from '../src/doctor/export-server.ts';
 import { announce } from './side-process.ts';
 
-/** Spans of kind CLIENT received since the last question: by service.name, then by the span's name. */
+/** Spans of kind CLIENT received since the last `ask`: by service.name, then by span name. */
 export type ReceivedSpans = Record<string, Record<string, number>>;
 
 const SPAN_KIND_CLIENT = 3;
 
 /**
- * Adds the client spans of an ExportTraceServiceRequest to `counts`, and decodes nothing else of it: a
- * collector that unpacks every attribute would take the processor from the app that is measured next to it.
+ * Adds the client spans of an ExportTraceServiceRequest to `counts`, without decoding the rest: a collector
+ * that decodes attributes would take CPU from the measured app.
  */
 function countClientSpans(message: Buffer, counts: ReceivedSpans): void {
   for (const resourceSpans of fields(message, 1)) {
@@ -49,9 +49,8 @@ interface Field {
 const NOTHING = Buffer.alloc(0);
 
 /**
- * The fields of one protobuf message in order, or only those of one number. Throws on what is not protobuf. A
- * second reader next to the doctor's, which makes a BigInt of every number, too much for each span of a
- * measurement.
+ * The fields of a protobuf message in order, or only those of one number. Throws on invalid protobuf.
+ * Separate from the doctor's reader, whose BigInt per number is too slow here.
  */
 function* fields(message: Buffer, only?: number): Generator<Field> {
   let at = 0;

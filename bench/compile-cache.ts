@@ -7,10 +7,7 @@ import type { Program } from './run-app.ts';
 import type { Spread } from './statistics.ts';
 import type { Installed, Variant } from './variants.ts';
 
-/**
- * What V8's compile cache changes for one way to start, in ms added to the app without preload and without
- * cache.
- */
+/** Effect of V8's compile cache on one way to start, in ms added to the app without preload and cache. */
 export interface CacheCost {
   what: string;
   wall: Spread;
@@ -23,8 +20,8 @@ const PROGRAMS: [Program, string][] = [
 ];
 
 /**
- * The start of an app with and without the preload, each without a compile cache, with one that is there, and
- * with one that is yet to be written.
+ * Start-up with and without the preload, each without a compile cache, with a filled one, and with an empty
+ * one.
  */
 export async function compileCache(bench: Bench, installed: Installed): Promise<CacheCost[]> {
   const scratch = await mkdtemp(path.join(os.tmpdir(), 'milvus-otel-compile-cache-'));

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-/** What both of V8's profiles say of a function: where it begins. Lines and columns count from 0. */
+/** Start of a function, as in both of V8's profiles. Lines and columns count from 0. */
 export interface CallFrame {
   functionName: string;
   url: string;
@@ -13,9 +13,9 @@ export interface CallFrame {
 /** Part of a CPU profile as V8 writes it. */
 export interface CpuProfile {
   nodes: { id: number; callFrame: CallFrame; children?: number[] }[];
-  /** The node that each sample was in. */
+  /** The node of each sample. */
   samples: number[];
-  /** µs from the sample before. */
+  /** µs since the previous sample. */
   timeDeltas: number[];
 }
 
@@ -43,10 +43,10 @@ export interface Origin {
 const NATIVE = 'native';
 const WAITING = '(idle)';
 const LOADING = 'node, loading of modules';
-/** Starts and stops the profile: its time is not the app's. */
+/** Code that starts and stops the profile: its time is not the app's. */
 const PROFILER = /\/profile\.mjs$/;
 
-/** Gives functions their origin; reads the source maps of the bundle's files when they first occur. */
+/** Returns a function that finds origins; source maps of the bundle are read at first use. */
 export function originFinder(): (frame: CallFrame) => Origin {
   const maps = new Map<string, SourceMap | undefined>();
   const mapOf = (url: string): SourceMap | undefined => {
@@ -70,13 +70,13 @@ export function originFinder(): (frame: CallFrame) => Origin {
     }
     if (url.startsWith('node:')) return { group: 'node', file: url.slice(5), functionName: shown };
     const entry = url.includes('/milvus-otel/') ? mapOf(url)?.findEntry(lineNumber, columnNumber) : undefined;
-    // Nothing is found where the bundler has written code of its own.
+    // The bundler's own code has no source.
     const source = (entry as { originalSource?: string } | undefined)?.originalSource ?? url;
     return { ...placeOf(source), functionName: shown };
   };
 }
 
-/** The package and the file in it that a path, a URL or a source of a source map lies in. */
+/** The package, and the file in it, of a path, a URL or a source of a source map. */
 function placeOf(source: string): { group: string; file: string } {
   const inPackage = /^.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\/(.*)$/.exec(source);
   if (inPackage) return { group: inPackage[1] as string, file: inPackage[2] as string };
@@ -89,25 +89,25 @@ function placeOf(source: string): { group: string; file: string } {
 export type Amounts = Map<string, number>;
 
 export interface Attribution {
-  /** What each group's functions took themselves, V8's own and Node's apart. */
+  /** Self time or bytes of each group; V8 and Node are separate groups. */
   groups: Amounts;
   /**
-   * The same for the file that asked for it: what Node and V8 did counts for the nearest caller outside of
-   * them. The loading of modules has no file: who asked for it is not to be seen in a stack.
+   * The same by calling file: Node and V8 count for the nearest caller outside of them. Module loading has no
+   * file: the stack does not show its caller.
    */
   onBehalfOf: Amounts;
   /** By function, as `group file function`. */
   functions: Amounts;
-  /** Everything, waiting left out. */
+  /** Everything except idle time. */
   total: number;
-  /** All that happened in or below a function of this package or of what it bundles. */
+  /** In or below a function of this package or its bundled packages. */
   below: number;
 }
 
-/** Between two samples, 0.1 ms apart, that lie further apart than this, another process had the processor. */
+/** Samples are 0.1 ms apart; after a longer gap than this, another process had the core. */
 const LONGEST_SAMPLE_MS = 0.5;
 
-/** Where the samples of a CPU profile were, in ms. */
+/** The time of a CPU profile by origin, in ms. */
 export function attributeTime(profile: CpuProfile, originOf: (frame: CallFrame) => Origin): Attribution {
   const ms = new Map<number, number>();
   for (const [at, id] of profile.samples.entries()) {
@@ -126,7 +126,7 @@ export function attributeTime(profile: CpuProfile, originOf: (frame: CallFrame) 
   );
 }
 
-/** Where the bytes of a sampling heap profile were allocated. */
+/** The bytes of a sampling heap profile by origin. */
 export function attributeBytes(
   profile: AllocationProfile,
   originOf: (frame: CallFrame) => Origin,
@@ -157,8 +157,7 @@ function attribute<Node extends { callFrame: CallFrame }>(
     const { group, file, functionName } = read.originOf(node.callFrame);
     if (group === WAITING || PROFILER.test(node.callFrame.url)) return;
     const isSource = group !== 'node' && group !== NATIVE && !group.startsWith('(');
-    // Between the app's `require` and what Node does for it there may be a hook of ours, which did not ask
-    // for it.
+    // Skips this package's hook between the app's `require` and Node: it is not the caller.
     const isLoading = group === 'node' && file.startsWith('internal/modules/');
     const behalf = isSource ? `${group} ${file}` : isLoading ? LOADING : caller || group;
     const below = isBelow || node.callFrame.url.includes('/milvus-otel/dist/');
@@ -180,7 +179,7 @@ function add(amounts: Amounts, name: string, amount: number): void {
   amounts.set(name, (amounts.get(name) ?? 0) + amount);
 }
 
-/** Sums of several attributions of the same thing, each divided by `divisor`. */
+/** Sums of several attributions, divided by `divisor`. */
 export function combined(all: Attribution[], divisor: number): Attribution {
   const sum = (pick: (one: Attribution) => Amounts): Amounts => {
     const amounts: Amounts = new Map();

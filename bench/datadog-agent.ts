@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { announce } from './side-process.ts';
 
 /**
- * What takes traces from Datadog's library: its HTTP protocol, of which only the number of traces that each
- * request announces is read. A question is answered with their number since the last one.
+ * Receives traces from Datadog's library over HTTP. Reads only the number of traces that each request
+ * announces; `ask` returns their number since the last one.
  */
 async function startAgent(): Promise<void> {
   let traces = 0;

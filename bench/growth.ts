@@ -18,7 +18,7 @@ export interface Series {
   size(point: Point): number;
 }
 
-/** The hundred clients come last: they stay, and their heap is not for those who call with one. */
+/** The hundred clients come last: they stay, and their heap must not affect runs with one client. */
 const SERIES: Series[] = [
   {
     what: 'collections',
@@ -42,9 +42,9 @@ const SERIES: Series[] = [
   },
 ];
 
-/** What a call costs at one size of what grows, in µs of CPU time. */
+/** The cost of a call at one size, in µs of CPU time. */
 export interface Growth {
-  /** What grows, for instance `clients`. */
+  /** The growing quantity, for instance `clients`. */
   by: string;
   operation: Point['operation'];
   size: number;
@@ -52,22 +52,22 @@ export interface Growth {
   isSmallest: boolean;
   /** Without a span, in the same processes. */
   untraced: Spread;
-  /** How much more it is with one. */
+  /** Added by a span. */
   ours: Spread;
   /**
-   * That as a multiple of the least that it is at a smaller size; undefined where that drowned in noise, or
-   * nothing is smaller.
+   * `ours` as a multiple of its lowest value at a smaller size; undefined for the smallest size or below the
+   * noise.
    */
   oursToSmaller: number | undefined;
 }
 
-/** As far as a cost that is said not to grow may be above that at a smaller size. */
+/** Largest ratio to a smaller size at which a cost counts as constant. */
 export const FLAT = 1.5;
 
 /**
- * The young generation is collected before each slice, and has room for what most of them leave (256 calls
- * fill it every other time): how many collections fall into one would be chance otherwise, and more than what
- * a span adds. No threads: what they do would count for whichever slice is under way.
+ * The young generation is collected before each slice and holds the garbage of most slices (256 calls fill it
+ * every other time); otherwise chance collections would exceed the cost of a span. No GC threads: their work
+ * would count for whichever slice runs.
  */
 const COLLECTIONS = [
   '--expose-gc',
@@ -77,25 +77,21 @@ const COLLECTIONS = [
 ];
 
 /**
- * Of a slice: as few as possible, so that both of a pair meet the machine in the same state, but two each of
- * those in flight; or as many as are in flight.
+ * Calls per slice: few, so that both slices of a pair see the same machine state, but at least one per call
+ * in flight.
  */
 const FEWEST_CALLS = 16;
 
 const sliceCalls = ({ inFlight }: Point): number => Math.max(FEWEST_CALLS, inFlight);
 
-/**
- * In one turn: fewer of the long slices, more of those in which the process sleeps and is woken, which differ
- * most.
- */
+/** Per turn: fewer of long slices, more of those in which the process sleeps and wakes, which vary most. */
 function slicePairs({ inFlight }: Point): number {
   if (inFlight > FEWEST_CALLS) return 1;
   return inFlight === 1 ? 4 : 2;
 }
 
 /**
- * The cost of a call as the work around it grows, in the order of the series. Throws when spans of it did not
- * come in.
+ * The cost of a call as the work around it grows, in the order of the series. Throws when spans are missing.
  */
 export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
   const { growthRounds, growthTurns, growthWarmUp } = bench.plan;
@@ -136,9 +132,9 @@ export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
 }
 
 /**
- * What one process measured, where a point that several series have gets the pairs of all of them.
+ * The slices of one process, where a point of several series gets the pairs of all of them.
  *
- * @param slices by series, point and pair; the result as well
+ * @param slices by series, point and pair, as is the result
  */
 export function pooled(allSeries: readonly Pick<Series, 'points'>[], slices: Slice[][][]): Slice[][][] {
   const keyOf = ({ operation, clients, collections, inFlight }: Point) =>

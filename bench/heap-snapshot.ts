@@ -20,7 +20,7 @@ export interface HeapSummary {
   /** Bytes of the objects themselves, by type and name, such as `object Span` or `string`. */
   byName: Map<string, number>;
   /**
-   * What would be freed with an object, largest first; an object below another one of the list is left out.
+   * Bytes that would be freed with an object, largest first, without objects below another one of the list.
    */
   retained: { name: string; bytes: number }[];
 }

@@ -1,6 +1,6 @@
 /**
- * How many processor instructions a search takes, by valgrind's callgrind. CPU time of the same work differs
- * by more from run to run than what a preload adds; instructions do not.
+ * Counts processor instructions per search with valgrind's callgrind. Unlike CPU time, whose noise exceeds
+ * the cost of a preload, they are stable between runs.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -12,12 +12,12 @@ import type { Variant } from './variants.ts';
 
 const execute = promisify(execFile);
 
-/** Instructions for one search, by what V8 is doing. */
+/** Instructions of one search, by V8's activity. */
 export interface Instructions {
   running: number;
   compiling: number;
   collecting: number;
-  /** Of those that collect, what a full collection took, which falls into some runs and not into others. */
+  /** The part of `collecting` in full collections, which occur in some runs only. */
   marking: number;
 }
 
@@ -29,13 +29,13 @@ export interface InstructionsPlan {
 export const fullInstructionsPlan: InstructionsPlan = { warmUpCalls: 5000, calls: 2000 };
 export const quickInstructionsPlan: InstructionsPlan = { warmUpCalls: 300, calls: 200 };
 
-/** All of V8 on one thread, and no collection of the young generation among the searches. */
+/** All of V8 on one thread, and no young-generation collection during the searches. */
 const V8_FLAGS = ['--single-threaded', '--min-semi-space-size=512', '--max-semi-space-size=512'];
 
-/** Some fifty times as long as without valgrind. */
+/** About fifty times the time without valgrind. */
 const DEADLINE_MS = 1_800_000;
 
-/** What a search takes under each variant, by the variant's name. Throws when valgrind is not there. */
+/** Instructions of a search, by the variant's name. Throws without valgrind. */
 export async function instructions(
   bench: Bench,
   variants: Variant[],
@@ -80,7 +80,7 @@ async function count(
     flags: V8_FLAGS,
     deadlineMs: DEADLINE_MS,
     env: {
-      // The second of the slices is waited for, and never begun.
+      // Waits for the second slice, but never starts it.
       BENCH_SLICES: '2',
       BENCH_CALLS: String(calls * 2),
       BENCH_IN_FLIGHT: '8',
@@ -96,7 +96,7 @@ async function count(
   app.go();
   await app.ready();
   await tell('dump');
-  // Numbered by callgrind, one for each dump.
+  // callgrind numbers its dumps.
   const name = (await readdir(path.dirname(file))).find((each) => each.startsWith(`${variant.name}.`));
   if (name === undefined) throw new Error(`callgrind wrote no profile of ${variant.name}`);
   const total: Instructions = { running: 0, compiling: 0, collecting: 0, marking: 0 };
@@ -110,7 +110,7 @@ async function count(
 }
 
 /**
- * Instructions that each function took itself, by its name, out of callgrind's file format:
+ * Self cost of each function in instructions, by name, from callgrind's file format:
  * valgrind.org/docs/manual/cl-format.html.
  */
 export function selfCosts(profile: string): Map<string, number> {
@@ -121,7 +121,7 @@ export function selfCosts(profile: string): Map<string, number> {
   for (const [line] of profile.matchAll(/^.+$/gm)) {
     const [, calls, id, name] = /^(c?)fn=\((\d+)\)(?: (.*))?$/.exec(line) ?? [];
     if (id !== undefined) {
-      // The name stands where the number comes first, be it as a callee.
+      // A number is followed by its name at its first use, also as a callee.
       if (name !== undefined) names.set(id, name);
       if (calls === '') current = names.get(id) ?? id;
     } else if (line.startsWith('calls=')) {
@@ -142,7 +142,7 @@ const COLLECTING =
   /Mark(?:ing|er|Compact|Bit)|Evacuat|Sweep|Scaveng|LiveObjectVisitor|RememberedSet|Heap::|FreeList|Allocator::|Space::|SlotSet|Worklist|Iterate(?:Body|Pointers)|PageMetadata|RecordWrite|WriteBarrier|cppgc/;
 const MARKING = /Marking|MarkCompact/;
 
-/** What must be said of counts next to them: of which variants a full collection was under way. */
+/** A warning about counts during which a full collection ran, with the variants. */
 export function spoilt(counts: Map<string, Instructions>): string[] {
   const names = [...counts]
     .filter(([, { marking, running }]) => marking > running / 100)

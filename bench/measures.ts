@@ -29,7 +29,7 @@ export const measureNames = [
   'floor',
 ] as const;
 export type MeasureName = (typeof measureNames)[number];
-/** The floor tells nothing of the targets, and takes a good minute. */
+/** The floor has no target, and takes more than a minute. */
 export const measuredUnlessTold: readonly MeasureName[] = measureNames.filter((name) => name !== 'floor');
 
 export type Unit = 'ms' | 'µs' | 'MiB' | 'spans';
@@ -39,21 +39,19 @@ export interface Row {
   measure: MeasureName;
   what: string;
   unit: Unit;
-  /** The app without a preload; not for what only a preload can do. */
+  /** The app without a preload; not for figures that only a preload has. */
   none?: Spread;
-  /** What each preload added to it. */
+  /** Added by each preload. */
   ours: Spread;
   stock: Spread;
   ratio?: Spread;
-  /**
-   * The largest ratio that is aimed at, or for lost spans the largest number; rows for comparison have none.
-   */
+  /** Target: the largest ratio, or for lost spans the largest number; undefined in rows for comparison. */
   target?: number;
 }
 
-/** What one thing adds, to see what is the least that can be had. */
+/** The cost of one part, to find the lowest possible total. */
 export interface Floor {
-  /** What it is added to: a start of the app, or one search. */
+  /** Base: a start of the app, or one search. */
   to: 'start-up, wall' | 'start-up, CPU' | 'a search, CPU';
   what: string;
   unit: Unit;
@@ -66,7 +64,7 @@ export interface Figures {
   floors: Floor[];
 }
 
-/** Runs what the wanted rows need, each run once, and gives the rows in the order of the table. */
+/** Makes the runs that the wanted rows need, each once, and returns the rows in table order. */
 export async function measure(
   bench: Bench,
   installed: Installed,
@@ -157,11 +155,11 @@ export const wallMs = (cost: Cost): number => cost.wallMs;
 export const cpuMs = (cost: Cost): number => cost.cpuMs;
 const wholeCpuMs = (cost: Cost): number => cost.wholeCpuMs ?? cost.cpuMs;
 
-/** The searches that one process made in a row, and were counted. */
+/** The counted searches that one process made in a row. */
 export interface Stretch {
-  /** Of all that the process did until the next stretch, or to its end. */
+  /** Of the process, until the next stretch or its exit. */
   cpuMs: number;
-  /** Of the process until then. */
+  /** Of the process so far. */
   peakMiB: number;
 }
 
@@ -186,7 +184,7 @@ interface SearchLoad {
   workload: Workload;
 }
 
-/** Throws when nothing of a preload came in at the collector. */
+/** Throws when no span of a preload arrives. */
 export async function searchCosts(
   bench: Bench,
   what: string,
@@ -209,7 +207,7 @@ export async function searchCosts(
   return { costs, stretches: new Map(parts) };
 }
 
-/** What `count` stretches cost, of which each had as many slices. */
+/** The costs of `count` stretches with equal numbers of slices. */
 export function stretchesOf({ slicesBegan = [], ...end }: Cost, count: number): Stretch[] {
   const slices = slicesBegan.length / count;
   return Array.from({ length: count }, (_, at) => {
@@ -272,7 +270,7 @@ async function searches(bench: Bench, variants: Variant[]): Promise<Row[]> {
   ];
 }
 
-/** The same app, whose preload exports metrics too. */
+/** The same app, with a preload that exports metrics too. */
 const withMetrics = (variant: Variant): Variant => ({
   ...variant,
   env: { ...variant.env, OTEL_METRICS_EXPORTER: 'otlp' },
@@ -302,7 +300,7 @@ async function searchesWithMetrics(bench: Bench, variants: Variant[]): Promise<R
   };
 }
 
-/** V8 collects garbage when a fixed share has been allocated, not when it thinks that it pays. */
+/** V8 collects garbage after a fixed share of allocations, not by its heuristics. */
 const FIXED_COLLECTION = ['--expose-gc', '--predictable-gc-schedule'];
 
 async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
@@ -313,7 +311,7 @@ async function memory(bench: Bench, variants: Variant[]): Promise<Row[]> {
     if (at % variants.length === 0) bench.progress('memory', at / variants.length + 1, memoryRounds);
     return start(bench, variant, 'memory.mjs', { env, flags: FIXED_COLLECTION, signal }).ended;
   });
-  // Nothing here is a matter of time.
+  // Time does not matter here.
   const all = await sideBySide(runs, { atOnce: os.availableParallelism(), signal: bench.signal });
   const costs: Costs = new Map(
     variants.map((variant) => [variant.name, all.filter((_, at) => order[at] === variant)]),
@@ -365,7 +363,7 @@ async function size(installed: Installed): Promise<Row> {
   };
 }
 
-/** On the real server, where a search takes milliseconds: what a user of the app waits. */
+/** On the real server, where a search takes milliseconds: the latency that users see. */
 async function latency(bench: Bench, variants: Variant[]): Promise<Row[]> {
   const { latencyCalls, latencySlices, latencyWarmUpCalls } = bench.plan;
   bench.progress('searches on a real Milvus', 0, 0);
@@ -440,7 +438,7 @@ async function burst(bench: Bench, variants: Variant[]): Promise<Row> {
   };
 }
 
-/** What a variant added to the app without a preload, round by round. */
+/** The cost that a variant adds to the app without a preload, by round. */
 export function addedSpread<Measured>(
   costs: Map<string, Measured[]>,
   name: string,
@@ -457,7 +455,7 @@ function addedRow<Measured>(options: {
   costs: Map<string, Measured[]>;
   of: (cost: Measured) => number;
   against: VariantName;
-  /** The median of the rounds' ratios when not given. */
+  /** The median of the rounds' ratios by default. */
   ratioOf?: (ours: number[], theirs: number[]) => Spread | undefined;
 }): Row {
   const values = (name: VariantName) => (options.costs.get(name) ?? []).map(options.of);

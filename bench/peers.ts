@@ -10,16 +10,15 @@ import { type Installed, installApp, installedBytes, installedVersion, type Vari
 interface PeerDefinition {
   name: string;
   package: string;
-  /** Taken when the newest one cannot be installed. */
+  /** Used when the newest version cannot be installed. */
   fallback?: string;
-  /** What its documentation says to preload. */
+  /** The preload that its documentation names. */
   preload: string;
   /** Variables that it needs in addition to OpenTelemetry's. */
   env: (agent: SideProcess) => Record<string, string>;
 }
 
-// The clouds' metadata services are asked by none of them, as for the others; Splunk and AWS have no such
-// choice.
+// No metadata services of clouds, as for the others; Splunk and AWS have no such option.
 const DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
 
 export const PEERS: PeerDefinition[] = [
@@ -41,7 +40,7 @@ export const PEERS: PeerDefinition[] = [
     name: 'Datadog',
     package: 'dd-trace',
     preload: 'dd-trace/initialize.mjs',
-    // By default it sends to its own kind of agent; with OTLP it uses HTTP only.
+    // It sends to Datadog's agent by default; its OTLP is HTTP only.
     // Telemetry about itself, metrics and remote configuration are not tracing.
     env: (agent) => ({
       OTEL_TRACES_EXPORTER: '',
@@ -60,7 +59,7 @@ export const PEERS: PeerDefinition[] = [
   },
 ];
 
-/** One line of the table of peers: what each adds, or why nothing can be said of it. */
+/** A line of the table of peers: its costs, or the reason why it has none. */
 export interface Peer {
   name: string;
   package: string;
@@ -70,13 +69,13 @@ export interface Peer {
   searchCpuUs?: Spread;
   peakMiB?: Spread;
   sizeMiB?: number;
-  /** Why it could not be measured: it cannot be installed, or an app under it fails. One line. */
+  /** Why it could not be measured: its installation or an app under it fails. One line. */
   problem?: string;
 }
 
 /**
- * Installs the peers into a scratch folder, and measures those that run next to this package and the stock
- * preload, all in the same rounds. What fails is a line with its reason.
+ * Installs the peers into a scratch folder, and measures them with this package and the stock preload in the
+ * same rounds. A failure is a line with its reason.
  */
 export async function measurePeers(
   bench: Bench,
@@ -165,11 +164,11 @@ async function install(
   }
 }
 
-/** Rejects when an app under the peer does not end well, or nothing of its searches comes in. */
+/** Rejects when an app under the peer fails, or no span of its searches arrives. */
 async function tryOut(bench: Bench, variant: Variant, agent: SideProcess): Promise<void> {
   bench.progress(`trying ${variant.name}`, 0, 0);
   await agent.ask('forget what came before');
-  // More than one batch: some never send what is left at the end.
+  // More than one batch: some never send the last one.
   const { received } = await search(bench, [variant], {
     calls: 1200,
     slices: 1,
@@ -181,7 +180,7 @@ async function tryOut(bench: Bench, variant: Variant, agent: SideProcess): Promi
   if (arrived === 0) throw new Error('none of its spans came in');
 }
 
-/** npm's and Node's errors have many lines; the one that says what it is comes with a name before a colon. */
+/** npm's and Node's errors have many lines; the relevant one has a name before a colon. */
 function firstLine({ message }: Error): string {
   const lines = message.split('\n').map((line) => line.trim());
   const telling = lines.find(

@@ -35,8 +35,8 @@ const folder = path.join(import.meta.dirname, '..', '.cache', 'bench', 'profiles
 const compared = ['none', 'ours'] as const;
 
 /**
- * Profiles the app as it is and under this package, and gives what the package added. What V8 wrote is kept
- * in .cache/bench/profiles, for Chrome's developer tools.
+ * Profiles the app with and without this package, and returns the difference. V8's files stay in
+ * .cache/bench/profiles, for Chrome's developer tools.
  */
 export async function profile(
   bench: ProfiledBench,

@@ -5,22 +5,19 @@ import type { Plan } from './rounds.ts';
 import { floorTable, growthTable, mainTable, markdown, peerTable, replacePart, type Table } from './table.ts';
 import type { Installed } from './variants.ts';
 
-/** What bench/results.json holds: the last whole run, and the last one with peers. */
+/** bench/results.json: the last full run, and the last one with peers. */
 export interface Results extends Figures {
-  /** What it was measured on, with what and how often, a line each. */
+  /** Machine, versions and rounds, one line each. */
   conditions: string[];
   peers?: { conditions: string[]; rows: Peer[] };
 }
 
-/**
- * What was compared, on what, how often: no date and no host, so that an unchanged setup gives unchanged
- * text.
- */
+/** The setup and the rounds: no date and no host, so that an unchanged setup gives unchanged text. */
 export function conditions(installed: Installed, rounds: string): string[] {
   return [...setup(installed), `Rounds: ${rounds}; values are medians, with the smallest and the largest`];
 }
 
-/** On what, and with which versions. */
+/** The machine and the versions. */
 export function setup(installed: Installed): string[] {
   const [cpu] = os.cpus();
   const { sdk, ours, stock } = installed.versions;
@@ -49,12 +46,12 @@ export function roundsOfPeers(plan: Plan): string {
   return `${plan.startUpRounds} for start-up, ${plan.peerSearchRounds} ${searchesOf(plan)}`;
 }
 
-/** The tables of a run that have lines. */
+/** The non-empty tables of a run. */
 export function tablesOf({ rows, growth, floors }: Figures): Table[] {
   return [mainTable(rows), growthTable(growth), floorTable(floors)].filter(({ lines }) => lines.length > 0);
 }
 
-/** docs/benchmarks.md with the tables of `results` in it. */
+/** docs/benchmarks.md with the tables of `results`. */
 export function writtenInto(page: string, { rows, growth, floors, conditions, peers }: Results): string {
   const withConditions = (table: Table, lines: string[]) =>
     [markdown(table), '', ...lines.map((line) => `- ${line}`)].join('\n');

@@ -4,32 +4,30 @@ import { type AppOptions, type Cost, type Program, type RunningApp, startApp } f
 import type { SideProcess } from './side-process.ts';
 import type { Variant } from './variants.ts';
 
-/** How much is run. */
+/** Size of a run. */
 export interface Plan {
   startUpRounds: number;
-  /** Sets of processes, with the mixed workload and with the uniform one. */
+  /** Sets of processes, with the mixed and with the uniform workload. */
   searchRounds: number;
   uniformRounds: number;
-  /** Of each process, one after the other. */
+  /** Of each process, in sequence. */
   searchStretches: number;
   /** Of each stretch. */
   searchCalls: number;
   /** Parts of a stretch's calls, made in turn by the variants; divides searchCalls evenly. */
   searchSlices: number;
-  /** Of each process, before those that count: by then V8 has compiled most of what it will compile. */
+  /** Of each process, before the counted calls: V8 compiles most of the code in them. */
   warmUpCalls: number;
   /** The first of them, which have a separate row. */
   firstCalls: number;
-  /** Of the searches that show where the floor is, how many calls each, and how many before them. */
+  /** Searches for the floor: rounds, calls of each, and warm-up calls. */
   floorRounds: number;
   floorCalls: number;
   floorWarmUpCalls: number;
   memoryRounds: number;
   memoryCalls: number;
   growthRounds: number;
-  /**
-   * Of each process, in each series: at each point, pairs of slices of calls, one with spans and one without.
-   */
+  /** Of each process, in each series: at each point, pairs of slices of calls, with and without spans. */
   growthTurns: number;
   /** Of each process, at the first points. */
   growthWarmUp: number;
@@ -68,7 +66,7 @@ export const fullPlan: Plan = {
   burstCalls: 5000,
 };
 
-/** Only shows that the bench itself works: too few rounds to judge anything by. */
+/** Only tests the bench: too few rounds for a judgement. */
 export const quickPlan: Plan = {
   startUpRounds: 2,
   searchRounds: 1,
@@ -99,7 +97,7 @@ export interface Bench {
   collector: SideProcess;
   milvus: SideProcess;
   signal: AbortSignal;
-  /** Reports progress: what is running, which round of how many. */
+  /** Reports progress: the current step, and its round. */
   progress(what: string, round: number, rounds: number): void;
 }
 
@@ -107,8 +105,8 @@ export interface Bench {
 export type Costs = Map<string, Cost[]>;
 
 /**
- * Runs every variant once per round, beginning with another one each time, so that what drifts on the machine
- * hits all alike. With `warmUp` a first round, which fills the file caches, does not count.
+ * Runs every variant once per round, in rotated order, so that drift of the machine affects all alike. With
+ * `warmUp`, a first round fills the file caches and does not count.
  */
 export async function rounds(
   bench: Bench,
@@ -132,7 +130,7 @@ export function rotated<T>(values: T[], by: number): T[] {
   return values.map((_, at) => values[(at + by) % values.length] as T);
 }
 
-/** Starts a program under one variant, with the collector and Milvus of the bench. */
+/** Starts a program under one variant, with the bench's collector and Milvus. */
 export function start(
   bench: Bench,
   variant: Variant,
@@ -147,7 +145,7 @@ export function start(
   });
 }
 
-/** Runs a program under one variant after the other. */
+/** Runs a program under each variant in sequence. */
 export async function oneByOne(
   bench: Bench,
   variants: Variant[],
@@ -161,25 +159,24 @@ export async function oneByOne(
 
 export interface Load {
   calls: number;
-  /** Parts that the calls are made in; they divide the calls evenly. */
+  /** Parts of the calls; divides them evenly. */
   slices: number;
   inFlight: number;
   warmUp: number;
-  /** Of the warm-up, those that are measured for themselves. */
+  /** Number of warm-up calls that are also measured. */
   first?: number;
-  /** No turns: nothing of it is a matter of time. */
+  /** Without turns: time does not matter. */
   sideBySide?: boolean;
-  /** One of those in bench/programs/load.mjs. */
+  /** A workload of bench/programs/load.mjs. */
   workload: Workload;
 }
 
 export type Workload = 'mixed' | 'uniform';
 
 /**
- * One run of the searching app under each variant, and how many spans of its searches (warm-up included)
- * reached the collector, by the variant's name. All warm up side by side, and then search in turn, a slice
- * each, while the others wait; every time another one begins. Moments in which the machine is slow hit all of
- * them alike, the better the shorter the slices are.
+ * One run of the searching app under each variant, with the number of its search spans at the collector
+ * (including warm-up), by the variant's name. All warm up side by side, then search in turn, one slice each,
+ * in rotated order: slow moments of the machine affect all alike, the more so with short slices.
  */
 export async function search(
   bench: Bench,
@@ -201,13 +198,13 @@ export async function search(
     load.sideBySide ? [places] : oneAfterTheOther(slice),
   ).flat();
   const costs = await together(bench, variants, 'searches.mjs', env, turns);
-  // Ours are named `search` and the collection, those of others after the RPC: `grpc.…MilvusService/Search`.
+  // Ours are named `search` and the collection, the others' after the RPC: `grpc.…MilvusService/Search`.
   return { costs, received: await receivedSpans(bench, variants, /search/i) };
 }
 
 /**
- * Starts the app under all variants, which warm up side by side, and lets them go in turn. Each turn has the
- * places in `variants` of those that go at once, and each comes as often as the app waits to be told.
+ * Starts the app under all variants, which warm up side by side, then run in turn. A turn has the indices in
+ * `variants` of those that run together; each index occurs as often as the app waits for a `go`.
  */
 export async function together(
   bench: Bench,
@@ -234,14 +231,12 @@ export async function together(
     }
     return await Promise.all(apps.map((app) => app.ended));
   } finally {
-    // After a failure of one, the others still wait for their turn.
+    // After one failure, the others still wait for their turn.
     stopped.abort();
   }
 }
 
-/**
- * Client spans with such a name that the collector has, once nothing more comes in, by the variant's name.
- */
+/** Number of client spans with such a name at the collector, once no more arrive, by the variant's name. */
 export async function receivedSpans(
   bench: Bench,
   variants: Variant[],
@@ -253,7 +248,7 @@ export async function receivedSpans(
     for (const variant of received.keys())
       for (const [spanName, count] of Object.entries(spans[variant] ?? {}))
         if (name.test(spanName)) received.set(variant, (received.get(variant) as number) + count);
-    // What an app's last export left in the sockets may come in after its end.
+    // The last export of an app may arrive after its exit.
     quietPolls = Object.keys(spans).length > 0 ? 0 : quietPolls + 1;
     await sleep(50);
   }

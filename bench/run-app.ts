@@ -6,56 +6,52 @@ import type { Readable } from 'node:stream';
 import { measuredEnvironment } from './environment.ts';
 import { telemetryEnvironment, type Variant } from './variants.ts';
 
-/** The CPU time in ms of the calls of one pair at one point, with spans and without. */
+/** CPU time in ms of the calls of one pair at one point, with and without spans. */
 export interface Slice {
   traced: number;
   untraced: number;
 }
 
-/** What one run of an app cost, its preload and its last flush included. */
+/** The cost of one run of an app, including its preload and its last flush. */
 export interface Cost {
-  /** From the spawn to the end of the process. */
+  /** From spawn to exit. */
   wallMs: number;
   /** User and system time of all threads of the app's process. */
   cpuMs: number;
   /**
-   * The same as the kernel has it once the process is gone: what comes after its `exit` event counts too, and
-   * so do processes that it started. In steps of 10 ms; undefined where there is no /proc.
+   * The same from the kernel after the exit: includes work after the `exit` event and child processes. In
+   * steps of 10 ms; undefined without /proc.
    */
   wholeCpuMs?: number;
   peakMiB: number;
-  /** Searches that came back as expected; only from the program that searches. */
+  /** Searches with the expected answer; only from the program that searches. */
   answered?: number;
-  /**
-   * Of the program that looks at its memory: the largest heap with its buffers, and what of them is in use at
-   * the end.
-   */
+  /** From the program that measures memory: peak of heap and buffers, and their part in use at the end. */
   heapPeakMiB?: number;
   keptMiB?: number;
   /**
-   * Of the program whose work grows: its slices of calls by series, point and pair, and how many calls of all
-   * had a span.
+   * From the program whose work grows: slices of calls by series, point and pair, and the number of calls
+   * with a span.
    */
   sliceCpuMs?: Slice[][][];
   traced?: number;
   /**
-   * Of the program that searches: CPU time of the first searches of the process, and what it had cost when
-   * each slice began.
+   * From the program that searches: CPU time of the first searches, and the cost at the start of each slice.
    */
   firstCpuMs?: number;
   slicesBegan?: Pick<Cost, 'cpuMs' | 'peakMiB'>[];
-  /** Of the program that times its searches, each of them. */
+  /** From the program that times its searches, one each. */
   latenciesMs?: number[];
 }
 
 export interface RunningApp {
   pid: number | undefined;
-  /** Resolves when the program waits for its next `go`; rejects when it ends instead. */
+  /** Resolves when the program waits for its next `go`; rejects when it exits instead. */
   ready(): Promise<void>;
   go(): void;
   /**
-   * What it cost, once it has ended well. Rejects when it failed, hung or reported nothing, with the end of
-   * its stderr.
+   * Its cost, after a successful exit. Rejects when it failed, hung or reported nothing, with the end of
+   * stderr.
    */
   ended: Promise<Cost>;
 }
@@ -69,8 +65,8 @@ export type Program =
   | 'memory.mjs'
   | 'growth.mjs';
 
-// A preload that hangs at the end must not hold the bench for ever. Apps that take turns live as long as all
-// of them take.
+// A preload that hangs at exit must not block the bench. Apps that take turns live as long as all of them
+// need.
 const DEADLINE_MS = 300_000;
 
 export interface AppOptions {
@@ -83,7 +79,7 @@ export interface AppOptions {
   under?: string[];
   /** Loaded before the variant's own preload. */
   imports?: string[];
-  /** After this time the app is killed; 2 minutes when not given. */
+  /** Time limit after which the app is killed; 2 minutes by default. */
   deadlineMs?: number;
 }
 
@@ -95,7 +91,7 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
   const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
   const imports = [...(options.imports ?? []), ...(variant.preload ? [variant.preload] : [])];
   const preloads = imports.flatMap((specifier) => ['--import', specifier]);
-  // It grows only when a child ends, so that of apps which run together each finds what it has added itself.
+  // The kernel updates it when a child exits, so apps that run together each see their own difference.
   lastSeenCpuMs = cpuOfEnded();
   const beganMs = performance.now();
   const [command, ...args] = [...(options.under ?? []), process.execPath, ...(options.flags ?? [])];
@@ -128,8 +124,7 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
     if (line === 'ready') lines.emit('ready');
     else report = line;
   });
-  // An abort also comes as an error, and a write to an app that has died as one of stdin; the end of the app
-  // tells both.
+  // An abort is also an error event, and a write to a dead app is an error of stdin; the exit reports both.
   child.on('error', () => {});
   child.stdin?.on('error', () => {});
 
@@ -144,7 +139,7 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
     }
     return { ...(JSON.parse(report) as Cost), wallMs, wholeCpuMs: totalCpuMs };
   })();
-  // Whoever waits for `ready` hears of an early end there.
+  // A caller that awaits `ready` gets an early exit there.
   ended.catch(() => {});
   return {
     pid: child.pid,
@@ -161,14 +156,10 @@ export function startApp(variant: Variant, program: Program, options: AppOptions
   };
 }
 
-/**
- * CPU time of all children of this process that have ended, and of theirs, in ms; undefined where there is no
- * /proc.
- */
+/** CPU time of all ended children of this process and their children, in ms; undefined without /proc. */
 function cpuOfEnded(): number | undefined {
   try {
-    // The name of the program, in parentheses, may contain blanks. The kernel counts in hundredths of a
-    // second.
+    // The program's name, in parentheses, may contain blanks. The kernel counts in 10 ms.
     const fields = readFileSync('/proc/self/stat', 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ');

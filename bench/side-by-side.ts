@@ -1,7 +1,6 @@
 /**
- * Runs `parts` side by side, `atOnce` of them at a time, and gives their results in the order of the parts.
- * When one fails, the signal that the others have got aborts, as it does with `signal`; rejects with that
- * failure once all have ended.
+ * Runs `parts`, `atOnce` of them at a time, and returns their results in order. When one fails or `signal`
+ * aborts, the others' signal aborts; rejects with that failure once all have ended.
  */
 export async function sideBySide<Result>(
   parts: ((signal: AbortSignal) => Promise<Result>)[],

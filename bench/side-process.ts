@@ -4,16 +4,16 @@ import { measuredEnvironment } from './environment.ts';
 type Message = { address: string } | { answer: unknown };
 
 export interface SideProcess {
-  /** 127.0.0.1:port of what it serves. */
+  /** 127.0.0.1:port of its server. */
   address: string;
-  /** Sends `question` and gives what the other side's `answerTo` returned. */
+  /** Sends `question` and resolves to the result of the other side's `answerTo`. */
   ask(question: string): Promise<unknown>;
   stop(): Promise<void>;
 }
 
 /**
- * Runs a server's file in a separate process, so that its work never counts as the app's. Resolves once the
- * file has called `announce`; rejects when it ends before that.
+ * Runs a server's file in a separate process, so that its work does not count as the app's. Resolves once the
+ * file has called `announce`; rejects when it exits before.
  */
 export async function startSideProcess(file: URL): Promise<SideProcess> {
   const child = fork(file, {
@@ -27,7 +27,7 @@ export async function startSideProcess(file: URL): Promise<SideProcess> {
       reject(new Error(`${file.pathname} ended early (${signal ?? code})`)),
     );
   });
-  // The end of a side process matters only to whoever waits for it at that moment.
+  // A caller that does not wait gets no unhandled rejection.
   ended.catch(() => {});
   const first = await Promise.race([nextMessage(child), ended]);
   if (!('address' in first)) throw new Error(`${file.pathname} answered before it was asked`);
@@ -51,14 +51,12 @@ function nextMessage(child: ChildProcess): Promise<Message> {
   return new Promise((resolve) => child.once('message', (message) => resolve(message as Message)));
 }
 
-/**
- * On the server's side: tells its address, answers what is asked, and ends with the process that started it.
- */
+/** For the server: sends its address, answers questions, and exits with its parent process. */
 export function announce(address: string, answerTo: (question: string) => unknown = () => undefined): void {
   process.on('message', (question) => process.send?.({ answer: answerTo(String(question)) }));
-  // Also fires when the bench is killed outright: no server of ours stays behind.
+  // Also fires when the bench is killed, so that no server stays behind.
   process.on('disconnect', () => process.exit(0));
-  // Ctrl-C reaches the whole process group; the bench says when we end.
+  // Ctrl-C reaches the whole process group, but the bench decides when servers exit.
   process.on('SIGINT', () => {});
   process.send?.({ address });
 }

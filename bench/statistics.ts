@@ -1,13 +1,13 @@
 export interface Spread {
-  /** Or another value that stands for all of them, where that is said. */
+  /** Or another representative value, where documented. */
   median: number;
   min: number;
   max: number;
-  /** How many values it is made of. */
+  /** Number of values. */
   count: number;
 }
 
-/** Median, smallest and largest value; undefined for no value at all. */
+/** Median, smallest and largest value; undefined without values. */
 export function spread(values: number[]): Spread | undefined {
   const sorted = values.toSorted((a, b) => a - b);
   const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
@@ -20,14 +20,14 @@ export function spread(values: number[]): Spread | undefined {
   };
 }
 
-/** What a preload added, round by round: each value minus the one of the same round without a preload. */
+/** The cost that a preload adds, by round: each value minus that of the same round without a preload. */
 export function added(withPreload: number[], without: number[]): number[] {
   return withPreload.map((value, round) => value - (without[round] as number));
 }
 
 /**
- * Ratio of the means of two added costs, over all rounds: what single rounds say differs by more than either
- * cost. The range is that of the single rounds. Undefined when the other side seems to have added nothing.
+ * Ratio of the means of two added costs over all rounds: single rounds vary by more than either cost. The
+ * range is that of single rounds. Undefined when the other side has no measurable cost.
  */
 export function ratioOfMeans(ours: number[], theirs: number[]): Spread | undefined {
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
@@ -36,8 +36,8 @@ export function ratioOfMeans(ours: number[], theirs: number[]): Spread | undefin
 }
 
 /**
- * Ratio of two added costs, round by round. A round in which the other side seems to have added nothing has
- * no ratio: it was drowned in noise and is left out, which shows in the count.
+ * Ratio of two added costs, by round. Rounds in which the other side has no measurable cost are left out,
+ * which shows in the count.
  */
 export function ratios(ours: number[], theirs: number[]): number[] {
   return ours.flatMap((value, round) => {

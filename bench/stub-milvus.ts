@@ -26,7 +26,7 @@ const int64Column = {
   scalars: { long_data: { data: HIT_IDS } },
 };
 
-/** What each method answers, in the shape of the SDK's protocol definition; a function reads the request. */
+/** The answer of each method, in the form of the SDK's protocol definition; a function reads the request. */
 const ANSWERS: Record<string, object | ((request: any) => object)> = {
   Connect: {
     status: SUCCESS,
@@ -90,7 +90,7 @@ const ANSWERS: Record<string, object | ((request: any) => object)> = {
   }),
 };
 
-/** What the stub answers to mixed search `number` of the mixed workload. */
+/** The stub's answer to mixed search `number`. */
 function mixedAnswer(number: number): object {
   if (mixedFails(number))
     return { status: { error_code: 'UnexpectedError', code: 101, reason: 'collection not loaded' } };
@@ -114,7 +114,7 @@ function mixedAnswer(number: number): object {
   };
 }
 
-/** The number of a mixed search, out of its filter in the encoded request; undefined for other searches. */
+/** The number of a mixed search, from its filter in the encoded request; undefined for other searches. */
 function mixedNumber(request: Buffer): number | undefined {
   const at = request.indexOf('number == ');
   const number = at === -1 ? undefined : /^\d+/.exec(request.toString('latin1', at + 10, at + 22))?.[0];
@@ -124,9 +124,7 @@ function mixedNumber(request: Buffer): number | undefined {
 export interface StubCall {
   /** The RPC's name, such as `Search`. */
   method: string;
-  /**
-   * Every header as it came, by lower-case name; more than one value means that it was sent more than once.
-   */
+  /** Every header as received, by lower-case name; several values mean that it was sent several times. */
   metadata: Record<string, string[]>;
 }
 
@@ -138,7 +136,7 @@ export interface StubMilvus {
   stop(): Promise<void>;
 }
 
-/** Before a message of gRPC: whether it is compressed, and its length in 32 bits. */
+/** Prefix of a gRPC message: a compression flag, and its length in 32 bits. */
 const FRAME_BYTES = 5;
 
 function framed(message: Buffer): Buffer {
@@ -148,7 +146,7 @@ function framed(message: Buffer): Buffer {
   return frame;
 }
 
-/** The frame of the answer to a request; a fixed one is made once. */
+/** The frame of the answer to a request; a fixed one is encoded once. */
 type Answer = Buffer | ((body: Buffer) => Buffer);
 
 /** By path, such as `/milvus.proto.milvus.MilvusService/Search`. */
@@ -182,11 +180,11 @@ function answers(): Map<string, Answer> {
 }
 
 /**
- * A gRPC server that speaks Milvus' protocol as the installed SDK defines it, and answers Connect,
- * GetVersion, CheckHealth, DescribeCollection, Search, Query and Insert with fixed values, any other call
- * with UNIMPLEMENTED. Fixed answers, and those to mixed searches, are encoded once and their requests are not
- * decoded; and it does no more of gRPC than an answer takes, with HTTP/2 as Node has it: so that it is never
- * what a measurement waits for. `port` 0 (the default) takes a free one; a busy port rejects, naming it.
+ * A gRPC server with Milvus' protocol as the installed SDK defines it. Answers Connect, GetVersion,
+ * CheckHealth, DescribeCollection, Search, Query and Insert with fixed values, any other call with
+ * UNIMPLEMENTED. To keep it out of measurements, fixed and mixed answers are encoded once, their requests are
+ * not decoded, and it implements only the gRPC of an answer on Node's HTTP/2. `port` 0 (the default) takes a
+ * free one; a busy port rejects, naming it.
  */
 export async function startStubMilvus(
   options: { port?: number; record?: boolean } = {},
@@ -198,7 +196,7 @@ export async function startStubMilvus(
   server.on('session', (session) => {
     sessions.add(session);
     session.once('close', () => sessions.delete(session));
-    // A client that goes without a word is no matter of ours.
+    // An aborted connection of a client is not an error here.
     session.on('error', () => {});
   });
   server.on('stream', (stream, headers) => {
@@ -225,7 +223,7 @@ export async function startStubMilvus(
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     calls: () => [...calls],
-    // Clients keep their connections open: these end with the server.
+    // Clients keep connections open: these end with the server.
     stop: async () => {
       server.close();
       for (const session of sessions) session.destroy();
@@ -252,12 +250,12 @@ function metadataOf(headers: IncomingHttpHeaders): Record<string, string[]> {
   return headersOf(Object.fromEntries(own.map(([name, value]) => [name, [value].flat()])));
 }
 
-/** Every header as it came, by lower-case name. */
+/** Every header as received, by lower-case name. */
 export function headersOf(received: Record<string, unknown[]>): Record<string, string[]> {
   const headers: Record<string, string[]> = {};
   for (const [name, values] of Object.entries(received)) {
     const texts = values.map(String);
-    // Node's HTTP/2 joins repeated headers with a comma, and a traceparent itself never holds one.
+    // Node's HTTP/2 joins repeated headers with a comma, and a traceparent never has one.
     headers[name] = name === 'traceparent' ? texts.flatMap((text) => text.split(/\s*,\s*/)) : texts;
   }
   return headers;

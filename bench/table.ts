@@ -5,17 +5,17 @@ import type { Floor, Row, Unit } from './measures.ts';
 import type { Peer } from './peers.ts';
 import type { Spread } from './statistics.ts';
 
-/** A table as text: the first column is to the left, the others to the right. */
+/** A table as text: the first column is left-aligned, the others right-aligned. */
 export interface Table {
   title: string;
   head: string[];
   lines: { cells: string[]; met?: boolean }[];
 }
 
-/** Whether a row keeps its target; undefined for a row that has none. */
+/** Whether a row meets its target; undefined without one. */
 export function isMet(row: Row): boolean | undefined {
   if (row.target === undefined) return undefined;
-  // A lost span counts whichever burst lost it; a ratio is judged by its median.
+  // Lost spans count in any burst; a ratio is judged by its median.
   const value = row.unit === 'spans' ? row.ours.max : row.ratio?.median;
   return value !== undefined && value <= row.target;
 }
@@ -44,9 +44,9 @@ export function mainTable(rows: Row[]): Table {
   };
 }
 
-/** Whether the cost of a call stays the same; undefined for the smallest size. */
+/** Whether the cost of a call stays constant; undefined for the smallest size. */
 export function isFlat({ isSmallest, oursToSmaller }: Growth): boolean | undefined {
-  // Below zero the noise was larger than the cost: nothing was shown.
+  // Below zero the noise exceeds the cost, which proves nothing.
   return isSmallest ? undefined : oursToSmaller !== undefined && oursToSmaller >= 0 && oursToSmaller <= FLAT;
 }
 
@@ -168,7 +168,7 @@ export function markdown({ head, lines }: Table): string {
   ].join('\n');
 }
 
-/** `page` with what stands between the two markers of a part replaced. Throws when it has no such markers. */
+/** `page` with the text between a part's two markers replaced. Throws when they are missing. */
 export function replacePart(page: string, part: string, text: string): string {
   const [begin, end] = [`<!-- bench:${part}:begin -->`, `<!-- bench:${part}:end -->`];
   const [from, to] = [page.indexOf(begin), page.indexOf(end)];
@@ -185,7 +185,7 @@ function ranged(value: Spread, format: (value: number) => string): string {
   return min === max ? (median as string) : `${median} (${min}–${max})`;
 }
 
-/** Three digits are what the noise leaves. */
+/** Noise leaves three meaningful digits. */
 function round(value: number): string {
   return Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(Number.isInteger(value) ? 0 : 1);
 }

@@ -29,27 +29,24 @@ export type VariantName =
 /** One way to run the same app. */
 export interface Variant {
   name: string;
-  /** The folder it is installed in and runs in. */
+  /** The folder in which it is installed and runs. */
   folder: string;
-  /** What `--import` takes; none for the app as it is. */
+  /** Argument of `--import`; none for the app as it is. */
   preload?: string;
   /** Variables on top of `telemetryEnvironment`. */
   env: Record<string, string>;
-  /** Nothing: a run without spans at the collector is as it should be. */
+  /** Without spans: none at the collector is correct. */
   sends?: 'nothing';
 }
 
 export interface Installed {
   variants: Record<VariantName, Variant>;
   sdk: { name: string; version: string };
-  /** Versions of what is compared, as installed. */
+  /** Installed versions. */
   versions: { sdk: string; ours: string; stock: string };
 }
 
-/**
- * Same for all: traces over OTLP/gRPC and nothing else, so that nobody pays for a signal that the others
- * leave out.
- */
+/** The same for all: only traces over OTLP/gRPC, so that no variant pays for a signal that others lack. */
 export function telemetryEnvironment(collector: string, serviceName: string): Record<string, string> {
   return {
     OTEL_SERVICE_NAME: serviceName,
@@ -61,20 +58,20 @@ export function telemetryEnvironment(collector: string, serviceName: string): Re
   };
 }
 
-// The stock preload asks the metadata services of four clouds unless told otherwise, which takes longer.
+// The stock preload queries the metadata services of four clouds by default, which takes longer.
 const LOCAL_DETECTORS = { OTEL_NODE_RESOURCE_DETECTORS: 'env,host,process' };
 
 const apps = path.join(cache, 'apps');
 
 /**
  * Installs three apps below .cache/bench/apps: the Milvus SDK alone, with the stock preload, and with this
- * package as `npm pack` makes it; and Express and pg next to them, for all three to find. What is already
- * there with the same versions stays; this package is packed anew each time.
+ * package as `npm pack` makes it. Express and pg are next to them, for all three. Matching versions stay;
+ * this package is packed every time.
  */
 export async function installVariants(say: (line: string) => void, signal: AbortSignal): Promise<Installed> {
   const { devDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   const sdk = { [SDK]: devDependencies[SDK] };
-  // In the folder above the apps, so that it counts for the size of none of them.
+  // Above the apps, so that it counts for the size of none.
   await installApp(apps, { express: devDependencies.express, pg: PG_VERSION }, say, signal);
   const withStock = { ...sdk, [STOCK]: devDependencies[STOCK] };
   const [none, stock, ours] = (await sideBySide(
@@ -122,7 +119,7 @@ export async function installVariants(say: (line: string) => void, signal: Abort
   };
 }
 
-/** Bytes on disk of an app's node_modules, as `du` counts them: whole blocks, folders included. */
+/** Bytes on disk of an app's node_modules, like `du`: whole blocks, folders included. */
 export async function installedBytes(folder: string): Promise<number> {
   const walk = async (entry: string): Promise<number> => {
     const { blocks } = await lstat(entry);
@@ -139,8 +136,8 @@ export async function installedBytes(folder: string): Promise<number> {
 }
 
 /**
- * Puts an app with these dependencies and the bench's programs into `folder`; what is there with the same
- * dependencies stays. Gives the folder.
+ * Installs an app with these dependencies and the bench's programs into `folder`, unless it has them. Returns
+ * the folder.
  */
 export async function installApp(
   folder: string,
@@ -159,7 +156,7 @@ export async function installApp(
       path.join(folder, 'package.json'),
       JSON.stringify({ name: 'bench-app', version: '1.0.0', private: true, dependencies }),
     );
-    // Install scripts are not part of what is compared, and none of these packages needs its own.
+    // Install scripts are not compared, and none of these packages needs its own.
     await npm(['install', '--no-audit', '--no-fund', '--ignore-scripts'], folder, signal);
     await writeFile(stampFile, stamp);
   }
@@ -168,8 +165,7 @@ export async function installApp(
 }
 
 /**
- * Packs this package and gives the tarball's path; the name carries its content, so that an unchanged one is
- * known.
+ * Packs this package and returns the tarball's path; its name has a hash of the content, to detect changes.
  */
 async function packOurs(signal: AbortSignal): Promise<string> {
   const folder = path.join(cache, 'packed');

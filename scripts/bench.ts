@@ -1,6 +1,5 @@
 /**
- * `npm run bench`: what the preload costs, compared with the stock one, measured in one run. See
- * docs/benchmarks.md.
+ * `npm run bench`: the cost of the preload and of the stock one, measured in one run. See docs/benchmarks.md.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -201,7 +200,7 @@ async function runProfile(
 
 async function keep(results: Results): Promise<void> {
   await writeResults(keptFile, results);
-  // As kept: with the digits that are in the file, so that documents made from it later are the same.
+  // Rounded as in the file, so that later documents are the same.
   const kept = (await readResults()) ?? results;
   await writeFile(page, writtenInto(await readFile(page, 'utf8'), kept));
   await writePlots(kept);
@@ -220,7 +219,7 @@ async function readResults(): Promise<Results | undefined> {
   return text === undefined ? undefined : JSON.parse(text);
 }
 
-/** Figures have more digits than they have meaning: six are kept. */
+/** Keeps six digits: more have no meaning. */
 async function writeResults(file: string, results: Results): Promise<void> {
   const short = (_key: string, value: unknown) =>
     typeof value === 'number' ? Number(value.toPrecision(6)) : value;

@@ -1,7 +1,4 @@
-/**
- * `npm run check`: what needs no server and no network: format, lint, types, and that what is generated is
- * current.
- */
+/** `npm run check`: format, lint, types and generated files, without server or network. */
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

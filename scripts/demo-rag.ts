@@ -1,6 +1,4 @@
-/**
- * The RAG sample on a real Milvus: some questions, the trace of one, and where the time of all of them went.
- */
+/** The RAG sample on a real Milvus: some questions, the trace of one, and the time of all, step by step. */
 import { styleText } from 'node:util';
 import { MilvusClient } from '@zilliz/milvus2-sdk-node';
 import { node, runCommand, say, startedBy } from '../tools/demo/demo-command.ts';
@@ -54,10 +52,10 @@ const newDocument = {
 };
 const freshQuestion = 'What is the orange lighthouse?';
 const freshCount = 3;
-/** Request, Express' steps, the operation and the server's span. */
+/** The request, Express' steps, the operation and the server's span. */
 const shownDepth = 6;
 const answerDeadlineMs = 30_000;
-/** The service sends its spans every five seconds, as apps do that are not told otherwise. */
+/** The service sends its spans every five seconds, the default. */
 const spansDeadlineMs = 30_000;
 
 interface Answer {
@@ -77,9 +75,7 @@ async function post<T>(url: URL, body: object): Promise<T> {
   return (await response.json()) as T;
 }
 
-/**
- * All requests, one after the other. Fails when the service refuses one or does not find what was just added.
- */
+/** All requests, in sequence. Fails when the service refuses one or does not find the added document. */
 async function askAll(serviceUrl: string): Promise<void> {
   const ask = async (question: string, fresh: boolean) => {
     const { answer, sources } = await post<Answer>(new URL('/ask', serviceUrl), { question, fresh });
@@ -100,7 +96,7 @@ async function askAll(serviceUrl: string): Promise<void> {
 const isAsk = ({ name, service: of, kind }: ReceivedSpan) =>
   of === service && kind === 'SERVER' && name === 'POST /ask';
 
-/** Trees of the questions with all their steps, in the order in which they were asked. */
+/** The questions' trees that have all steps, in the order of the questions. */
 function askedTrees(spans: ReceivedSpan[]): { tree: TraceNode; steps: RequestSteps }[] {
   return traceTrees(spans)
     .filter(({ span }) => isAsk(span))
@@ -110,7 +106,7 @@ function askedTrees(spans: ReceivedSpan[]): { tree: TraceNode; steps: RequestSte
     });
 }
 
-/** Prints tree and table; gives the table, whether all is joined, and the line that says so. */
+/** Prints tree and table. Returns the table, whether all is joined, and a line with the result. */
 async function showTraces(stack: Stack): Promise<{ steps?: StepsTable; allJoined: boolean; result: string }> {
   say('traces', 'waiting for the spans of both sides (the service sends every 5 s)');
   const askCount = questions.length + freshCount;
@@ -166,7 +162,7 @@ ${startedBy(stack, sample, service)}
 Ctrl-C ends it all.`);
 }
 
-/** For a Milvus that goes on without us. */
+/** For a Milvus that keeps running. */
 async function dropCollection(address: string): Promise<void> {
   const client = new MilvusClient({ address });
   try {
@@ -183,7 +179,7 @@ await runCommand({
   async run({ keep, reportFile }, teardown) {
     const milvusAddress = process.env.MILVUS_ADDRESS || undefined;
     const stack = await startStack({ say, teardown, milvusAddress, viewer: true, collection });
-    // Before the service, so that it is done after the service's end.
+    // Added before the service, so that it runs after the service's exit.
     if (milvusAddress !== undefined) teardown.add(() => dropCollection(stack.milvusAddress));
     const variables = { RAG_COLLECTION: collection, PORT: '0' };
     const app = startTraced({ stack, file: sample, say, teardown, service, variables });

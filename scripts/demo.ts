@@ -28,7 +28,7 @@ each trace in it. The exit code is 0 when all of them are joined.
 Without --docker and MILVUS_ADDRESS, Milvus 2.3.5 is installed into .cache/ once, which needs Python 3 with pip.`;
 
 const sample = 'samples/quickstart/quickstart.mjs';
-/** Client span, the server's span under it, and what the server did first; the rest is counted. */
+/** The client span, the server's span under it, and the server's first steps; deeper spans are counted. */
 const shownDepth = 3;
 const spansDeadlineMs = 20_000;
 
@@ -38,12 +38,12 @@ async function startFor(docker: boolean, teardown: Teardown): Promise<Stack> {
   if (milvusAddress !== undefined) {
     throw new UsageError(`MILVUS_ADDRESS is "${milvusAddress}" and --docker is given: leave out one of them`);
   }
-  // Only here: most runs do without it.
+  // Imported late: most runs do without it.
   const { startDockerStack } = await import('../tools/demo/demo-docker.ts');
   return await startDockerStack(say, teardown);
 }
 
-/** Prints the client's traces; gives whether every one is joined, and the line that says so. */
+/** Prints the client's traces. Returns whether all are joined, and a line with the result. */
 async function showTraces(stack: Stack): Promise<{ allJoined: boolean; result: string }> {
   say('traces', 'waiting for the spans of both sides');
   const spans = await joinedSpans(stack, spansDeadlineMs);

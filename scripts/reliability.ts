@@ -1,6 +1,6 @@
 /**
- * `npm run reliability`: how many spans arrive at every exit, with every fault and in packaged apps. See
- * docs/reliability.md.
+ * `npm run reliability`: counts the spans that arrive at every exit, with every fault and in packaged apps.
+ * See docs/reliability.md.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
@@ -61,9 +61,9 @@ The exit code is 0 when the tables could be measured, whatever they show; tests 
 const root = path.join(import.meta.dirname, '..');
 const page = path.join(root, 'docs', 'reliability.md');
 
-/** For programs whose last words are a child's: it counts from their start. */
+/** For programs whose last output is a child's: from their start. */
 const childrenDeadlineMs = 60_000;
-/** Rows at the same time. */
+/** Rows at a time. */
 const together = 2;
 
 interface Surroundings {
@@ -74,13 +74,13 @@ interface Surroundings {
 interface Outcome {
   /** undefined: it hung and was killed. */
   result: FixtureResult | undefined;
-  /** From its last words to its end. */
+  /** From its last output to its exit. */
   endMs: number;
   /** Searches at the receiver. */
   spans: number;
 }
 
-/** Runs a program under one of the preloads; `lastWords` is what it says before its end. */
+/** Runs a program under one of the preloads; `lastWords` matches its last output before the exit. */
 async function run(
   variant: Variant,
   { receiver, milvusAddress }: Surroundings,
@@ -94,13 +94,13 @@ async function run(
     collectorPort: receiver.grpcPort,
     env: { MILVUS_ADDRESS: milvusAddress, ...env },
   });
-  // Without these words something else is wrong, of which the error tells.
+  // Rejects with the program's output when it never prints this.
   if (lastWords !== undefined) await fixture.waitForStdout(lastWords);
   const beganMs = performance.now();
   await exitBySignal(fixture, exit);
   const result = await endWithin(fixture, lastWords === undefined ? childrenDeadlineMs : deadlineMs);
   const endMs = performance.now() - beganMs;
-  // Time for the receiver's thread to hand over what has come in.
+  // Time for the receiver's thread to forward received spans.
   await sleep(500);
   const searches = receiver
     .spans()
@@ -111,10 +111,7 @@ async function run(
 const shownEnd = ({ result }: Outcome) =>
   result === undefined ? 'hangs, killed' : String(result.signal ?? result.code);
 
-/**
- * Whether the program's end is the one it has without a preload, but for positions and addresses that Node
- * prints.
- */
+/** Whether the exit is the same as without a preload, except positions and addresses that Node prints. */
 function isSame(own: Outcome, other: Outcome): boolean {
   const comparable = ({ stdout, stderr, code, signal }: FixtureResult) =>
     JSON.stringify([stdout, signal === 'SIGABRT' ? '' : stderr.replace(/\(node:[^)]*\)/g, ''), code, signal]);
@@ -130,7 +127,7 @@ async function exitRow(exit: Exit, surroundings: Surroundings): Promise<string[]
   const [none, ours, stock] = await Promise.all(
     (['none', 'ours', 'stock'] as const).map((variant) => run(variant, surroundings, exit, lastWords)),
   );
-  // A row whose control is wrong says nothing about the preloads.
+  // A row whose control fails says nothing about the preloads.
   if (none?.result === undefined)
     throw new Error(
       `${exit.what}: the program does not exit without a preload either; use a machine that is less busy`,
@@ -299,7 +296,7 @@ const PACKAGED_HEADS = [
   'exit unchanged',
 ];
 
-/** `load` is how many processes wanted a core when it began, one minute's average. */
+/** `load` is the one-minute load average at the start. */
 function conditions(load: number): string {
   const version = (folder: string) =>
     JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8')).version as string;
@@ -323,7 +320,7 @@ async function tables(
     keys.remove();
     rmSync(folder, { recursive: true, force: true });
   };
-  // Also when it is ended by Ctrl-C.
+  // Also after Ctrl-C.
   process.on('exit', removeFiles);
   try {
     const surroundings = { receiver, milvusAddress: milvus.address };
@@ -474,7 +471,7 @@ async function main(args: string[]): Promise<number> {
   return 0;
 }
 
-// Programs that are running are ended with this process.
+// Running programs end with this process.
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],

@@ -1,7 +1,6 @@
 /**
- * Runs a task of this project, scripts/<task>.ts, with the Node that the project brings along, after seeing
- * to it that node_modules is what package-lock.json says. Plain JavaScript for any Node from 18 on: it runs
- * before anything is installed.
+ * Runs a task, scripts/<task>.ts, with the project's own Node, after making node_modules match
+ * package-lock.json. Plain JavaScript for any Node from 18 on: it runs before anything is installed.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -11,9 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const devNode = path.join(root, 'node_modules', 'node', 'bin', 'node');
-/**
- * MILVUS_OTEL_NODE=system runs the tasks with the Node that runs this file: for a matrix of Node versions.
- */
+/** MILVUS_OTEL_NODE=system runs the tasks with the Node of this process: for a matrix of Node versions. */
 const taskNode = process.env.MILVUS_OTEL_NODE === 'system' ? process.execPath : devNode;
 
 /** Name of the task → name of its npm script, from package.json. */
@@ -23,7 +20,7 @@ function readTasks() {
     /^node scripts\/run\.mjs (\S+)$/.exec(command)?.[1],
     script,
   ]);
-  // The first script of a task is the one that users call; others are npm's own hooks.
+  // The first script of a task is for users; others are npm's hooks.
   return new Map(rows.filter(([task]) => task !== undefined).reverse());
 }
 
@@ -31,7 +28,7 @@ function readJson(file) {
   return JSON.parse(readFileSync(path.join(root, file), 'utf8'));
 }
 
-/** npm leaves a copy of what it installed in node_modules; packages for other systems are not in it. */
+/** npm keeps a copy of the lock file in node_modules, without packages for other systems. */
 function dependenciesFit() {
   if (!existsSync(devNode) || !existsSync(path.join(root, 'node_modules', '.package-lock.json')))
     return false;
@@ -45,7 +42,7 @@ function dependenciesFit() {
   });
 }
 
-/** Resolves to the exit code; a child that died by a signal takes this process with it by the same signal. */
+/** Resolves to the exit code. A signal that kills the child also kills this process. */
 function run(command, args) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
@@ -66,7 +63,7 @@ function run(command, args) {
 
 async function installDependencies() {
   console.error('Installing the dependencies that package-lock.json names (npm ci)');
-  // npm tells scripts where it is; without it, `npm` is looked up in PATH.
+  // npm sets npm_execpath for scripts; otherwise PATH finds `npm`.
   const npm = process.env.npm_execpath;
   const code = npm?.endsWith('npm-cli.js')
     ? await run(process.execPath, [npm, 'ci'])

@@ -1,7 +1,7 @@
 /**
- * How many spans one request makes and how many bytes each has on the wire: the Express sample under the
- * preload, searches on a real Milvus. docs/production.md and samples/cluster/calculator.mjs take their
- * figures from here.
+ * Measures the spans per request and the bytes per span on the wire: the Express sample under the preload,
+ * with searches on a real Milvus. Source of the figures in docs/production.md and
+ * samples/cluster/calculator.mjs.
  */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -19,14 +19,14 @@ node scripts/span-sizes.ts --json           prints JSON`;
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Of one service: everything that it sent, as OTLP protobuf without gRPC's and HTTP's own bytes. */
+/** Exports of one service, as OTLP protobuf without the bytes of gRPC and HTTP. */
 export interface Sent {
   spans: number;
   /** Resource and scope of each batch included. */
   bytes: number;
 }
 
-/** Adds what an ExportTraceServiceRequest holds, by service.name. */
+/** Adds an ExportTraceServiceRequest, by service.name. */
 export function addRequest(request: Uint8Array, sent: Map<string, Sent>): void {
   for (const resourceSpans of messages(request, 1)) {
     const service = serviceOf(resourceSpans);
@@ -56,10 +56,7 @@ async function startCounter(): Promise<ExportServer & { sent: Map<string, Sent> 
   return { ...server, sent };
 }
 
-/**
- * Resolves once nothing has come in for two seconds: Milvus sends every 200 ms, its background steps end a
- * little later.
- */
+/** Resolves after two seconds without data: Milvus sends every 200 ms, and its background steps end later. */
 async function settled(sent: Map<string, Sent>): Promise<void> {
   const count = () => [...sent.values()].reduce((sum, { spans }) => sum + spans, 0);
   for (let before = -1; before !== count(); ) {
@@ -70,7 +67,7 @@ async function settled(sent: Map<string, Sent>): Promise<void> {
 
 export interface SpanSizes {
   requests: number;
-  /** Each service's, `app` and `standalone`. */
+  /** By service, `app` and `standalone`. */
   services: Record<string, { spansPerRequest: number; bytesPerSpan: number }>;
 }
 
@@ -104,7 +101,7 @@ export async function measureSpanSizes(requests: number, log: (line: string) => 
       });
       app.once('exit', (code) => reject(new Error(`the Express sample ended with code ${code}`)));
     });
-    // What creates and fills the collection is not what a request makes.
+    // Excludes the spans that create and fill the collection.
     await settled(counter.sent);
     counter.sent.clear();
     log(`${requests} searches …`);

@@ -26,7 +26,7 @@ await runTests(help, async (args, teardown) => {
   if (files.length === 0) throw new Error(`No test file for it. There are:\n  ${existing.join('\n  ')}`);
   await ensureBuilt();
   return {
-    // Files run one after another: two would build the same app, and a build has use for every core.
+    // One file at a time: two would build the same app, and a build uses every core.
     options: [
       '--test-concurrency=1',
       `--test-timeout=${testTimeoutMs}`,

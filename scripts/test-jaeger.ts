@@ -1,7 +1,4 @@
-/**
- * npm run test:jaeger: the tests against real Jaegers, a Collector and Prometheus, which are built before
- * them.
- */
+/** npm run test:jaeger: the tests on real Jaegers, a Collector and Prometheus, which are built first. */
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt } from '../tools/build/build-package.ts';
@@ -31,8 +28,7 @@ await runTests(help, async (args) => {
   if (stray !== undefined)
     throw new Error(`"${stray}" is not an option: this runs all tests of test/jaeger\n\n${help}`);
   await ensureBuilt();
-  // Before the tests, so that the minutes it takes the first time count against no test's time. A build that
-  // is under way at a signal ends with this process.
+  // Built before the tests, so that no test's time limit includes it. A running build ends with this process.
   const log = (line: string) => console.error(line);
   const programs = [ensureJaeger, ensureJaeger2, ensureCollector, ensurePrometheus, ensurePromtool];
   for (const ensure of [...programs, ensureComposeLoader]) await ensure({ log });

@@ -16,14 +16,13 @@ in test/unit.`;
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Longest time for one test, in ms: a hung test shall fail by its name, not hang everything. */
+/** Time limit of a test, in ms: a hung test fails by its name. */
 const testTimeoutMs = 600_000;
 
-/** Paths from the root. Fails for a pattern that no test file fits. */
+/** Paths from the root. Fails for a pattern without a test file. */
 function testFiles(patterns: string[]): string[] {
   const existing = globSync('test/**/*.test.ts', { cwd: root }).sort();
-  // Other tasks run these: they need a Jaeger, or minutes to build apps. A full path selects one of them here
-  // too.
+  // Other tasks run these: they need a Jaeger, or minutes to build apps. A full path still selects one.
   const usual = existing.filter((file) => !/^test\/(jaeger|frameworks)\//.test(file));
   if (patterns.length === 0) return usual;
   const chosen = patterns.flatMap((pattern) => {

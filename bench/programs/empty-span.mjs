@@ -1,5 +1,5 @@
-// The least that tracing of Milvus can be, with OpenTelemetry's own parts: a span without an attribute for
-// each RPC, one header, and the SDK's batch processor with its OTLP/gRPC exporter.
+// The minimal tracing of Milvus with OpenTelemetry's own parts: a span without attributes for each RPC, one
+// header, the SDK's batch processor and its OTLP/gRPC exporter.
 import { createRequire } from 'node:module';
 import { ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
@@ -17,7 +17,7 @@ process.once('beforeExit', () => processor.forceFlush());
 const require = createRequire(import.meta.url);
 const { Client } = createRequire(require.resolve('@zilliz/milvus2-sdk-node'))('@grpc/grpc-js');
 const isMilvus = Symbol('speaks to Milvus');
-// Where each unary call comes by with its metadata and its callback, those that the exporter makes included.
+// Every unary call passes here with its metadata and callback, including the exporter's.
 const checkArguments = Client.prototype.checkOptionalUnaryResponseArguments;
 Client.prototype.checkOptionalUnaryResponseArguments = function (...given) {
   const checked = checkArguments.apply(this, given);

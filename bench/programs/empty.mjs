@@ -1,1 +1,1 @@
-// The least that a preload can be.
+// The minimal preload.

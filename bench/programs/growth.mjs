@@ -1,8 +1,8 @@
-// An app whose work grows in the ways of BENCH_SERIES, [[{ operation, clients, collections, inFlight, calls,
-// pairs }]], one series of points after the other. In each it takes BENCH_TURNS turns, and in each turn makes
-// the calls of each point in pairs: with spans, and without. It reports the CPU time of both in ms, by
-// series, point and pair, from the first call to the last answer; and how many calls had a span in all.
-// Before all of them it makes BENCH_WARM_UP calls at the first points. Needs --expose-gc.
+// An app whose work grows by BENCH_SERIES, [[{ operation, clients, collections, inFlight, calls, pairs }]],
+// one series of points after the other. Each series has BENCH_TURNS turns; a turn makes the calls of each
+// point in pairs, with and without spans. Reports the CPU time of both in ms, by series, point and pair, from
+// the first call to the last answer, and the number of calls with a span. BENCH_WARM_UP calls at the first
+// points come before. Needs --expose-gc.
 import { createRequire } from 'node:module';
 import { context, createContextKey } from '@opentelemetry/api';
 import { newClient, run, search, withoutHeartbeats } from './load.mjs';
@@ -10,7 +10,7 @@ import { cpuMs, reportAtExit } from './report.mjs';
 
 const [warmUp, turns] = ['BENCH_WARM_UP', 'BENCH_TURNS'].map((name) => Number(process.env[name]));
 const allSeries = JSON.parse(process.env.BENCH_SERIES);
-// As suppressTracing of @opentelemetry/core has it, which is not installed in an app.
+// Like suppressTracing of @opentelemetry/core, which apps do not have installed.
 const withoutTracing = context
   .active()
   .setValue(createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING'), true);
@@ -18,10 +18,10 @@ const clients = [];
 const sliceCpuMs = allSeries.map((points) => points.map(() => []));
 let traced = 0;
 reportAtExit(() => ({ sliceCpuMs, traced }));
-// The bench is gone: so are we.
+// Exits when the bench has ended.
 process.stdin.resume().once('end', () => process.exit(1));
 
-/** Makes `owner.name`, a function, remember what it gave for each first argument. */
+/** Caches the results of `owner.name`, a function, by first argument. */
 function remember(owner, name) {
   const make = owner[name];
   const made = new Map();
@@ -31,16 +31,16 @@ function remember(owner, name) {
   };
 }
 
-// The SDK parses Milvus' protocol anew for each client. For a hundred, that takes longer than all calls, and
-// leaves a heap next to which what a span adds cannot be seen.
+// The SDK parses Milvus' protocol for each client. For a hundred, that takes longer than all calls, and its
+// heap hides the cost of a span.
 const requireOfSdk = createRequire(createRequire(import.meta.url).resolve('@zilliz/milvus2-sdk-node'));
 remember(requireOfSdk('@grpc/proto-loader'), 'fromJSON');
 remember(requireOfSdk('protobufjs').Root, 'fromJSON');
 
-/** Clients that are not needed before a series do not exist before it. */
+/** Clients exist only from the series that needs them. */
 async function connect(count) {
   while (clients.length < count) {
-    // A hundred clients that send their heartbeats at once take longer than all calls of a turn.
+    // A hundred clients that send heartbeats at once take longer than all calls of a turn.
     const client = newClient(withoutHeartbeats);
     clients.push(client);
     await context.with(withoutTracing, search, undefined, client);
@@ -52,7 +52,7 @@ async function callOnce({ operation, clients: among, collections }) {
   made += 1;
   const client = clients[made % among];
   if (operation === 'search') return search(client);
-  // A query asks for no schema, which the SDK keeps of 256 collections only.
+  // A query needs no schema, which the SDK caches for 256 collections only.
   const { data } = await client.query({
     collection_name: `collection_${made % collections}`,
     filter: 'id > 0',
@@ -75,10 +75,7 @@ const ways = {
   untraced: (point, total) => context.with(withoutTracing, make, undefined, point, total),
 };
 
-/**
- * CPU time in ms of making calls in one of the ways; what was left behind before is collected first, and does
- * not count.
- */
+/** CPU time in ms of calls made in one way. Earlier garbage is collected first, and does not count. */
 async function cost(way, point, total = point.calls) {
   globalThis.gc({ type: 'minor' });
   if (way === 'traced') traced += total;
@@ -88,7 +85,7 @@ async function cost(way, point, total = point.calls) {
 }
 
 await connect(1);
-// In turn, so that V8 has seen both operations, with spans and without, when it compiles what they share.
+// Alternates, so that V8 has seen both operations, with and without spans, when it compiles shared code.
 const WARM_UP_SLICE = 100;
 const SETTLING_CALLS = 16;
 for (let done = 0, at = 0; done < warmUp; done += WARM_UP_SLICE, at += 1) {
@@ -97,16 +94,15 @@ for (let done = 0, at = 0; done < warmUp; done += WARM_UP_SLICE, at += 1) {
 }
 for (const [at, points] of allSeries.entries()) {
   await connect(Math.max(...points.map((point) => point.clients)));
-  // What is kept for each client and collection is there before it counts.
+  // Fills the caches of each client and collection before the measurement.
   for (const point of points)
     await cost('traced', point, Math.max(point.calls, point.clients, point.collections));
   for (let turn = 0; turn < turns; turn += 1)
     for (let step = 0; step < points.length; step += 1) {
-      // Beginning with another one each time, and there and back, so that what follows on what is the same
-      // for all in the end.
+      // Rotated and in both directions, so that each point follows each other one equally often.
       const place = (turn + (turn % 2 === 0 ? step : points.length - 1 - step)) % points.length;
       const point = points[place];
-      // What ran before, at another point, is out of the processor's caches then.
+      // Refills the processor's caches after another point.
       await ways.untraced(point, SETTLING_CALLS);
       for (let pair = 0; pair < point.pairs; pair += 1) {
         const slice = {};

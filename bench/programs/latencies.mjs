@@ -1,5 +1,5 @@
-// An app that makes BENCH_CALLS searches, one after the other, in BENCH_SLICES equal parts, each when it is
-// told to, after BENCH_WARM_UP others, and reports how long each took.
+// An app that makes BENCH_CALLS searches in sequence, in BENCH_SLICES equal parts, each after a `go`, with
+// BENCH_WARM_UP searches before, and reports the time of each.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { ConsistencyLevelEnum } from '@zilliz/milvus2-sdk-node';
@@ -10,12 +10,11 @@ const [calls, slices, warmUp] = ['BENCH_CALLS', 'BENCH_SLICES', 'BENCH_WARM_UP']
   Number(process.env[name]),
 );
 const client = newClient();
-// Milvus waits up to 200 ms for a tick of its clock at the level Strong, and when it has to read vectors for
-// the output.
+// Milvus waits up to 200 ms for its clock at the level Strong, and when it reads vectors for the output.
 const atOnce = { consistency_level: ConsistencyLevelEnum.Eventually, output_fields: ['id'] };
 const latenciesMs = [];
 reportAtExit(() => ({ latenciesMs }));
-// The bench is gone: so are we.
+// Exits when the bench has ended.
 process.stdin.once('end', () => process.exit(1));
 
 for (let call = 0; call < warmUp; call += 1) await search(client, atOnce);

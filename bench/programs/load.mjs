@@ -6,7 +6,7 @@ export const newClient = (config = {}) => new MilvusClient({ address: process.en
 
 export const withoutHeartbeats = { telemetry: { enabled: false } };
 
-/** One search. Gives whether it came back with its five hits. `more` is added to the request. */
+/** One search. Returns whether it has its five hits. `more` is added to the request. */
 export async function search(client, more = {}) {
   const found = await client.search({
     collection_name: 'quick_setup',
@@ -22,9 +22,9 @@ const MIXED_PARTITIONS = 30;
 
 /**
  * Two workloads. `uniform` repeats one search. `mixed` is like a real service: search `number` has its own
- * collection, partition, limit and filter, and the stub Milvus answers it with `mixedRows(number)` hits, or
- * with an error. `prepared` is how many searches reach every collection once; `search` gives whether the
- * answer is the expected one.
+ * collection, partition, limit and filter, and the stub Milvus answers with `mixedRows(number)` hits, or with
+ * an error. `prepared` is the number of searches that reach every collection once; `search` returns whether
+ * the answer is as expected.
  */
 export const WORKLOADS = {
   uniform: { prepared: 1, search: (client) => search(client) },
@@ -43,7 +43,7 @@ export const WORKLOADS = {
   },
 };
 
-/** Makes `total` calls, `atOnce` at a time; `call` gets the number of the call, from 0 on. */
+/** Makes `total` calls, `atOnce` at a time; `call` gets the call's number, from 0 on. */
 export async function run(total, atOnce, call) {
   let begun = 0;
   const worker = async () => {

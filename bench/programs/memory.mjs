@@ -1,5 +1,5 @@
-// An app that makes BENCH_CALLS searches, eight at a time, and says how large its heap and its buffers were
-// at most, and what is left of them when everything that is no longer used is gone. Needs --expose-gc.
+// An app that makes BENCH_CALLS searches, eight at a time, and reports the peak of its heap and buffers, and
+// their size after garbage collection. Needs --expose-gc.
 import { newClient, run, search } from './load.mjs';
 import { reportAtExit } from './report.mjs';
 
@@ -16,7 +16,7 @@ await run(Number(process.env.BENCH_CALLS), 8, async (call) => {
   const { heapTotal, external } = process.memoryUsage();
   heapPeakMiB = Math.max(heapPeakMiB, mebibytes(heapTotal + external));
 });
-// Twice: what a first collection finds to be finalized, the second one takes away.
+// Twice: the second collection frees the objects that the first one finalizes.
 globalThis.gc();
 globalThis.gc();
 const { heapUsed, external } = process.memoryUsage();

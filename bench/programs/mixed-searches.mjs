@@ -1,4 +1,4 @@
-// What search `number` of the mixed workload asks for, and what the stub Milvus answers: known to both.
+// Requests and answers of the mixed workload, by `number`, for the app and the stub Milvus.
 
 const LIMITS = 97;
 const COSTS = 41;

@@ -1,7 +1,7 @@
-// Preloaded ahead of everything else by `npm run bench -- --profile`. BENCH_PROFILE names what to record,
-// BENCH_PROFILE_FILE where to: `start` and `search` give a CPU profile, of the whole process or from the
-// first counted search on; `allocation` a sampling heap profile from the first counted search on, with what
-// the garbage collector has taken back; `heap` a heap snapshot at the end.
+// Preloaded first by `npm run bench -- --profile`. BENCH_PROFILE selects the recording, written to
+// BENCH_PROFILE_FILE: `start` and `search` are CPU profiles, of the whole process or from the first counted
+// search on; `allocation` is a sampling heap profile from the first counted search on, including collected
+// objects; `heap` is a heap snapshot at the end.
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { writeHeapSnapshot } from 'node:v8';
@@ -10,7 +10,7 @@ const { BENCH_PROFILE: what, BENCH_PROFILE_FILE: file } = process.env;
 const session = new Session();
 session.connect();
 
-/** Commands to the own thread are answered at once. */
+/** Commands to the same thread are answered synchronously. */
 function command(method, parameters) {
   let answer;
   session.post(method, parameters, (error, result) => {

@@ -9,9 +9,8 @@ export function cpuMs() {
 export const costSoFar = () => ({ cpuMs: cpuMs(), peakMiB: peakKiB() / 1024 });
 
 /**
- * At the end of the process writes { cpuMs, peakMiB, ...more() } as JSON to file descriptor 3, which the
- * bench reads. To be called from the app, so that the handler runs after those of a preload: their last work
- * counts too.
+ * At exit, writes { cpuMs, peakMiB, ...more() } as JSON to file descriptor 3, which the bench reads. Call it
+ * from the app, so that its handler runs after the preload's, whose last work counts too.
  */
 export function reportAtExit(more = () => ({})) {
   process.on('exit', () => {
@@ -21,12 +20,12 @@ export function reportAtExit(more = () => ({})) {
 
 function peakKiB() {
   try {
-    // The kernel's ru_maxrss also counts the moment between fork and exec, when this process still was the
+    // The kernel's ru_maxrss includes the moment between fork and exec, when this process still was the
     // bench.
     const peak = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'));
     if (peak) return Number(peak[1]);
   } catch {
-    // No /proc on this system.
+    // This system has no /proc.
   }
   return process.resourceUsage().maxRSS;
 }

@@ -1,9 +1,8 @@
-// An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each when
-// it is told to; before them BENCH_WARM_UP others, which fill the SDK's cache and let the code be compiled.
-// It reports the CPU time and the peak memory of the process when each part began, and the CPU time in ms of
-// the first BENCH_FIRST searches of all. BENCH_WORKLOAD names one of the workloads of load.mjs.
-// BENCH_SLOWLY=1: it runs so much more slowly than usual that there are no heartbeats, and that an answer may
-// take minutes.
+// An app that makes BENCH_CALLS searches, BENCH_IN_FLIGHT at a time, in BENCH_SLICES equal parts, each after
+// a `go`. BENCH_WARM_UP searches before them fill the SDK's cache and let V8 compile the code. Reports CPU
+// time and peak memory of the process at the start of each part, and the CPU time in ms of the first
+// BENCH_FIRST searches of all. BENCH_WORKLOAD is a workload of load.mjs. BENCH_SLOWLY=1 is for much slower
+// runs: no heartbeats, and minutes for an answer.
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { newClient, run, WORKLOADS, withoutHeartbeats } from './load.mjs';
@@ -23,7 +22,7 @@ let made = 0;
 let firstCpuMs = 0;
 const slicesBegan = [];
 reportAtExit(() => ({ answered, firstCpuMs, slicesBegan }));
-// The bench is gone: so are we.
+// Exits when the bench has ended.
 process.stdin.once('end', () => process.exit(1));
 
 async function count() {
@@ -32,7 +31,7 @@ async function count() {
   if (await search(client, number)) answered += 1;
 }
 
-// One after the other first: searches that start together would each ask for the collection's schema.
+// In sequence first: concurrent searches would each request the collection's schema.
 await run(prepared, 1, count);
 const beganMs = cpuMs();
 await run(first, 8, count);

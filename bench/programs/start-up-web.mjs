@@ -1,4 +1,4 @@
-// An app that sets up what a web service with a database and Milvus consists of, and ends.
+// An app that sets up a web service with a database and Milvus, and exits.
 import '@zilliz/milvus2-sdk-node';
 import express from 'express';
 import pg from 'pg';
