@@ -1,4 +1,4 @@
-/** Apps in bundles: with the SDK outside as any app, with the SDK inside by what goes over the wire. */
+/** Bundled apps: traced as any app if the SDK is external, else by their messages on the wire. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -47,7 +47,7 @@ interface Bundle {
   program?: string;
 }
 
-/** What bundled CommonJS needs inside an ES module. */
+/** Globals that bundled CommonJS needs inside an ES module. */
 const REQUIRE =
   "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
 
@@ -74,7 +74,7 @@ async function bundle({
       ...(format === 'mjs' ? { banner: { js: REQUIRE } } : {}),
     });
   } else if (bundler === 'rolldown') {
-    // As Vite builds a server: the SDK, gRPC and the app in files apart.
+    // As Vite builds a server: the SDK, gRPC and the app in separate files.
     const { build } = (await import(require.resolve('rolldown'))) as typeof import('rolldown');
     await build({
       input: { [file]: entry },
@@ -133,14 +133,14 @@ async function ask(
   return { service: running.service, stderr };
 }
 
-/** The span that Milvus was told to be the caller of its last search. */
+/** The span in the traceparent of the last search that Milvus received. */
 function callerOfSearch(spans: ReceivedSpan[]): ReceivedSpan | undefined {
   const { metadata } = runs.milvus.calls().findLast(({ method }) => method === 'Search') ?? {};
   const [, traceId, spanId] = String(metadata?.traceparent).split('-');
   return spans.find((span) => span.traceId === traceId && span.spanId === spanId);
 }
 
-/** Those of a run that has ended, which sent its search before. */
+/** The spans of a run that has exited after its search. */
 async function spansOf(service: string): Promise<ReceivedSpan[]> {
   const spans = await runs.receiver.waitForSpans(
     (received) =>
@@ -164,7 +164,7 @@ const SEARCH = {
   'db.operation.name': 'search',
   'db.collection.name': 'docs',
   'db.namespace': 'default',
-  // Of the collection: the SDK takes ConsistencyLevelEnum.Strong, which is 0, for none.
+  // From the collection: the SDK treats ConsistencyLevelEnum.Strong, which is 0, as missing.
   'milvus.consistency_level': 'Bounded',
   'milvus.anns_field': 'vector',
   'milvus.search.nq': 1,
@@ -227,7 +227,7 @@ describe('a bundle with the SDK inside', () => {
     });
   }
 
-  test('in a single executable application has the same, and its server the span of a request', async () => {
+  test('in a single executable application has the same, and its server has the span of a request', async () => {
     const main = await bundle({ bundler: 'esbuild', format: 'cjs', external: [] });
     const executable = await singleExecutable(main, { folder: programs, name: 'my-service' });
     const { service, stderr } = await ask(main, executable, {
@@ -243,7 +243,7 @@ describe('a bundle with the SDK inside', () => {
     assert.equal(callerOfSearch(spans)?.name, 'search docs');
   });
 
-  test('and gRPC outside has the same in the spans of the instrumentation for gRPC, and the line', async () => {
+  test('and external gRPC has the same in the spans of the instrumentation for gRPC, and the line', async () => {
     const file = await bundle({ bundler: 'esbuild', format: 'cjs', external: [GRPC] });
     const { service, stderr } = await ask(file);
     assert.match(stderr, line(file));
@@ -276,9 +276,7 @@ test('an app that loads http2 itself is no bundle of Milvus', async () => {
 });
 
 describe('on a real Milvus', () => {
-  /**
-   * Its spans under the span `work`, as name and attributes, without what the SDK does on its own account.
-   */
+  /** Its spans under the span `work`, as name and attributes, without the SDK's internal calls. */
   async function operations(file: string, env: Record<string, string> = {}) {
     const { milvusAddress, receiver } = await useStack();
     const collection = `bundled_${randomBytes(4).toString('hex')}`;
@@ -313,7 +311,7 @@ describe('on a real Milvus', () => {
           unknown
         >,
         status,
-        // Of the server's side: that it hangs on this span.
+        // Whether the server has a span under this one.
         joined: spans.some(
           (span) => span.parentSpanId === spanId && span.traceId === traceId && span.service !== service,
         ),
@@ -326,13 +324,13 @@ describe('on a real Milvus', () => {
   }
 
   type Seen = Awaited<ReturnType<typeof operations>>['seen'];
-  /** What the SDK's method says and the wire does not, and the other way round. */
+  /** Removes differences between the SDK's methods and the messages on the wire. */
   const comparable = (seen: Seen) =>
     seen
       .filter(({ name }) => !/^(describeCollection|getLoadState) docs$/.test(name))
       .map(({ name, attributes, ...others }) => {
         const { 'milvus.consistency_level': level, ...same } = attributes;
-        // A level is on the wire also where the app has given none.
+        // The message has a level even if the app has given none.
         const isGiven = !/^(count|hybridSearch) /.test(name);
         return JSON.parse(
           JSON.stringify({ name, attributes: isGiven ? { ...same, level } : same, ...others }).replaceAll(
@@ -342,7 +340,7 @@ describe('on a real Milvus', () => {
         );
       });
 
-  test('a bundle has the spans that the app has unbundled, each joined with the server’s', async () => {
+  test('a bundle has the same spans as the unbundled app, each joined with the server’s', async () => {
     const file = await bundle({
       bundler: 'esbuild',
       format: 'mjs',
@@ -355,7 +353,7 @@ describe('on a real Milvus', () => {
     const traced = await operations(file, { SDK_TRACE: '1' });
     assert.deepEqual(comparable(bundled.seen), comparable(unbundled.seen));
     assert.deepEqual(comparable(traced.seen), comparable(unbundled.seen));
-    // Neither connecting nor the SDK's own looks at a collection.
+    // Neither connecting nor the SDK's internal calls start a trace.
     assert.deepEqual(bundled.roots, ['work']);
     assert.deepEqual(
       bundled.seen.filter(({ joined }) => !joined).map(({ name }) => name),
@@ -364,7 +362,7 @@ describe('on a real Milvus', () => {
     assert.ok(!JSON.stringify(bundled.seen).includes('secret'));
   });
 
-  test('a filter is in the span of a bundle when it is asked for', async () => {
+  test('a filter is in the span of a bundle when it is enabled', async () => {
     const file = await bundle({ bundler: 'esbuild', format: 'mjs', external: [], program: 'operations' });
     const { seen } = await operations(file, { OTEL_INSTRUMENTATION_MILVUS_CAPTURE_FILTER: 'true' });
     const search = seen.find(({ name }) => name === 'search docs');

@@ -1,4 +1,4 @@
-/** OTEL_CONFIG_FILE: the same telemetry, described by a file of OpenTelemetry's declarative configuration. */
+/** OTEL_CONFIG_FILE: the same telemetry by a file of OpenTelemetry's declarative configuration. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -53,7 +53,7 @@ async function written(name: string, text: string): Promise<string> {
 }
 
 describe('a configuration file', { concurrency: 2 }, () => {
-  test('starts telemetry with the spans of Milvus, whatever the variables for it say', async () => {
+  test('starts telemetry with the spans of Milvus, whatever its variables are set to', async () => {
     const service = 'configured-all';
     const { service: _, ...result } = await runs.run({
       file: searches,
@@ -96,7 +96,7 @@ describe('a configuration file', { concurrency: 2 }, () => {
     for (const { name, spanId } of spans) assert.ok(parents.has(spanId), name);
   });
 
-  test('may hold variables, and its sampler decides for the server too', async () => {
+  test('may contain variables, and its sampler decides for the server too', async () => {
     const service = 'configured-sampler';
     const text = file('${' + 'MY_SERVICE:-unset}', tracer('{ always_off: }'));
     const { stdout, stderr } = await runs.run({
@@ -110,7 +110,7 @@ describe('a configuration file', { concurrency: 2 }, () => {
     );
   });
 
-  test('leaves the variables for instrumentations as they are', async () => {
+  test('does not override the variables for instrumentations', async () => {
     const service = 'configured-instrumentations';
     const { stderr } = await runs.run({
       file: searches,
@@ -125,7 +125,7 @@ describe('a configuration file', { concurrency: 2 }, () => {
     assert.equal(spans.at(-1)?.attributes['db.query.text'], 'id > 0');
   });
 
-  test('with metrics and logs switches on what makes them', async () => {
+  test('with metrics and logs enables the instrumentations for them', async () => {
     const service = 'configured-signals';
     const text = file(
       service,
@@ -155,7 +155,7 @@ logger_provider:
     ['is no YAML', 'file_format: [', /Could not load OpenTelemetry configuration/],
     ['has a format that is not known', 'file_format: "0.1"\n', /Unsupported file_format: "0\.1"/],
   ] as const) {
-    test(`that ${what} is said, and the app runs`, async () => {
+    test(`that ${what} is reported, and the app runs`, async () => {
       const { stdout, stderr, code } = await runs.run({
         file: searches,
         env: { OTEL_CONFIG_FILE: await written(what.replaceAll(' ', '-'), text) },
@@ -165,7 +165,7 @@ logger_provider:
     });
   }
 
-  test('that is not there is named, and the app runs', async () => {
+  test('that does not exist is named, and the app runs', async () => {
     const { stdout, stderr, code } = await runs.run({
       file: searches,
       env: { OTEL_CONFIG_FILE: path.join(folder, 'none.yaml') },

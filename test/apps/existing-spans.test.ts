@@ -1,4 +1,4 @@
-/** An app's own spans and baggage join the trace, whatever 1.x of OpenTelemetry's API the app has. */
+/** An app's own spans and baggage join the trace, with any 1.x of OpenTelemetry's API. */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { placeProgram } from '../support/traced-app.ts';
 
 const runs = useRuns();
 
-describe("spans and baggage of the app's own", { concurrency: 2 }, () => {
+describe("the app's own spans and baggage", { concurrency: 2 }, () => {
   for (const version of ['1.0.4', '1.4.1', '1.9.0', '1.10.0']) {
     for (const preload of ['--import', '--require'] as const) {
       test(`by API ${version} are in the trace of the search, with ${preload}`, async () => {
@@ -48,7 +48,7 @@ describe("spans and baggage of the app's own", { concurrency: 2 }, () => {
   }
 });
 
-test("spans of the app's own by a copy of the API that is newer than the preload's are dropped, without harm", async () => {
+test("an app's own spans by a copy of the API that is newer than the preload's are dropped, without harm", async () => {
   const installation = await installed({ '@opentelemetry/api': '1.10.0' });
   const folder = await mkdtemp(path.join(installation, 'newer-'));
   try {

@@ -1,7 +1,4 @@
-/**
- * Express 4 has its router inside, Express 5 as a package that is instrumented too: each layer has one span
- * in both.
- */
+/** Express 4 contains its router, Express 5 uses an instrumented package: each layer has one span in both. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { installed } from '../../tools/processes/installed.ts';
@@ -11,7 +8,7 @@ import { placeProgram } from '../support/traced-app.ts';
 const runs = useRuns();
 
 const layers = ['  middleware - jsonParser', '  middleware - second'];
-/** Express 4's own, which 5 does without. */
+/** Built into Express 4, absent in 5. */
 const own = ['  middleware - query', '  middleware - expressInit'];
 
 /** Of two requests, in the order in which spans start. */

@@ -12,7 +12,7 @@ import { type Stack, useStack } from '../support/stack.ts';
 import { assertSeen, installTried } from '../support/tried-app.ts';
 
 const arrivalTimeoutMs = 20_000;
-/** Of its own, so that the collection can have the same name as anybody's. */
+/** A separate database, so that the name of the collection is free. */
 const database = 'apps_frameworks';
 const collection_name = 'docs';
 const text = 'A span has a name, a start and a duration';
@@ -29,7 +29,7 @@ const apps: Record<string, AppName> = {
   'nestjs.cjs': 'NestJS',
 };
 
-/** What the packages need of each other. */
+/** Peer dependencies of the packages. */
 const others = {
   '@nestjs/common': '11',
   '@zilliz/milvus2-sdk-node': '3.0.6',
@@ -52,7 +52,7 @@ async function prepareCollection(address: string): Promise<void> {
     enable_dynamic_field: true,
   });
   await milvus.insert({ collection_name, data: [{ id: 1, vector: [1, 0, 0, 0], text }] });
-  // Once, so that the services need not wait for it.
+  // A strong search waits until the rows are visible, so that the services need not.
   await milvus.search({
     collection_name,
     data: [1, 0, 0, 0],
@@ -80,7 +80,7 @@ async function urlOf(service: RunningFixture): Promise<string> {
   return `http://127.0.0.1:${port}/ask`;
 }
 
-/** Ends a service as a container's end does; by its end, all of its spans are sent. */
+/** Stops a service as a container does; all of its spans are sent before its exit. */
 async function stop(service: RunningFixture): Promise<void> {
   service.kill('SIGTERM');
   const { stderr, signal, code } = await service.ended;
@@ -107,14 +107,14 @@ async function traceOfSearch(service: string): Promise<{ spans: ReceivedSpan[]; 
 
 /** The trace as lines, of the server's spans only those directly below a call. */
 function lines(spans: ReceivedSpan[]): string[] {
-  // Milvus' core has a service name of its own, and its spans come or not.
+  // Milvus' core has another service name, and its spans may be missing.
   const isApps = ({ service }: ReceivedSpan) => service.startsWith('apps-');
   const own = new Set(spans.filter(isApps).map(({ spanId }) => spanId));
   const shown = spans.filter((span) => isApps(span) || own.has(span.parentSpanId ?? ''));
   const names = shown.map((span) =>
     span.service === 'standalone' ? { ...span, name: `standalone: ${span.name.split('.').at(-1)}` } : span,
   );
-  // A collection is described once per client; whether before a search is the SDK's affair.
+  // A collection is described once per client; whether that is before a search depends on the SDK.
   return outline(names).filter((line) => !line.endsWith('MilvusService/DescribeCollection'));
 }
 
@@ -158,7 +158,7 @@ const traces: Record<string, string[]> = {
 };
 
 describe('one trace', { concurrency: 2 }, () => {
-  // In here, so that the collection goes before the stack does.
+  // In here, so that the collection is removed before the stack stops.
   before(async () => {
     let folder: string;
     [stack, folder] = await Promise.all([useStack(), installTried(Object.values(apps), others)]);

@@ -1,7 +1,4 @@
-/**
- * An SDK that is linked from outside node_modules, as by `npm link` or a workspace, is traced as an installed
- * one.
- */
+/** An SDK linked from outside node_modules, by `npm link` or a workspace, is traced as an installed one. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

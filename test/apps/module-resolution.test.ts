@@ -35,7 +35,7 @@ async function both(version: string | null, file: string, args: string[] = [], n
   return { bare: await run(false), traced: await run(true) };
 }
 
-describe('what a module resolves to', { concurrency: 2 }, () => {
+describe('module resolution', { concurrency: 2 }, () => {
   for (const version of [null, '22.15.0', '22', '26']) {
     test(`is the same on Node ${version ?? process.versions.node}`, async () => {
       const { bare, traced } = await both(version, resolving);

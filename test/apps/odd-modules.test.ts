@@ -1,7 +1,4 @@
-/**
- * Modules that are not what their name promises: one that cannot be patched does not fail the app, a renamed
- * one is patched.
- */
+/** Unusual modules: one that cannot be patched does not fail the app, and a renamed one is patched. */
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,7 +16,7 @@ before(async () => {
   const koa = path.join(folder, 'node_modules', 'koa');
   await mkdir(koa, { recursive: true });
   await writeFile(path.join(koa, 'package.json'), '{ "name": "koa", "version": "3.0.0" }');
-  // Somebody's stand-in, without the prototype that is patched.
+  // A stub without the prototype that is patched.
   await writeFile(path.join(koa, 'index.js'), 'module.exports = Object.freeze({ stand: "in" });\n');
   await writeFile(path.join(folder, 'app.cjs'), "console.log(require('koa').stand, require('koa').stand);\n");
   await writeFile(
@@ -32,7 +29,7 @@ after(() => rm(folder, { recursive: true, force: true }));
 describe('a module that cannot be patched', { concurrency: 2 }, () => {
   for (const file of ['app.cjs', 'app.mjs']) {
     for (const version of [null, '22.15.0', '26']) {
-      test(`reaches ${file} as it is on Node ${version ?? process.versions.node}`, async () => {
+      test(`reaches ${file} unchanged on Node ${version ?? process.versions.node}`, async () => {
         const { service: _, ...result } = await runs.run({
           file: path.join(folder, file),
           ...(version === null ? {} : { nodePath: await nodeBinary(version) }),
@@ -41,14 +38,14 @@ describe('a module that cannot be patched', { concurrency: 2 }, () => {
       });
     }
 
-    test(`is named to whoever asks, for ${file}`, async () => {
+    test(`is logged at OTEL_LOG_LEVEL=error, for ${file}`, async () => {
       const { stderr } = await runs.run({ file: path.join(folder, file), env: { OTEL_LOG_LEVEL: 'error' } });
       assert.match(stderr, /^milvus-otel: \[error\] koa could not be patched/);
     });
   }
 });
 
-/** Turbopack links what stays outside of its bundle under a name with a hash. */
+/** Turbopack links external packages under a name with a hash. */
 describe('a package that is imported by the name that Turbopack has given it is instrumented', () => {
   const hash = '23a6225d8f1c0b74';
   const patched = `console.log(

@@ -1,6 +1,6 @@
 /**
- * OTEL_NODE_RESOURCE_DETECTORS means what it means upstream, the same attributes by name and by value; but
- * for the arguments of the process, which are there when processargs is named.
+ * OTEL_NODE_RESOURCE_DETECTORS gives the same attributes and values as upstream, except for the arguments of
+ * the process, which only processargs adds.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -9,7 +9,7 @@ import { useRuns } from '../preload/runs.ts';
 
 const runs = useRuns();
 
-/** Different in each process, or by how it was started. */
+/** Different in each process, or depending on its start. */
 const OWN = ['process.pid', 'process.command_args', 'service.instance.id'];
 
 async function resource(
@@ -55,7 +55,7 @@ describe('detectors of resources', { concurrency: 2 }, () => {
     ['container,env', 'team'],
     ['none', 'telemetry.sdk.name'],
   ] as const) {
-    test(`${detectors} find what they find upstream`, async () => {
+    test(`${detectors} find the same as upstream`, async () => {
       const env = { OTEL_NODE_RESOURCE_DETECTORS: detectors, OTEL_RESOURCE_ATTRIBUTES: 'team=search' };
       const name = `detectors-${detectors.replace(',', '-')}`;
       const upstream = { ...env, OTEL_NODE_RESOURCE_DETECTORS: detectors.replace(',processargs', '') };
@@ -68,7 +68,7 @@ describe('detectors of resources', { concurrency: 2 }, () => {
     });
   }
 
-  test('set to what the documents show as the default, it finds the same as unset, and no argument', async () => {
+  test('set to the documented default, they find the same as unset, and no argument', async () => {
     const args = ['--token=hunter2-planted'];
     const [unset, set] = await Promise.all([
       resource(true, 'detectors-unset', {}, args),
@@ -79,7 +79,7 @@ describe('detectors of resources', { concurrency: 2 }, () => {
     assert.doesNotMatch(JSON.stringify([set, unset]), /hunter2|command_args/);
   });
 
-  test('of a program on the command line, no argument stands as its command', async () => {
+  test('for a program on the command line, no argument is taken as its command', async () => {
     const span = "require('@opentelemetry/api').trace.getTracer('t').startSpan('s')";
     const code = `const s = ${span}; console.log(s.spanContext().traceId); s.end();`;
     const found = await resource(true, 'detectors-eval', {}, [], ['-e', code]);

@@ -1,7 +1,7 @@
 /**
- * What upstream's own register patches, this preload patches: module by module, in both module systems,
- * without a server. A program loads a package and tells the fingerprints of all functions that it can reach;
- * those that differ from the ones without a preload are patched.
+ * This preload patches the same functions as upstream's register: module by module, in both module systems,
+ * without a server. A program loads a package and prints the fingerprints of all functions that it can reach;
+ * those that differ from a run without a preload are patched.
  */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
@@ -54,7 +54,7 @@ const current: Packages = {
   winston: '3.19.0',
 };
 
-/** Older majors with another inside. */
+/** Older majors with other internals. */
 const older: Packages = {
   '@cucumber/cucumber': '9',
   '@hapi/hapi': '20',
@@ -86,7 +86,7 @@ const older: Packages = {
   winston: '2',
 };
 
-/** Installed for the sake of others. */
+/** Installed only as dependencies of others. */
 const COMPANIONS = [
   '@koa/router',
   '@nestjs/common',
@@ -102,18 +102,18 @@ const loadable = (packages: Packages) =>
     .filter(([name, version]) => !COMPANIONS.includes(name) && !COMPANIONS.includes(`${name}@${version}`))
     .map(([name]) => name);
 
-/** Off here until they are named, on upstream (fs is off there too). See docs/settings.md. */
+/** Off by default here, on upstream (fs is off there too). See docs/settings.md. */
 const QUIET = ['dns', 'generic-pool', 'net'];
 
 /**
- * Upstream's run loads all packages, so there are patches in it that a package alone does not come to: those
- * of QUIET, and those that express 5 makes in its router.
+ * Upstream's run loads all packages, so it has patches that a package alone does not cause: those of QUIET,
+ * and those that express 5 makes in its router.
  */
 const patchedForOthers = (place: string): boolean =>
   /(^|\/)(generic-pool|dns|net)[./]|dnsLookup$/.test(place) ||
   /^router(\.default|\/index\.js)?\.prototype\.(use|route)$/.test(place);
 
-/** Where upstream's fails the app's import, or patches nothing: there is nothing to compare with. */
+/** Packages whose import fails under upstream, or is not patched: there is nothing to compare with. */
 const UPSTREAM_FAILS = { import: ['memcached', 'openai@4', 'oracledb'], require: [] as string[] };
 
 type Kind = 'require' | 'import';
@@ -163,7 +163,7 @@ async function fingerprints({ preload, kind, program, modules, env }: Run): Prom
 const patchedPlaces = (bare: Fingerprints, under: Fingerprints): string[] =>
   Object.keys(bare).filter((place) => place in under && under[place] !== bare[place]);
 
-/** What is patched once and not in the other, of what both have reached. */
+/** Functions that both runs have reached, and that only one has patched. */
 function differences(bare: Fingerprints, upstream: Fingerprints, ours: Fingerprints) {
   const theirs = new Set(patchedPlaces(bare, upstream));
   const own = new Set(patchedPlaces(bare, ours));
@@ -212,7 +212,7 @@ for (const [age, packages] of Object.entries({ current, older })) {
             assert.deepEqual(
               both.filter((place) => place.startsWith(name)),
               [],
-              'off until it is named',
+              'off by default',
             );
           } else if (isIn(UPSTREAM_FAILS[kind], name, packages)) {
             assert.notDeepEqual(
@@ -226,7 +226,7 @@ for (const [age, packages] of Object.entries({ current, older })) {
             assert.notDeepEqual(
               both,
               [],
-              'upstream patches nothing here either: the comparison says nothing',
+              'upstream patches nothing here either: the comparison proves nothing',
             );
           }
         });
@@ -239,9 +239,9 @@ function isIn(list: string[], name: string, packages: Packages): boolean {
   return list.includes(name) || list.includes(`${name}@${packages[name]}`);
 }
 
-describe('what is off until it is named', { concurrency: 2 }, () => {
+describe('an instrumentation that is off by default', { concurrency: 2 }, () => {
   for (const kind of ['require', 'import'] as const) {
-    test(`is patched as upstream patches it by ${kind}, when both are told so`, async () => {
+    test(`is patched as upstream patches it by ${kind}, when both enable it`, async () => {
       const program = await placeProgram('apps/what-is-patched.mjs', await installed(current));
       const modules = ['generic-pool', 'net', 'dns', 'dns/promises', 'fs', 'fs/promises'];
       const env = { OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'dns,fs,generic-pool,net' };
@@ -297,12 +297,12 @@ test("a CommonJS module's default import has everything that its require has", a
   }
 });
 
-test('the comparison leaves out no instrumentation but those that wait for no module', () => {
+test('the comparison leaves out only instrumentations that wait for no module', () => {
   const compared = [...loadable(current), '@grpc/grpc-js', ...builtIns];
   const without = CATALOG.filter(({ modules }) => !modules.some((name) => compared.includes(name))).map(
     ({ name }) => name,
   );
-  // aws-sdk hooks what the clients of AWS are made of.
+  // aws-sdk hooks internal packages of the AWS clients.
   assert.deepEqual(without, ['aws-lambda', 'aws-sdk', 'host-metrics', 'runtime-node', 'undici']);
   assert.ok(compared.includes('@aws-sdk/client-sqs'));
 });

@@ -1,7 +1,4 @@
-/**
- * Whatever an app is written in and however it is started, its searches are traced, with no flag but the
- * preload's.
- */
+/** Searches are traced in any language and with any start of an app, with no flag but the preload's. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -44,11 +41,11 @@ for (const version of versions) {
           file: `${ways}/${file}`,
           // With any --import, Node 22 cannot load it: CommonJS in TypeScript that requires an ES module.
           ...(version?.startsWith('22') && file === 'typed.cts' ? { preload: '--require' as const } : {}),
-          // The one version that strips types only when it is told to, and says so.
+          // The one version that strips types only with a flag, and prints a warning.
           ...(version === '22.15.0' && file.startsWith('typed')
             ? { nodeArgs: ['--experimental-strip-types', '--no-warnings'] }
             : {}),
-          // Required ES modules are announced there.
+          // It warns of required ES modules.
           ...(version === '22.15.0' && file === 'cjs-with-esm.cjs' ? { nodeArgs: ['--no-warnings'] } : {}),
           ...(await nodeOf(version)),
         });
@@ -57,7 +54,7 @@ for (const version of versions) {
       });
     }
 
-    test("a worker's search is traced under the context that it is handed", async () => {
+    test("a worker's search is traced under the context that is passed to it", async () => {
       const { service, ...result } = await runs.run({
         file: `${ways}/worker-with-context.mjs`,
         ...(await nodeOf(version)),

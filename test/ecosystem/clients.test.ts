@@ -27,7 +27,7 @@ test("each client's calls name its own server and database, and are their caller
     'other request',
     '  showCollections ecosystem_other',
   ]);
-  // In the order in which they started, which is open.
+  // They may start in any order.
   const pairs = [8, 10, 12].map((at) => lines.slice(at, at + 2)).sort();
   const child = `  hasCollection ${collection}`;
   assert.deepEqual(pairs, [
@@ -60,7 +60,7 @@ test("each client's calls name its own server and database, and are their caller
   const last = spans.findLast(({ name }) => name.startsWith('hasCollection'));
   assert.deepEqual(place(last), [...second, 'default']);
 
-  // What the first client asks of the other database is answered there.
+  // Each call is answered by one RPC, also those to the other database.
   for (const { span, rpcs } of joined) {
     if (span.scope === 'milvus-otel') assert.equal(rpcs.length, 1, `${span.name}: ${rpcs}`);
   }

@@ -1,4 +1,4 @@
-/** Whatever a real Milvus quotes of a filter or a primary key that it cannot use: no span has it. */
+/** No span has the parts of an unusable filter or primary key that a real Milvus quotes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -46,7 +46,7 @@ test(`no literal of ${literals.length} in unusable filters and keys is in a span
   assert.ok(spans.length > literals.length * 20, `${spans.length} spans`);
   for (const span of spans) {
     const text = JSON.stringify(span, (key, value) =>
-      // The receiver's own, and ids.
+      // Values of the receiver, and ids.
       ['traceId', 'spanId', 'parentSpanId', 'startMs', 'durationMs'].includes(key) ? undefined : value,
     );
     for (const literal of literals.filter((one) => !NAMES.includes(one))) {

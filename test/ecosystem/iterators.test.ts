@@ -1,4 +1,4 @@
-/** Iterators of the SDK: what is read page by page is traced page by page, each under whoever reads it. */
+/** Iterators of the SDK: each page has a span, under the active span of its reader. */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { startScriptedMilvus } from '../differential/scripted-milvus.ts';
@@ -21,7 +21,7 @@ test('an iterator has one span for its opening and one for each page, under the 
     env: { COLLECTION: collection },
   });
   assert.deepEqual({ stdout, code }, { stdout: '4\n4\n2\n', code: 0 });
-  // The SDK's own words, about a Milvus that is older than its search iterators.
+  // The SDK prints this for a Milvus that is older than its search iterators.
   assert.match(stderr, /^Error during search iteration: TypeError/);
 
   // open query └─ queryIterator   read query ├─ query   open search └─ searchIterator   read search └─ search

@@ -1,11 +1,11 @@
-/** LangChain's vector store on the real Milvus, in a program that knows nothing of OpenTelemetry. */
+/** LangChain's vector store on the real Milvus, in a program without OpenTelemetry code. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { useStack } from '../support/stack.ts';
 import { joinedSpans, placeProgram, runApp } from '../support/traced-app.ts';
 import { assertSeen, installTried } from '../support/tried-app.ts';
 
-// What the store calls is in every Milvus since 2.2, so this SDK's newer RPCs do not matter here.
+// The store calls only RPCs that Milvus has since 2.2, so this SDK's newer RPCs do not matter here.
 const others = { '@zilliz/milvus2-sdk-node': '3.0.6' };
 
 test("LangChain's adds, similarity searches and deletes are traced and joined", async () => {
@@ -72,7 +72,7 @@ test("LangChain's adds, similarity searches and deletes are traced and joined", 
   assert.deepEqual(attributesOf('upsert'), [{ 'milvus.request.rows': 3, 'milvus.response.upsert_count': 3 }]);
   assert.deepEqual(attributesOf('delete'), [{ 'milvus.response.delete_count': 1 }]);
   assert.deepEqual(attributesOf('deleteEntities'), [{ 'milvus.response.delete_count': 1 }]);
-  // The store says limit and field the long way, in search_params.
+  // The store passes limit and field in search_params.
   const searched = (limit: number, rows: number) => ({
     'milvus.anns_field': 'langchain_vector',
     'milvus.search.nq': 1,

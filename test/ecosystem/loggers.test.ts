@@ -12,13 +12,13 @@ const loggers = { pino: '10.4.0', winston: '3.19.0', bunyan: '2.0.5' };
 
 type LogRecord = Record<string, unknown>;
 
-/** What a logger wrote, in order. Fails when a line of the program's output is no JSON. */
+/** The records of a logger, in order. Fails when a line of the program's output is not JSON. */
 function recordsOf(logger: string, stdout: string): LogRecord[] {
   const lines = stdout.trimEnd().split('\n');
   return lines.map((line) => JSON.parse(line) as LogRecord).filter(({ name }) => name === logger);
 }
 
-/** Without what differs from run to run, and without the ids. */
+/** Without values that differ from run to run, and without the ids. */
 function asWritten({
   time: _,
   pid: __,
@@ -55,7 +55,7 @@ for (const [program, modules] of [
     });
 
     for (const logger of Object.keys(loggers)) {
-      test(`a record of ${logger} has the ids of the request's span, and is otherwise as without us`, async () => {
+      test(`a record of ${logger} has the ids of the request's span, and is otherwise as without the preload`, async () => {
         // connect default          GET (fetch)
         // └─ standalone: Connect   └─ GET (server) ← the record
         //                             └─ hasCollection logs

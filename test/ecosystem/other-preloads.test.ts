@@ -9,7 +9,7 @@ import { outline, useRuns } from '../preload/runs.ts';
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
 
-/** What an app has: one copy each of what is shared. */
+/** The app's packages: one copy each of the shared ones. */
 const SHARED = {
   '@grpc/grpc-js': '1.14.3',
   '@opentelemetry/api': '1.10.0',
@@ -32,14 +32,12 @@ const MILVUS = /^ *(connect default|search quick_setup)$/;
 interface Vendor {
   packages: Record<string, string>;
   preload: string;
-  /** By which Node loads it, and us with it. */
+  /** The flag by which Node loads it and our preload. */
   way: '--import' | '--require';
-  /** What our one line says when it is loaded before us, and after. */
+  /** Our one line when it is loaded before us, and after. */
   before: RegExp;
   after: RegExp;
-  /**
-   * Whether spans reach the collector when that one was first: Splunk's preload keeps them at a normal end.
-   */
+  /** Whether spans reach the collector when it was first: Splunk's does not flush at a normal exit. */
   sendsWhenFirst: boolean;
 }
 
@@ -78,7 +76,7 @@ for (const [name, vendor] of Object.entries(VENDORS)) {
   describe(`with ${name}'s preload`, () => {
     let app: string;
     before(async () => {
-      // Beneath what is installed, so that everybody finds the same packages.
+      // Inside the installation, so that all find the same packages.
       app = await mkdtemp(path.join(await installed({ ...SHARED, ...vendor.packages }), '.app-'));
       await cp(path.join(root, 'dist'), path.join(app, 'dist'), { recursive: true });
       await cp(path.join(root, 'test/fixtures/web-app.mjs'), path.join(app, 'web-app.mjs'));
@@ -86,7 +84,7 @@ for (const [name, vendor] of Object.entries(VENDORS)) {
     after(() => rm(app, { recursive: true, force: true }));
 
     for (const order of ['before', 'after'] as const) {
-      test(`that is loaded ${order} it, the app is as ever, each operation has one span and one line says who sends`, async () => {
+      test(`that is loaded ${order} it, the app is unaffected, each operation has one span and one line names the sender`, async () => {
         const ours = path.join(app, 'dist/register.cjs');
         const both = order === 'before' ? [vendor.preload, ours] : [ours, vendor.preload];
         const { service, stdout, stderr, code } = await runs.run({

@@ -1,4 +1,4 @@
-/** What apps search: the collection `docs`, in a database that a test file has for itself. */
+/** The collection `docs` that apps search, in a separate database for each test file. */
 import { ConsistencyLevelEnum, MilvusClient } from '@zilliz/milvus2-sdk-node';
 
 const collection_name = 'docs';
@@ -21,7 +21,7 @@ export async function createDocs(address: string, database: string): Promise<() 
     collection_name,
     data: vectors.map((vector, index) => ({ id: index + 1, vector, text: `text ${index + 1}` })),
   });
-  // Once, so that the apps need not wait for it.
+  // A strong search waits until the rows are visible, so that the apps need not.
   await milvus.search({
     collection_name,
     data: vectors[0] as number[],

@@ -1,7 +1,4 @@
-/**
- * Functions of AWS Lambda under its real runtime client: what an invocation did is at the collector before
- * the freeze.
- */
+/** AWS Lambda functions under the real runtime client: spans reach the collector before the freeze. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -23,7 +20,7 @@ const root = path.join(import.meta.dirname, '../..');
 const register = pathToFileURL(path.join(root, 'dist/register.cjs')).href;
 const packages = { '@opentelemetry/api': '1', '@zilliz/milvus2-sdk-node': '3.0.6', esbuild: '0.28.2' };
 
-/** Of one function each, below the packages that they share. */
+/** One folder per function, below the packages that they share. */
 let functions: string;
 
 before(async () => {
@@ -101,8 +98,8 @@ const answers = [
 const traces = ['connect default', 'ask', '  search docs', 'ask', '  search docs'];
 
 function assertAllSent(run: Invoked): void {
-  // Nothing came while the function was frozen, so it all came before.
-  for (const { start, end } of run.freezes) assert.equal(start, end, 'a span came in the freeze');
+  // No span arrived while the function was frozen, so all arrived before.
+  for (const { start, end } of run.freezes) assert.equal(start, end, 'a span arrived in the freeze');
   assert.deepEqual(
     run.freezes.map(({ start }) => start),
     [3, 5],
@@ -130,7 +127,7 @@ describe('all spans of an invocation are at the collector before the freeze', ()
     ['a plain function in a .cjs', 'plain-cjs', 'index.handler'],
     ['a plain ES module in a folder', 'plain-esm', 'src/index.handler'],
     ['a handler in an object', 'plain', 'index.nested.ask'],
-    ['a handler that only hands a promise on', 'plain', 'index.promise'],
+    ['a handler that only passes on a promise', 'plain', 'index.promise'],
   ] as const) {
     test(`of ${what}, and nothing else differs`, async () => {
       const untraced = await invoke(name, handler, events, { preload: false });
@@ -228,7 +225,7 @@ test('an event with a traceparent continues its trace', async () => {
   assert.deepEqual([request?.traceId, request?.parentSpanId], [traceId, 'b7ad6b7169203331']);
 });
 
-test('the service is called as the function, when it is given no name', async () => {
+test('the service has the name of the function by default', async () => {
   const { arrived: _, ...run } = await invoke('plain', 'index.handler', [{}], {
     env: { OTEL_SERVICE_NAME: '' },
   });
@@ -237,8 +234,8 @@ test('the service is called as the function, when it is given no name', async ()
   assert.equal(request?.service, 'ask');
 });
 
-test('a collector that does not answer costs an invocation no more than the bound, and no failure', async () => {
-  // Of a network for documentation: nobody answers there.
+test('a collector that does not answer delays an invocation by the bound at most, without failure', async () => {
+  // An address reserved for documentation: nothing answers there.
   const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://192.0.2.1:4317', OTEL_NODE_FLUSH_TIMEOUT: '300' };
   const { answers: given } = await invoke('plain', 'index.handler', events, { env });
   assert.deepEqual(given, answers);

@@ -1,6 +1,4 @@
-/**
- * Servers and agents that need no build step: started as their pages say, with the preload and without it.
- */
+/** Servers and agents without a build step: started as documented, with and without the preload. */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -27,7 +25,7 @@ const LIBRARIES: AppName[] = [
   'Genkit',
 ];
 
-/** What the packages need of each other and do not install themselves. */
+/** Peer dependencies that the packages do not install themselves. */
 const PEERS = { '@llamaindex/core': '0.6.23', '@llamaindex/env': '0.1.31', 'gpt-tokenizer': '2', zod: '4' };
 
 let stack: Stack;
@@ -50,7 +48,7 @@ const start = (program: string, app: AppName, options: Partial<FixtureOptions> =
     ...options,
   });
 
-/** Asks a server once, and stops it as a container is stopped. */
+/** Sends a server one request, and stops it as a container is stopped. */
 async function askServer(program: string, app: AppName, preload: boolean): Promise<FixtureResult> {
   const server = start(program, app, { preload });
   const [, port] = await server.waitForStdout(/port (\d+)/);

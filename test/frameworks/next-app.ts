@@ -50,7 +50,7 @@ export interface NextApp {
   readonly options: NextOptions;
 }
 
-/** What `next build` and the servers read of the environment, besides what a test gives. */
+/** The environment of `next build` and the servers, besides the variables of a test. */
 const quiet = { NEXT_TELEMETRY_DISABLED: '1', NO_COLOR: '1', CI: '1' };
 
 const templateFlags = [
@@ -128,7 +128,7 @@ export async function nextApp(options: NextOptions): Promise<NextApp> {
   return app;
 }
 
-/** Those of the template by its own ranges, but the newest Next. */
+/** The packages of the template by its own ranges, but the newest Next. */
 async function templatePackages(next: string): Promise<Packages> {
   const { dependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   return {
@@ -149,7 +149,7 @@ async function versionOf(folder: string, name: string): Promise<string> {
   return `${name} ${JSON.parse(manifest).version}`;
 }
 
-/** Of all that the app consists of: another app is another folder. */
+/** A hash of all parts of the app: another app has another folder. */
 async function hashOf(options: NextOptions): Promise<string> {
   const hash = createHash('sha256').update(
     JSON.stringify([options, await templatePackages(options.next), configOf(options, ''), templateFlags]),
@@ -162,7 +162,7 @@ async function hashOf(options: NextOptions): Promise<string> {
 
 function configOf({ sdk, output, config }: NextOptions, folder: string): Record<string, unknown> {
   return {
-    // Or Next takes the folder of this project, which has a lock file too, for a workspace.
+    // Else Next takes the folder of this project, which has a lock file too, for a workspace.
     outputFileTracingRoot: folder,
     turbopack: { root: folder },
     typescript: { ignoreBuildErrors: true },
@@ -184,9 +184,7 @@ async function addToConfig(file: string, more: Record<string, unknown>): Promise
 
 const preloads = new Map<string, Promise<void>>();
 
-/**
- * Puts what is published into the app's node_modules: once per process, so that dist/ may change between two.
- */
+/** Installs the published files into the app's node_modules, once per process: dist/ may change between. */
 function installPreload(folder: string): Promise<void> {
   const copied = preloads.get(folder) ?? copyPreload(path.join(folder, 'node_modules', 'milvus-otel'));
   preloads.set(folder, copied);
@@ -219,7 +217,7 @@ export async function nextBuild(app: NextApp, env: Record<string, string> = {}):
   if (result.code !== 0)
     throw new Error(`${app.packageName} cannot be built:\n${result.stdout}\n${result.stderr}`);
   if (app.options.output === 'standalone') {
-    // As Next's documentation says: the server serves these when they are there.
+    // As in Next's documentation: the server serves these when they exist.
     const standalone = path.join(app.folder, '.next/standalone');
     await cp(path.join(app.folder, '.next/static'), path.join(standalone, '.next/static'), {
       recursive: true,
@@ -231,14 +229,14 @@ export async function nextBuild(app: NextApp, env: Record<string, string> = {}):
 export interface NextServer {
   readonly url: string;
   readonly pid: number;
-  /** Ends it as a container's end does: by its end, all of its spans are sent. */
+  /** Stops it as a container does: all of its spans are sent before its exit. */
   stop(): Promise<FixtureResult>;
 }
 
 export interface ServeOptions {
   /** `next start` and `next dev` in the app's folder, or the server.js of `output: 'standalone'`. */
   by: 'start' | 'dev' | 'standalone';
-  /** Whether NODE_OPTIONS has `--import milvus-otel/register`; or what it has instead. */
+  /** Whether NODE_OPTIONS has `--import milvus-otel/register`; or its other value. */
   preload: boolean | string;
   env: Record<string, string>;
   /** Of server.js, when it was copied elsewhere. */
@@ -256,11 +254,11 @@ export async function serveNext(app: NextApp, options: ServeOptions): Promise<Ne
   const server = startFixture({
     file: by === 'standalone' ? path.join(folder, 'server.js') : nextCommand(app.folder),
     args: by === 'standalone' ? [] : [by, ...(by === 'dev' ? bundlerFlags(app.options) : []), ...flags],
-    // `node server.js` works from anywhere; the preload is found from where the command is run.
+    // `node server.js` works from anywhere; the preload is resolved from the working directory.
     cwd: by === 'standalone' && options.folder === undefined ? app.folder : folder,
     env: {
       ...quiet,
-      // Else `next dev` kills its server 100 ms after the signal, and with it the spans that are not sent.
+      // Else `next dev` kills its server 100 ms after the signal, and pending spans are lost.
       NEXT_EXIT_TIMEOUT_MS: '10000',
       PORT: port,
       HOSTNAME: '127.0.0.1',
@@ -285,7 +283,7 @@ export interface Visit {
   service: string;
   /** Status and body of each path, in order. */
   answers: { path: string; status: number; body: string }[];
-  /** Of the server, from its start to its end. */
+  /** Output of the server, from its start to its exit. */
   stdout: string;
   stderr: string;
 }
@@ -297,14 +295,14 @@ export interface VisitOptions extends Omit<ServeOptions, 'env' | 'preload'> {
   paths: string[];
   /** True when not given. */
   preload?: boolean | string;
-  /** OTEL_SERVICE_NAME when not given: one that no other visit has. null leaves it unset. */
+  /** OTEL_SERVICE_NAME when not given: unique for each visit. null leaves it unset. */
   service?: string | null;
   env?: Record<string, string>;
 }
 
 let visits = 0;
 
-/** Starts the app's server, asks it for each path, one after another, and ends it. */
+/** Starts the app's server, requests each path, one after another, and stops it. */
 export async function visitNext(app: NextApp, options: VisitOptions): Promise<Visit> {
   const { stack, database, paths, preload = true, env } = options;
   const service =

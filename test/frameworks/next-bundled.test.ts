@@ -1,7 +1,4 @@
-/**
- * Next.js apps as they are by default, with the Milvus SDK in the bundle: the same trace, read off the gRPC
- * calls.
- */
+/** Next.js apps by default, with the Milvus SDK in the bundle: the same trace, made from the gRPC calls. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
@@ -72,7 +69,7 @@ describe('Next.js with the SDK in the bundle', () => {
         });
       }
       assert.equal(new Set(searches.map(({ traceId }) => traceId)).size, paths.length);
-      // What the SDK does on its own account begins no trace.
+      // Internal calls of the SDK start no trace.
       const roots = spans.filter((span) => span.service === service && span.parentSpanId === undefined);
       assert.deepEqual(
         roots.filter(({ attributes }) => attributes['db.system.name'] === 'milvus'),

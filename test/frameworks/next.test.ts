@@ -98,7 +98,7 @@ const APPS: [NextOptions, ServeOptions['by']][] = [
   [{ next: '15', bundler: 'webpack', sdk: 'external', name: 'dev' }, 'dev'],
 ];
 
-/** The lines of a server without what differs from start to start; which one comes first differs too. */
+/** The lines of a server without values that differ at each start, sorted, as their order differs too. */
 const lasting = (output: string): string[] =>
   output
     .replace(/\d+(\.\d+)?m?s\b|:\d{4,5}\b/g, '…')
@@ -109,7 +109,7 @@ const lasting = (output: string): string[] =>
 const page = ({ status, body }: { status: number; body: string }): string =>
   `${status} ${body.replace(/\b[\w-]{21}(?=[vm]\\")/g, '…')}`;
 
-/** Fails with where two pages begin to differ: a page is kilobytes. */
+/** Fails with the first difference only: a page is kilobytes. */
 function assertSamePage(path: string, actual: string, expected: string): void {
   if (actual === expected) return;
   const at = [...actual].findIndex((character, index) => character !== expected[index]);
@@ -124,7 +124,7 @@ async function exportedBy(service: string): Promise<unknown[]> {
 }
 
 describe('Next.js', () => {
-  // In here, so that the collection goes before the stack does.
+  // In here, so that the collection is removed before the stack stops.
   before(async () => {
     stack = await useStack();
     removeDocs = await createDocs(stack.milvusAddress, database);
@@ -149,7 +149,7 @@ describe('Next.js', () => {
       assert.equal(way.at(-1)?.attributes['db.response.returned_rows'], 3);
       assert.deepEqual([...new Set(way.map((span) => span.service))], [traced.service]);
       assert.equal((await exportedBy(traced.service)).length, 1);
-      // In development, pages carry times and stacks.
+      // In development, pages contain times and stacks.
       assert.deepEqual(lasting(traced.stderr), lasting(bare.stderr));
       if (by === 'dev') return;
       for (const [index, answer] of traced.answers.entries())
@@ -180,7 +180,7 @@ describe('Next.js', () => {
         service: null,
       });
       assert.deepEqual([answers[0]?.status, stderr], [200, '']);
-      // The service has the name of the app's package.json, which Next puts there.
+      // The service has the name from the app's package.json, which Next copies there.
       const way = await wayToRoute(app.packageName, '/api/search');
       assert.equal(way[0]?.name, 'GET');
     } finally {
@@ -226,7 +226,7 @@ describe('Next.js', () => {
   });
 
   for (const [kind, { packages, instrumentation }] of Object.entries(OWN_SDKS)) {
-    test(`an SDK of the app's own in instrumentation.ts, ${kind}, is named in one line`, async () => {
+    test(`the app's own SDK in instrumentation.ts, ${kind}, is named in one line`, async () => {
       const app = await builtNextApp({
         ...EXTERNAL_16,
         name: kind,

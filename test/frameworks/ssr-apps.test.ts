@@ -1,7 +1,4 @@
-/**
- * Frameworks that build a server: the app's build and its development server, with the preload and without
- * it.
- */
+/** Frameworks that build a server: the build and the development server, with and without the preload. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -34,14 +31,14 @@ interface SsrApp {
   dev?: AppName;
   /** In test/fixtures/ssr. */
   fixture: string;
-  /** Where the app has what searches. */
+  /** The file of the app that searches. */
   milvus: string;
-  /** What the packages need of each other. */
+  /** Peer dependencies of the packages. */
   others: Packages;
   build: string[];
   start: string[];
   develop: string[];
-  /** Of the app's own code, in the build. */
+  /** Folder of the app's own code in the build. */
   output: string;
   /** The server has started when it has printed this. */
   ready: RegExp;
@@ -128,7 +125,7 @@ async function build(
   return stdout + stderr;
 }
 
-/** Starts a server, asks it for each path, and stops it. */
+/** Starts a server, requests each path, and stops it. */
 async function visit(
   folder: string,
   [file, ...args]: string[],
@@ -167,7 +164,7 @@ async function visit(
   return { ...(await server.ended), answers };
 }
 
-/** Output without what differs from start to start. */
+/** Output without values that differ at each start. */
 const lasting = (text: string): string => text.replace(/:\d{4,5}\b|\d+(\.\d+)? ms/g, '…');
 
 const paths = ['/api/search/a', '/docs'];
@@ -226,7 +223,7 @@ for (const { app, dev = app, fixture, milvus, others, output, ready, ...commands
       assert.deepEqual(await stack.receiver.spans({ service: `${service}-build` }), []);
     });
 
-    test('so it is in its development server', async () => {
+    test('the same holds for its development server', async () => {
       const service = `${serviceOf(app)}-dev`;
       const env = { ...preload, OTEL_SERVICE_NAME: service };
       const traced = await visit(folder, commands.develop, ready, ['/api/search/a'], env);

@@ -1,7 +1,4 @@
-/**
- * Test runners whose tests call Milvus: the spans of the code under test, and the runner's report as without
- * the preload.
- */
+/** Test runners whose tests call Milvus: the code under test has spans, and the report is unchanged. */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -17,7 +14,7 @@ const database = 'frameworks_test_runners';
 const register = pathToFileURL(path.join(import.meta.dirname, '../../dist/register.cjs')).href;
 const timeoutMs = 120_000;
 
-// Or the report has a line more for a test that happens to be slow.
+// Else the report has an additional line for a test that happens to be slow.
 const VITEST = ['vitest', 'run', '--slowTestThreshold', '60000', 'vitest.spec.mjs'];
 
 /** Row of the table, name of the run, command with its arguments, and other flags of Node that it needs. */
@@ -58,7 +55,7 @@ describe('the code under test is traced, and the report is the same, by', () => 
     ]);
     programs = await mkdtemp(path.join(folder, 'program-'));
     await cp(path.join(import.meta.dirname, '../fixtures/test-runners'), programs, { recursive: true });
-    // tap looks for them in the folders above, and would find this project's.
+    // Else tap finds those of this project in the folders above.
     for (const file of ['package.json', 'tsconfig.json']) await writeFile(path.join(programs, file), '{}');
     removeDocs = await createDocs(stack.milvusAddress, database);
   });

@@ -1,6 +1,4 @@
-/**
- * `milvus-otel/instrumentation` in an app that starts an OpenTelemetry SDK of its own: no preload anywhere.
- */
+/** `milvus-otel/instrumentation` in an app that starts its own OpenTelemetry SDK, without the preload. */
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createRequire } from 'node:module';
@@ -15,7 +13,7 @@ import { ensureBuilt } from '../../tools/build/build-package.ts';
 
 const require = createRequire(import.meta.url);
 
-/** Methods in whose place the instrumentation puts its own: by class file and name. */
+/** Methods that the instrumentation replaces, by class file and name. */
 const PATCHED = [
   ['grpc/Data.js', 'Data', 'search'],
   ['grpc/Collection.js', 'Collection', 'hasCollection'],
@@ -44,7 +42,7 @@ before(async () => {
   instrumentation = new MilvusInstrumentation({ rpcSpans: false });
   instrumentation.setTracerProvider(provider);
   sdk = require(SDK);
-  // Only now: it loads the SDK too.
+  // Imported only here, because it loads the SDK too.
   const { startStubMilvus } = await import('../../bench/stub-milvus.ts');
   stub = await startStubMilvus({ record: true });
   instrumentation.disable();
@@ -79,7 +77,7 @@ test('operations are spans of the provider that was set, and their context is on
   assert.deepEqual(sent.at(-1)?.metadata.traceparent, [`00-${traceId}-${spanId}-01`]);
 });
 
-test('what it tells about itself is what the conventions for instrumentations ask for', () => {
+test('its name, version and supported versions follow the conventions for instrumentations', () => {
   assert.equal(instrumentation.instrumentationName, 'milvus-otel');
   assert.match(instrumentation.instrumentationVersion, /^\d+\.\d+\.\d+$/);
   const [definition] = instrumentation.getModuleDefinitions();
@@ -87,7 +85,7 @@ test('what it tells about itself is what the conventions for instrumentations as
   assert.deepEqual(definition.supportedVersions, ['>=2.2.24 <4']);
 });
 
-test('disable puts the very methods of the SDK back, and a client that was made before is untraced', async () => {
+test('disable restores the original methods of the SDK, and an earlier client is untraced', async () => {
   const client = new sdk.MilvusClient({ address: stub.address });
   await client.connectPromise;
   exporter.reset();
@@ -188,7 +186,7 @@ describe('the REST client', () => {
     assert.equal(requests[0]?.headers.authorization, 'Bearer root:planted-token');
   });
 
-  test('is an ERROR when Milvus answers one inside HTTP 200, with its code and reason', async () => {
+  test('is an ERROR when Milvus answers with one inside HTTP 200, with its code and reason', async () => {
     answer = { status: 200, body: { code: 100, message: 'collection not found' } };
     assert.deepEqual(await client.describeCollection({ collectionName: 'none' }), answer.body);
     const [span] = spans();
@@ -197,7 +195,7 @@ describe('the REST client', () => {
     assert.equal(span?.attributes['error.type'], 'CollectionNotFound');
   });
 
-  test('is an ERROR when HTTP refuses, the thrown error is the SDK own, and no token is in the span', async () => {
+  test('is an ERROR when HTTP refuses, the thrown error is that of the SDK, and no token is in the span', async () => {
     answer = { status: 401, body: 'planted-token is not welcome' };
     await assert.rejects(client.listCollections(), (error: Error) => error.name === 'HttpError');
     const [span] = spans();
@@ -207,7 +205,7 @@ describe('the REST client', () => {
     assert.doesNotMatch(JSON.stringify([span?.attributes, span?.status]), /planted-token/);
   });
 
-  test('under a span of the app is its child', async () => {
+  test('is a child of the app’s active span', async () => {
     answer = { status: 200, body: { code: 0, data: { insertCount: 2, insertIds: [1, 2] } } };
     const tracer = provider.getTracer('app');
     await tracer.startActiveSpan('request', async (request) => {

@@ -23,7 +23,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test('without Go on PATH the message says what is missing, which version, and where to get it', async () => {
+test('without Go on PATH the message names Go, the version, and the place to get it', async () => {
   await assert.rejects(ensureJaeger({ cacheDir, env: { ...process.env, PATH: folder } }), (error: Error) => {
     assert.match(error.message, /^Go is missing: there is no `go` on PATH\./);
     assert.match(error.message, /needs Go 1\.24\.6 or newer/);
@@ -32,7 +32,7 @@ test('without Go on PATH the message says what is missing, which version, and wh
   });
 });
 
-test('startJaeger says the same, before it starts anything', async () => {
+test('startJaeger reports the same, before it starts anything', async () => {
   await assert.rejects(
     startJaeger({ cacheDir, env: { ...process.env, PATH: folder } }),
     /^Error: Go is missing/,
@@ -55,7 +55,7 @@ test('an older Go that may not fetch a newer one is named with the variable that
 test('an unreachable module proxy is named with GOPROXY, its value without the password, and the fix', async () => {
   const port = await freePort();
   const GOPROXY = `https://somebody:secret@127.0.0.1:${port}`;
-  // A module cache of its own: the machine's may hold Jaeger already.
+  // A separate module cache: that of the machine may have Jaeger already.
   const env = { ...process.env, GOPROXY, GOMODCACHE: join(folder, 'modules') };
   await assert.rejects(ensureJaeger({ cacheDir, env }), (error: Error) => {
     assert.match(error.message, /Go cannot download it: .*connection refused/);
@@ -66,7 +66,7 @@ test('an unreachable module proxy is named with GOPROXY, its value without the p
   });
 });
 
-test('a failed build shows what Go said, and the next one starts afresh', async () => {
+test('a failed build shows the output of Go, and the next one starts from scratch', async () => {
   const broken = withGo(`
     case "$1" in
       env) echo '{"GOVERSION":"go1.26.0","GOTOOLCHAIN":"local"}' ;;
@@ -80,7 +80,7 @@ test('a failed build shows what Go said, and the next one starts afresh', async 
   assert.equal(readFileSync(program, 'utf8'), 'the program\n');
 });
 
-test('two that ask at once share one build', async () => {
+test('two concurrent requests share one build', async () => {
   const env = withGo(building(1));
   const lines: string[] = [];
   const log = (line: string) => lines.push(line);
@@ -98,7 +98,7 @@ test('two that ask at once share one build', async () => {
   assert.equal(readdirSync(cacheDir).length, 1);
 });
 
-test('the lock of a builder that was killed holds nobody up', async () => {
+test('the lock of a builder that was killed does not block others', async () => {
   const gone = spawn(process.execPath, ['-e', '']);
   await once(gone, 'exit');
   mkdirSync(cacheDir);
@@ -108,7 +108,7 @@ test('the lock of a builder that was killed holds nobody up', async () => {
 });
 
 for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
-  test(`Jaeger ends with the process that started it when ${signal} ends that`, async () => {
+  test(`Jaeger stops when ${signal} ends the process that started it`, async () => {
     const script = `
       const { startJaeger } = await import(${JSON.stringify(import.meta.resolve('../../tools/servers/jaeger.ts'))});
       const { otlpGrpcPort } = await startJaeger();
@@ -127,7 +127,7 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-test('stop() ends Jaeger, and a second stop() does nothing', async () => {
+test('stop() stops Jaeger, and a second stop() does nothing', async () => {
   const jaeger = await startJaeger();
   assert.equal(await answers(jaeger.otlpGrpcPort), true);
   assert.equal(await answers(jaeger.otlpHttpPort), true);
@@ -137,7 +137,7 @@ test('stop() ends Jaeger, and a second stop() does nothing', async () => {
   assert.equal(await answers(jaeger.otlpHttpPort), false);
 });
 
-/** An environment whose `go` is this shell script: what a Go says which this machine does not have. */
+/** An environment whose `go` is this shell script, which acts as a Go that this machine does not have. */
 function withGo(script: string): NodeJS.ProcessEnv {
   const bin = mkdtempSync(join(folder, 'bin-'));
   writeFileSync(join(bin, 'go'), `#!/bin/sh\n${script}\n`);

@@ -1,4 +1,4 @@
-/** The configurations that users copy, read by the programs that they are for. */
+/** The configurations that users copy, validated by the programs that read them. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -33,7 +33,7 @@ before(
   { timeout: 1_800_000 },
 );
 
-/** Exit code and words of `PROGRAM validate`. */
+/** Exit code and output of `PROGRAM validate`. */
 function validate(program: string, file: string, env: Record<string, string> = {}) {
   const { status, stderr } = spawnSync(program, ['validate', `--config=${file}`], {
     env: { PATH: process.env.PATH, ...env },
@@ -50,13 +50,13 @@ describe('the collector', () => {
     MY_POD_IP: '127.0.0.1',
   });
 
-  test('takes the configuration of the production set', () => {
+  test('accepts the configuration of the production set', () => {
     const { status, stderr } = validate(collector, path.join(compose, 'production', 'collector.yaml'), env());
     assert.equal(status, 0, stderr);
   });
 
   for (const name of ['gateway', 'sampler']) {
-    test(`takes the configuration in the chart's values of the ${name}, and refuses it with an unknown key`, () => {
+    test(`accepts the configuration in the chart's values of the ${name}, and refuses it with an unknown key`, () => {
       const values = parse(
         readFileSync(path.join(root, 'samples', 'cluster', `${name}-values.yaml`), 'utf8'),
       );
@@ -71,7 +71,7 @@ describe('the collector', () => {
   }
 });
 
-test('Jaeger 2 takes the configuration of the production set', () => {
+test('Jaeger 2 accepts the configuration of the production set', () => {
   const { status, stderr } = validate(jaeger, path.join(compose, 'production', 'jaeger.yaml'), {
     STORAGE_FOLDER: scratch,
   });
@@ -85,7 +85,7 @@ describe('Prometheus', () => {
     return { status, output: `${stdout}${stderr}` };
   };
 
-  test('takes the configuration and the alert rules of the production set', () => {
+  test('accepts the configuration and the alert rules of the production set', () => {
     // In the container, the rules are in another folder.
     const file = path.join(scratch, 'prometheus.yml');
     const text = readFileSync(path.join(folder, 'prometheus.yml'), 'utf8');
@@ -95,7 +95,7 @@ describe('Prometheus', () => {
     assert.match(output, /5 rules found/);
   });
 
-  test('raises each alert for the figures that it is for, and for no others', () => {
+  test('raises each alert for its figures, and for no others', () => {
     const { status, output } = check('test', 'rules', path.join(import.meta.dirname, 'alerts.test.yaml'));
     assert.equal(status, 0, output);
   });
@@ -109,10 +109,7 @@ describe('Prometheus', () => {
 });
 
 describe('the loader of compose files', () => {
-  /**
-   * What `docker compose config` gives while no variable is set. Fails when the engine would refuse the
-   * files.
-   */
+  /** The output of `docker compose config` without variables. Fails for files that the engine would refuse. */
   function load(files: string[]) {
     const paths = files.map((file) => path.join(compose, file));
     const output = execFileSync(composeLoader, ['-format', 'json', ...paths], {
@@ -124,7 +121,7 @@ describe('the loader of compose files', () => {
     return JSON.parse(output);
   }
 
-  test('refuses a key that is no key', () => {
+  test('refuses an unknown key', () => {
     const file = path.join(scratch, 'wrong.yml');
     writeFileSync(file, 'services:\n  one:\n    image: busybox\n    restarts: always\n');
     assert.throws(() => execFileSync(composeLoader, [file], { stdio: 'pipe' }), /restarts/);

@@ -38,7 +38,7 @@ const rules: { alert: string; expr: string }[] = parse(
 ).groups.flatMap((group: any) => group.rules);
 
 let load: MeasuredLoad;
-/** Of the load, in seconds; the windows of all queries. */
+/** Duration of the load and window of all queries, in seconds. */
 let windowSeconds: number;
 
 before(
@@ -96,8 +96,8 @@ function assertAbout(actual: number | undefined, expected: number, what: string,
 const isDuration = (seconds: number | undefined) => seconds !== undefined && seconds > 0 && seconds < 10;
 
 /**
- * Calls of the load, by operation and collection. The start of the RAG sample is before the window, but for
- * its edge.
+ * Calls of the load, by operation and collection. The start of the RAG sample is before the window, except
+ * for its edge.
  */
 const counts = () => ({
   'rag_passages search': load.searches - 1,
@@ -277,7 +277,7 @@ test('the variables offer the services and collections of the load', async () =>
   }
 });
 
-test('a selected service and collection leave the calls of that service on that collection', async () => {
+test('a selected service and collection show only the calls of that service on that collection', async () => {
   const found = byLabels(
     await ask(
       exprOf(({ title }) => title === 'Calls per second by operation'),
@@ -319,8 +319,7 @@ describe('each alert', () => {
 
   test('is raised for the service that the load implies, and for no other', async () => {
     const services: Record<string, string[]> = { MilvusErrorRatio: ['shop'], MilvusSpansLost: ['lossy'] };
-    // On a machine under load, a call of the sample's start may be slow: the next test but one is on slow
-    // calls.
+    // On a busy machine, a call of the sample's start may be slow; another test covers slow calls.
     const others = rules.filter(({ alert }) => alert !== 'MilvusSlowCalls');
     for (const { alert, expr } of others) {
       const found = await load.prometheus.query(expr, load.toMs);
@@ -344,7 +343,7 @@ describe('each alert', () => {
       await load.prometheus.query(ruleOf('MilvusSlowCalls').replace('> 1', '> 0'), load.toMs),
     );
     assert.deepEqual(Object.keys(found).sort(), ['insert rag-service', 'search rag-service', 'search shop']);
-    // With its threshold it leaves those that are above.
+    // With its threshold, only those above remain.
     const raisedFor = byLabels(await load.prometheus.query(ruleOf('MilvusSlowCalls'), load.toMs));
     assert.deepEqual(raisedFor, Object.fromEntries(Object.entries(found).filter(([, p99]) => p99 > 1)));
   });
@@ -358,7 +357,7 @@ describe('each alert', () => {
   }
   const unreachable = async () => (await raised()).includes('CollectorUnreachable');
 
-  test('CollectorUnreachable is raised when the collector stops, and is over when it is back', async () => {
+  test('CollectorUnreachable is raised when the collector stops, and is resolved when it is back', async () => {
     await load.set.collector.stop({ gently: true });
     await waitUntil('not raised', unreachable);
     load.set.collector = await load.set.startCollector();
@@ -370,7 +369,7 @@ describe('each alert', () => {
     // Milvus is a gRPC server that does not implement OTLP.
     load.set.collector = await load.set.startCollector({ JAEGER_ENDPOINT: load.milvus.address });
     await waitUntil('not raised', async () => {
-      // Failing calls, which are kept, again and again: a rate needs two figures.
+      // Repeated failing calls, which are kept: a rate needs two samples.
       await runFixture({
         file: 'test/fixtures/kept-and-dropped.mjs',
         preload: true,

@@ -51,7 +51,7 @@ for (const [protocol, port] of [
   ['grpc', 'otlpGrpcPort'],
   ['http/protobuf', 'otlpHttpPort'],
 ] as const) {
-  test(`a healthy setup is sound, and the join was found: ${protocol}`, async () => {
+  test(`a healthy setup has no failure, and the join was found: ${protocol}`, async () => {
     const run = await runDoctor(
       setup(milvus, {
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger[port]}`,
@@ -64,7 +64,7 @@ for (const [protocol, port] of [
     assert.deepEqual(
       run.report.stages.map(({ stage, status }) => [stage, status]),
       [
-        // The preload is in no command here, which is a warning and no more.
+        // No command here has the preload, which is only a warning.
         ['runtime', 'warning'],
         ['settings', 'ok'],
         ['collector', 'ok'],
@@ -83,7 +83,7 @@ for (const [protocol, port] of [
   });
 }
 
-test('the last line for people says that the join was seen', async () => {
+test('the last readable line reports that the join was seen', async () => {
   const { args, env } = setup(milvus);
   const { stdout, code } = await runFixture({
     file: 'bin/milvus-otel.cjs',
@@ -97,7 +97,7 @@ test('the last line for people says that the join was seen', async () => {
   );
 });
 
-test('a sampler, a list and an exporter of the app do not hide the way behind them', async () => {
+test('a sampler, a list and an exporter of the app do not hide later stages', async () => {
   const run = await runDoctor(
     setup(milvus, {
       OTEL_TRACES_SAMPLER: 'always_off',
@@ -129,7 +129,7 @@ test('plain gRPC joins as well where the SDK is not installed', async () => {
   }
 });
 
-test("a Milvus with tracing off: only the client's half is there, with the block to paste", async () => {
+test("a Milvus with tracing off: only the client's spans are there, with the block to paste", async () => {
   const run = await runDoctor(setup(untraced));
   assertBroken(run, 'join.server', /none of the server's: Milvus does not export, or to another collector/);
   assert.equal(findingOf(run.report, 'join.client')?.status, 'ok');
@@ -142,7 +142,7 @@ test("a Milvus with tracing off: only the client's half is there, with the block
   assert.ok(run.tookMs < limitMs, `took ${run.tookMs} ms`);
 });
 
-test("a Milvus that sends to another collector: only the client's half is there", async () => {
+test("a Milvus that sends to another collector: only the client's spans are there", async () => {
   assertBroken(
     await runDoctor(setup(elsewhere)),
     'join.server',
@@ -150,7 +150,7 @@ test("a Milvus that sends to another collector: only the client's half is there"
   );
 });
 
-test("a collector whose spans are looked up elsewhere: the client's half is missing", async () => {
+test("a collector whose spans are looked up elsewhere: the client's spans are missing", async () => {
   const { env } = setup(milvus);
   const run = await runDoctor({ args: ['--milvus', milvus.address, '--jaeger', other.queryUrl], env });
   assertBroken(run, 'join.client', /passes them to another place/);

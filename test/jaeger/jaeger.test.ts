@@ -34,7 +34,7 @@ let traces: JaegerTrace[];
 before(
   async () => {
     const log = (line: string) => console.error(line);
-    // Jaeger before Milvus, whose core can stop when its exporter finds no collector.
+    // Jaeger starts before Milvus, whose core can stop when its exporter finds no collector.
     jaeger = await startJaeger({ log });
     milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${jaeger.otlpGrpcPort}`, log });
     await runQuickstart({
@@ -110,7 +110,7 @@ test('the trace of the search is found by its operation name, with the work of t
   );
 });
 
-test('the same trace is found from the side of the Milvus server', async () => {
+test('the same trace is found by the Milvus server’s service', async () => {
   const fromClient = await tracesOf({ service: 'milvus-client', operation: 'insert quick_setup' });
   const fromServer = await tracesOf({
     service: 'standalone',
@@ -124,7 +124,7 @@ test('the same trace is found from the side of the Milvus server', async () => {
 });
 
 // The last one: a second client is in Jaeger from here on.
-test('in the format of Zipkin the same spans arrive, joined with those of the server', async () => {
+test('the same spans arrive in the format of Zipkin, joined with those of the server', async () => {
   await runQuickstart({
     OTEL_SERVICE_NAME: 'zipkin-client',
     OTEL_TRACES_EXPORTER: 'zipkin',
@@ -139,12 +139,10 @@ test('in the format of Zipkin the same spans arrive, joined with those of the se
     }
 });
 
-/**
- * The program itself knows nothing of tracing; it runs to its end under the preload. Rejects with its output.
- */
+/** Runs the program, which has no tracing code, to its exit under the preload. Rejects with its output. */
 async function runQuickstart(telemetry: Record<string, string>): Promise<void> {
   const args = ['--import', 'milvus-otel/register', 'samples/quickstart/quickstart.mjs'];
-  // Only what is said here: an OTEL_ variable of the caller would change what is sent.
+  // Only these: an OTEL_ variable of the caller would change the spans.
   const env = { PATH: process.env.PATH, MILVUS_ADDRESS: milvus.address, ...telemetry };
   try {
     await promisify(execFile)(process.execPath, args, { cwd: root, env, timeout: 120_000 });
@@ -157,7 +155,7 @@ async function runQuickstart(telemetry: Record<string, string>): Promise<void> {
 
 /**
  * A client's traces once the server's part is in all of them: the server exports every few seconds. After
- * `tracesWithinMs` whatever is there, for the tests to name what is missing.
+ * `tracesWithinMs` those that are there, so that the tests name the missing ones.
  */
 async function joinedTraces(service: string): Promise<JaegerTrace[]> {
   const deadline = Date.now() + tracesWithinMs;
@@ -189,7 +187,7 @@ function clientSpans(trace: JaegerTrace, service = 'milvus-client'): JaegerSpan[
   );
 }
 
-/** Those on the collection of the quickstart, in the order in which they started. */
+/** Operations on the collection of the quickstart, in the order of their start. */
 function operationsIn(traces: JaegerTrace[], service: string): string[] {
   return traces
     .flatMap((trace) => clientSpans(trace, service))
@@ -216,7 +214,7 @@ function tag(span: JaegerSpan, key: string): unknown {
   return span.tags.find((each) => each.key === key)?.value;
 }
 
-/** What a failed assert shows of a trace: one line for each span. */
+/** The text of a trace in a failed assert: one line per span. */
 function outline(trace: JaegerTrace): string {
   const lines = trace.spans.map((span) => {
     const parents = span.references.map((to) => `${to.refType} ${to.spanID}`).join(', ') || 'root';

@@ -1,7 +1,7 @@
 /**
  * compose/production with real programs in place of its images: the collector and Jaeger 2 with the
- * configurations that users get, certificates from the script, a real Milvus. Only folders and ports are this
- * test's, by the same variables.
+ * configurations that users get, certificates from the script, a real Milvus. Only folders and ports differ,
+ * set by the same variables.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -37,9 +37,9 @@ before(
     makeCertificates(certificates, 'app', 'milvus');
     const env = {
       SLOW_MS: String(slowMs),
-      // Nothing of the rest, so that each trace that is there was kept for a reason.
+      // No other traces, so that each trace in Jaeger was kept for a reason.
       KEEP_PERCENT: '0',
-      // Longer than the slowest operation here and the batches before it.
+      // Longer than the slowest operation here plus the delay of its batches.
       DECISION_WAIT: '10s',
     };
     set = await startProductionSet(scratch, certificates, env, log);
@@ -143,7 +143,7 @@ async function waitForOperations(service: string, count: number): Promise<Kept[]
   }
 }
 
-test('over mutual TLS: what failed and what was slow is kept with the server’s spans, the rest is not', async () => {
+test('over mutual TLS: failed and slow calls are kept with the server’s spans, others are not', async () => {
   const SLOW_MILVUS_ADDRESS = await startSlowLine(milvus.address);
   const { stdout, stderr, code } = await runApp('shop', { ...clientTls('app'), SLOW_MILVUS_ADDRESS });
   assert.deepEqual({ stdout, stderr, code }, { stdout: 'done\n', stderr: '', code: 0 });
@@ -164,7 +164,7 @@ test('over mutual TLS: what failed and what was slow is kept with the server’s
   assert.deepEqual(await waitForOperations('shop', expected.length), expected);
 });
 
-test('over mutual TLS and HTTP it is the same', async () => {
+test('the same holds over mutual TLS and HTTP', async () => {
   const { stderr, code } = await runApp('shop-http', {
     ...clientTls('app'),
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
@@ -176,14 +176,14 @@ test('over mutual TLS and HTTP it is the same', async () => {
   ]);
 });
 
-test('without a client certificate nothing gets in, and the app says so and runs on', async () => {
+test('without a client certificate no span is accepted, and the app logs it and continues', async () => {
   const { OTEL_EXPORTER_OTLP_CERTIFICATE } = clientTls('app') as { OTEL_EXPORTER_OTLP_CERTIFICATE: string };
   const { stdout, stderr, code } = await runApp('nobody', { OTEL_EXPORTER_OTLP_CERTIFICATE });
   assert.deepEqual({ stdout, code }, { stdout: 'done\n', code: 0 });
   assert.match(stderr, /^milvus-otel: 3 spans were lost/m);
 });
 
-test('with a certificate of another authority nothing gets in', async () => {
+test('with a certificate of another authority no span is accepted', async () => {
   const foreign = path.join(scratch, 'foreign');
   makeCertificates(foreign, 'app');
   const { stdout, stderr, code } = await runApp('stranger', clientTls('app', foreign));
@@ -191,11 +191,11 @@ test('with a certificate of another authority nothing gets in', async () => {
   assert.match(stderr, /^milvus-otel: 3 spans were lost/m);
 });
 
-test('what Jaeger has survives its restart, and the collector holds what comes in between', async () => {
+test('Jaeger’s spans survive its restart, and the collector queues spans meanwhile', async () => {
   await set.jaeger.stop({ gently: true });
   const { code } = await runApp('in-between', clientTls('app'));
   assert.equal(code, 0);
-  // Past the decision, so that the collector has tried and failed to hand it on.
+  // Past the sampling decision, so that the collector has tried and failed to export.
   await sleep(12_000);
   set.jaeger = await set.startJaeger();
 

@@ -66,7 +66,7 @@ const hostile = call('b', {
   status: { code: 'ERROR', message: `${markup} no` },
   events: [{ name: markup, attributes: { 'exception.message': 'z'.repeat(500) } }],
 });
-// c: of the server alone. d: 120 spans, 40 levels deep. e: the clocks differ. f: nothing takes any time
+// c: of the server alone. d: 120 spans, 40 levels deep. e: the clocks differ. f: all durations are 0
 const deep = call('d', { name: 'createCollection docs' });
 const skewed = call('e', { name: 'query docs' });
 const spans: ReceivedSpan[] = [
@@ -149,7 +149,7 @@ describe('the report', { timeout: 120_000 }, () => {
     assert.deepEqual(complaints, []);
   });
 
-  test('where the time of requests went is a table below the list', async (t) => {
+  test('a table below the list shows the time of requests', async (t) => {
     const { page, complaints } = await open(t);
     const rows = await page.locator('table tr').allTextContents();
     assert.deepEqual(rows.slice(0, 2), [
@@ -182,7 +182,7 @@ describe('the report', { timeout: 120_000 }, () => {
     assert.deepEqual(complaints, []);
   });
 
-  test('the hash opens its trace, a click does, and Back leads to the list', async (t) => {
+  test('the hash or a click opens a trace, and Back leads to the list', async (t) => {
     const { page, complaints } = await open(t, `#${traceId('e')}`);
     assert.equal(await heading(page), 'query docs');
     await page.getByText('All traces').click();
@@ -261,7 +261,7 @@ describe('the report', { timeout: 120_000 }, () => {
   });
 
   for (const width of [360, 900, 1280]) {
-    test(`the selected span is seen next to its attributes, ${width} wide`, async (t) => {
+    test(`the selected span is visible next to its attributes, ${width} wide`, async (t) => {
       const { page, complaints } = await open(t, `#${traceId('d')}`, { width });
       await page.locator('.row').first().focus();
       await page.keyboard.press('Enter');
@@ -313,7 +313,7 @@ describe('the report', { timeout: 120_000 }, () => {
 
   for (const colorScheme of ['light', 'dark'] as ColorScheme[]) {
     for (const width of [360, 768, 1280]) {
-      test(`in ${colorScheme}, ${width} wide: all is inside, and every text can be read`, async (t) => {
+      test(`in ${colorScheme}, ${width} wide: all content fits, and every text is readable`, async (t) => {
         const { page, complaints } = await open(t, '', { width, colorScheme });
         const check = async (what: string) => {
           assert.deepEqual(await misplaced(page), [], what);
@@ -352,7 +352,7 @@ describe('the report', { timeout: 120_000 }, () => {
     assert.deepEqual(complaints, []);
   });
 
-  test('served, it loads nothing but itself', async (t) => {
+  test('the served report loads nothing but itself', async (t) => {
     const server = await serveReport(async () => html);
     t.after(() => server.stop());
     const { page, complaints } = await openReport(t, browser, `${server.url}#${traceId('a')}`);

@@ -34,7 +34,7 @@ async function accepts(address: string): Promise<boolean> {
   });
 }
 
-/** Holds the port if nobody else does: taken it is in any case. */
+/** Occupies the port, unless another process already does. */
 async function occupy(port: number): Promise<net.Server> {
   const server = net.createServer();
   await new Promise<void>((resolve) => {
@@ -44,7 +44,7 @@ async function occupy(port: number): Promise<net.Server> {
   return server;
 }
 
-test('two servers run at the same time while the default ports are taken, and stop without a trace', async () => {
+test('two servers run at the same time while the default ports are taken, and stop completely', async () => {
   const occupied = await Promise.all([19530, 2379, 2380, 9091].map(occupy));
   const servers = await Promise.all([startMilvus({ otlpEndpoint }), startMilvus({ otlpEndpoint })]);
   assert.notEqual(servers[0].address, servers[1].address);
@@ -64,7 +64,7 @@ test('two servers run at the same time while the default ports are taken, and st
   for (const server of occupied) server.close();
 });
 
-test('the server ends when the process that started it is killed', async () => {
+test('the server stops when the process that started it is killed', async () => {
   const parent = spawn(
     process.execPath,
     [
@@ -95,7 +95,7 @@ test('an endpoint with a scheme is refused by its name and value', async () => {
   );
 });
 
-test('without python3 the error says what to install', async () => {
+test('without python3 the error names the package to install', async () => {
   const { stderr, code } = await new Promise<{ stderr: string; code: number }>((resolve) => {
     const child = spawn(
       process.execPath,

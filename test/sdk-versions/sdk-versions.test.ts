@@ -1,7 +1,4 @@
-/**
- * The lines of the SDK that apps run, each installed and run on the real Milvus: the same traces from all of
- * them.
- */
+/** Minor versions of the SDK, each installed and run on the real Milvus: all give the same traces. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { installed } from '../../tools/processes/installed.ts';
@@ -17,10 +14,7 @@ interface Line {
   version: string;
   /** The method behind the name loadCollectionSync: 2.4.4 made it an alias. */
   load: 'loadCollection' | 'loadCollectionSync';
-  /**
-   * What its search does when the collection cannot be described: ask nevertheless, or throw an error of its
-   * own.
-   */
+  /** Effect of a failed DescribeCollection on its search: it searches anyway, or throws its own error. */
   missingSearch: { rpc: string; outcome: string };
 }
 
@@ -53,15 +47,15 @@ const lines: Line[] = [
   },
 ];
 
-/** What is expected of one span. */
+/** Expectations for one span. */
 interface Expected {
   operation: string;
   /** The program's collection when not given; null: none. */
   collection?: string | null;
-  /** The RPCs under it. DescribeCollection may come next to them: what is cached differs by line. */
+  /** The RPCs under it. DescribeCollection may come next to them: caching differs by version. */
   rpcs: string[];
   attributes?: Record<string, unknown>;
-  /** The reason is how the description ends: some lines put words of their own before the server's. */
+  /** The reason is how the description ends: some versions put their own text before the server's. */
   failure?: { reason: string; errorType: string; statusCode?: string };
 }
 
@@ -262,7 +256,7 @@ describe('an app on the real Milvus', { concurrency: 2 }, () => {
   });
 });
 
-describe("calls that are refused by a status of gRPC's", { concurrency: 2 }, () => {
+describe('calls that are refused by a gRPC status', { concurrency: 2 }, () => {
   for (const { version } of lines) {
     test(`with SDK ${version} are errors with that status`, async () => {
       const service = `sdk-refused-${version}`;

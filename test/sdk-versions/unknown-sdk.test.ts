@@ -1,4 +1,4 @@
-/** An SDK from the future: its code is not known, its calls are traced by what they send, and joined. */
+/** A future SDK with unknown code: its calls are traced by their messages, and joined. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -15,7 +15,7 @@ let folder: string;
 before(async () => {
   stack = await useStack();
   await mkdir(path.join(root, '.cache'), { recursive: true });
-  // Inside the project, so that what the SDK needs is found in the project's node_modules.
+  // Inside the project, so that the SDK finds its dependencies in the project's node_modules.
   folder = await mkdtemp(path.join(root, '.cache', 'future-sdk-'));
   const sdk = path.join(folder, 'node_modules', SDK);
   await cp(path.join(root, 'node_modules', SDK), sdk, { recursive: true });
@@ -36,7 +36,7 @@ after(() => rm(folder, { recursive: true, force: true }));
 
 // connect default └─ standalone: Connect
 // describeCollection of_the_future └─ standalone: DescribeCollection
-test('an SDK of an unknown version has the spans that its gRPC calls tell, joined, and one line reports it', async () => {
+test('an SDK of an unknown version has spans made from its gRPC calls, joined, and one line reports it', async () => {
   const service = 'future-sdk';
   const run = await runApp({ program: path.join(folder, 'app.mjs'), stack, service });
   assert.equal(run.code, 0, run.stderr);
