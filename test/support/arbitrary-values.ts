@@ -1,13 +1,13 @@
-/** Values for property-based tests: what an app may hand to the SDK, by mistake or on purpose. */
+/** Values for property-based tests: valid and invalid arguments of an app. */
 import fc from 'fast-check';
 
 /**
- * One seed, so that two runs see the same values; fast-check prints it, with the path to the value, on
- * failure.
+ * A fixed seed, so that runs see the same values. On failure, fast-check prints it with the path to the
+ * value.
  */
 export const RUNS = { seed: 19_530, numRuns: 400 };
 
-/** Fields that the readers look at: values without them would exercise nothing. */
+/** Fields that the readers read: values without them would test nothing. */
 const FIELDS = [
   'alter_status',
   'annsField',
@@ -81,7 +81,7 @@ const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
 const fieldsOf = (values: fc.Arbitrary<unknown>) =>
   fc.dictionary(fc.constantFrom(...FIELDS), values, { minKeys: 1, maxKeys: 10 });
 
-/** Points back at itself from the fields in which the readers descend. */
+/** Refers back to itself from the fields into which the readers descend. */
 function cyclic(value: Record<string, unknown>): Record<string, unknown> {
   value.data = [value];
   value.results = [value, [value]];
@@ -97,7 +97,7 @@ function frozen(value: Record<string, unknown>): Record<string, unknown> {
   return Object.freeze(value);
 }
 
-/** Data of any shape and type: nothing in it throws when it is read. */
+/** Data of any structure and type; reading it never throws. */
 export const anyData: fc.Arbitrary<unknown> = fc.oneof(
   tree,
   fieldsOf(tree),
@@ -133,7 +133,7 @@ function revoked(): object {
 
 type Made = () => unknown;
 
-// Makers of values: fast-check itself looks into what it generates.
+// Functions that create values: fast-check itself inspects generated values.
 const untouchable: fc.Arbitrary<Made> = fc.oneof(
   fc.constantFrom(...[{}, [], () => 1]).map((target) => () => new Proxy(target, TRAPS)),
   fc.constant(revoked),
@@ -144,7 +144,7 @@ const untouchable: fc.Arbitrary<Made> = fc.oneof(
 
 const asMade = (values: fc.Arbitrary<unknown>): fc.Arbitrary<Made> => values.map((value) => () => value);
 
-/** Makes everything in anyData, and values that throw when they are touched, at the top or inside. */
+/** Creates everything in anyData, and values that throw on access, at the top or inside. */
 export const anyValue: fc.Arbitrary<Made> = fc.oneof(
   asMade(anyData),
   untouchable,
@@ -154,14 +154,14 @@ export const anyValue: fc.Arbitrary<Made> = fc.oneof(
   ),
 );
 
-/** How often a value was read and written, at any depth, through `value`. */
+/** Number of reads and writes of a value, at any depth, through `value`. */
 export interface Observed<T> {
   value: T;
   reads: number;
   writes: string[];
 }
 
-/** `target` must not be frozen: a proxy may not answer with a proxy for a frozen field. */
+/** `target` must not be frozen: a proxy must return a frozen field unchanged. */
 export function observed<T extends object>(target: T): Observed<T> {
   const observation: Observed<T> = { value: target, reads: 0, writes: [] };
   const seen = new Map<object, object>();

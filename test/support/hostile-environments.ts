@@ -1,10 +1,8 @@
-/** Environments for property-based tests: the whole table of settings, and names that nothing reads. */
+/** Environments for property-based tests: all settings, and names that nothing reads. */
 import fc from 'fast-check';
 import { SETTINGS } from '../../src/config/settings.ts';
 
-/**
- * fast-check prints the seed and the path to a case that fails; MILVUS_OTEL_TEST_SEED repeats or varies it.
- */
+/** On failure, fast-check prints the seed and the path to the case; MILVUS_OTEL_TEST_SEED sets the seed. */
 export const CASES = { seed: Number(process.env.MILVUS_OTEL_TEST_SEED ?? 19_530), numRuns: 10_000 };
 
 /** A secret in every variable that may hold one. */
@@ -131,7 +129,7 @@ const valuesOf = (name: string) => (name.includes('HEADER') ? header : anything)
 
 const known = fc.constantFrom(...names).chain((name) => fc.tuple(fc.constant(name), valuesOf(name)));
 
-/** One slip: a letter too many, too few, another one, or two swapped. */
+/** One typing error: a letter added, removed or replaced, or two swapped. */
 const mistyped = fc
   .tuple(
     fc.constantFrom(...names),

@@ -1,6 +1,6 @@
 /**
- * AWS Lambda in small: hands events to the real runtime client, which runs the function's code as AWS' images
- * do, and stops the process (SIGSTOP) as soon as it asks for the next event, as Lambda freezes it.
+ * A small AWS Lambda: passes events to the real runtime client, which runs the function's code as AWS' images
+ * do, and stops the process (SIGSTOP) when it requests the next event, as Lambda freezes it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { installed } from '../../tools/processes/installed.ts';
 import { packagesOf } from './tried-app.ts';
 
-/** A connection that was about to be used would be used by then. */
+/** Long enough for a pending use of a connection. */
 const freezeMs = 700;
 const deadlineMs = 60_000;
 
@@ -23,29 +23,29 @@ export interface FunctionOptions {
   events: unknown[];
   env: Record<string, string>;
   nodePath?: string;
-  /** For instance to count what has arrived. */
+  /** For instance to count received spans. */
   onFreeze?: () => unknown;
 }
 
 export interface FunctionRun {
-  /** Bodies of what the function answered, by event. */
+  /** Bodies of the function's answers, by event. */
   answers: unknown[];
-  /** What `onFreeze` gave at each freeze, and at its end. */
+  /** Results of `onFreeze` at the start and the end of each freeze. */
   freezes: { start: unknown; end: unknown }[];
   stdout: string;
   stderr: string;
 }
 
 /**
- * The main file of the runtime client of the newest images, with its native part built: that needs cmake,
- * make and a C++ compiler.
+ * Main file of the runtime client of the newest images, with its native part, whose build needs cmake, make
+ * and a C++ compiler.
  */
 export async function runtimeClient(): Promise<string> {
   const folder = await installed(packagesOf('AWS Lambda'), { scripts: true, timeoutMs: 900_000 });
   return path.join(folder, 'node_modules/aws-lambda-ric/index.mjs');
 }
 
-/** Runs the function until it has answered all events. Rejects when it ends before, with what it wrote. */
+/** Runs the function until it has answered all events. Rejects with its output when it exits before. */
 export async function runFunction(options: FunctionOptions): Promise<FunctionRun> {
   const { folder, handler, events, onFreeze = () => {} } = options;
   const client = await runtimeClient();
@@ -112,7 +112,7 @@ export async function runFunction(options: FunctionOptions): Promise<FunctionRun
     await finished.promise;
   } finally {
     clearTimeout(deadline);
-    // As Lambda ends a sandbox without extensions.
+    // Like Lambda for a sandbox without extensions.
     child.kill('SIGKILL');
     server.closeAllConnections();
     server.close();

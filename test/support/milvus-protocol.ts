@@ -1,9 +1,9 @@
-/** Milvus' protocol files, as the installed SDK has them, read by protobufjs. */
+/** Milvus' protocol files of the installed SDK, read by protobufjs. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
-/** The parts of protobufjs that are used. */
+/** The parts of protobufjs that are used here. */
 export interface MessageType {
   fields: Record<string, { id: number; type: string; repeated: boolean; map: boolean }>;
   encode(message: object): { finish(): Uint8Array };
@@ -28,7 +28,7 @@ const definitions = sdk('./proto-json/milvus') as { default: object };
 export const protocol: ProtobufRoot = Root.fromJSON(definitions.default);
 const service = protocol.lookupService('milvus.proto.milvus.MilvusService');
 
-/** Of a name as a method or a field gives it, such as `common.Status`. */
+/** By its name in a method or a field, such as `common.Status`. */
 export function messageType(name: string): MessageType {
   const bare = name.replace(/^\.?(milvus\.proto\.)?/, '');
   for (const scope of ['', 'milvus.', 'common.', 'schema.']) {

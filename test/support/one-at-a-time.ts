@@ -1,4 +1,4 @@
-/** For test files that need the demo's fixed ports: one of them runs at a time, in whatever process. */
+/** For test files that need the demo's fixed ports: only one runs at a time, across processes. */
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import net from 'node:net';
@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Called once at the top of a test file. The file listens on a socket until its tests have ended. */
+/** Call it once at the top of a test file, which then listens on a socket until its tests have ended. */
 export function oneAtATime(name: string): void {
   const socket = path.join(os.tmpdir(), `milvus-otel-${name}.sock`);
   const server = net.createServer((connection) => connection.destroy());

@@ -1,7 +1,7 @@
-/** Spans as a receiver gives them, for functions that read them. */
+/** Received spans for tests of functions that read them. */
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 
-/** A step of the server's that takes 1 ms, but for what is given. */
+/** A server span of 1 ms, with the given fields. */
 export function receivedSpan(given: Pick<ReceivedSpan, 'spanId'> & Partial<ReceivedSpan>): ReceivedSpan {
   return {
     traceId: 'a'.repeat(32),

@@ -1,14 +1,13 @@
 /**
- * Replays a Dockerfile without an engine: every stage is a folder that stands for its root file system, and
- * absolute paths in its instructions mean paths in that folder. Knows the instructions that the samples use,
- * and fails at any other.
+ * Replays a Dockerfile without an engine: a folder is the root file system of each stage, and absolute paths
+ * refer to it. Supports the instructions of the samples, and fails at any other.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 export interface Image {
-  /** The folder that stands for `/`. */
+  /** The folder that is `/`. */
   root: string;
   env: Record<string, string>;
   /** From `/`. */
@@ -19,13 +18,13 @@ export interface Image {
 }
 
 export interface ReplayOptions {
-  /** The build context: COPY takes its files from here. */
+  /** The build context: source of COPY. */
   context: string;
-  /** What --build-arg gives. */
+  /** Values of --build-arg. */
   args?: Record<string, string>;
-  /** Images of a registry by their name; one that is not here is an empty file system. */
+  /** Registry images by name; others are an empty file system. */
   images?: Record<string, Image>;
-  /** Where the stages' folders are made. */
+  /** Parent of the stages' folders. */
   scratch: string;
 }
 
@@ -47,7 +46,7 @@ function instructionsOf(dockerfile: string): [name: string, rest: string][] {
     });
 }
 
-/** `$NAME`, `${NAME}` and `${NAME:+word}`, as Dockerfiles have them. */
+/** Expands `$NAME`, `${NAME}` and `${NAME:+word}`, as Dockerfiles do. */
 function filledIn(text: string, values: Record<string, string>): string {
   return text
     .replace(/\$\{(\w+):\+([^}]*)\}/g, (_, name: string, word: string) =>
@@ -59,7 +58,7 @@ function filledIn(text: string, values: Record<string, string>): string {
     );
 }
 
-/** The image that the last stage makes. */
+/** Returns the image of the last stage. */
 export function replayDockerfile(dockerfile: string, options: ReplayOptions): Image {
   const globalArgs: Record<string, string> = {};
   const stages = new Map<string, Image>();
@@ -111,7 +110,7 @@ export function replayDockerfile(dockerfile: string, options: ReplayOptions): Im
         break;
       case 'ENTRYPOINT':
         image.entrypoint = JSON.parse(rest);
-        // The engine forgets the base image's command here.
+        // The engine drops the base image's command here.
         image.cmd = [];
         break;
       case 'CMD':
@@ -137,12 +136,12 @@ export function replayDockerfile(dockerfile: string, options: ReplayOptions): Im
       if (found.length === 0) throw new Error(`${dockerfile}: COPY finds no ${pattern}`);
       for (const file of found) {
         const ofFolder = statSync(path.join(source, file)).isDirectory();
-        // A folder's content is copied, a file into a folder when the target is one.
+        // A folder's content is copied; a file goes into the target if that is a folder.
         const to = target.endsWith('/') && !ofFolder ? path.join(target, path.basename(file)) : target;
         cpSync(path.join(source, file), inRoot(to), {
           recursive: true,
           verbatimSymlinks: true,
-          // What a working copy has next to what is checked in.
+          // Files of a working copy that are not checked in.
           filter: (name) => ofFolder === false || from !== undefined || !name.includes('node_modules'),
         });
       }

@@ -1,4 +1,4 @@
-/** The report in a real Chromium: what a person sees and does, and what the page must not do. */
+/** The report in a real Chromium: the user's view and actions, and errors of the page. */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -6,18 +6,18 @@ import { chromiumPath } from '../../tools/processes/chromium.ts';
 
 export type ColorScheme = 'light' | 'dark';
 
-/** Fails with what to install when there is no browser. */
+/** Fails with the fix when there is no browser. */
 export async function startBrowser(): Promise<Browser> {
   return await chromium.launch({ executablePath: await chromiumPath() });
 }
 
 export interface OpenedReport {
   page: Page;
-  /** Messages of the console, errors of the page, and each request other than that for the report itself. */
+  /** Console messages, page errors, and every request except that for the report. */
   complaints: string[];
 }
 
-/** A page with nothing of other pages in it. */
+/** A page that shares nothing with other pages. */
 export async function openReport(
   t: TestContext,
   browser: Browser,
@@ -38,7 +38,7 @@ export async function openReport(
   return { page, complaints };
 }
 
-/** Elements that stick out of the window, and texts of the waterfall that lie on each other. */
+/** Elements outside of the window, and overlapping texts of the waterfall. */
 export async function misplaced(page: Page): Promise<string[]> {
   return await page.evaluate(() => {
     const width = document.documentElement.clientWidth;
@@ -68,7 +68,7 @@ export async function misplaced(page: Page): Promise<string[]> {
   });
 }
 
-/** Texts with less contrast to what is behind them than WCAG's 4.5, bars and signs with less than its 3. */
+/** Texts with a contrast below WCAG's 4.5, and bars and symbols below its 3. */
 export async function faint(page: Page): Promise<string[]> {
   return await page.evaluate(() => {
     type Rgba = [number, number, number, number];
@@ -120,7 +120,7 @@ export async function faint(page: Page): Promise<string[]> {
   });
 }
 
-/** Whether a person sees where the focus is: an outline, or the frame of a row of the waterfall. */
+/** Asserts that the focus is visible: an outline, or the frame of a row of the waterfall. */
 export async function assertFocusIsSeen(page: Page): Promise<void> {
   const seen = await page.evaluate(() => {
     const element = document.activeElement;

@@ -1,5 +1,5 @@
 /**
- * The demos as users run them: child processes, in a terminal's process group, with all that they start
+ * The demos as users run them: child processes in a terminal's process group, with all their descendants
  * watched.
  */
 import assert from 'node:assert/strict';
@@ -10,18 +10,18 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const root = path.join(import.meta.dirname, '..', '..');
-/** Until the guards of what the demo started have done their work. */
+/** Time limit for the guards of the demo's processes. */
 const leftoverDeadlineMs = 5_000;
 
 export interface Demo {
   child: ChildProcess;
   output: { stdout: string; stderr: string };
-  /** Resolves when the text stands in the output; rejects when the demo ends without it. */
+  /** Resolves when the output has the text; rejects when the demo exits without it. */
   waitForLine(text: string): Promise<void>;
-  /** Ctrl-C in a terminal: the whole foreground process group gets it. */
+  /** Ctrl-C in a terminal signals the whole foreground process group. */
   pressCtrlC(): void;
   ended: Promise<number | null>;
-  /** Processes that it has started and that still run. */
+  /** Processes of the demo that still run. */
   leftovers(): Promise<string[]>;
 }
 
@@ -43,7 +43,7 @@ export function runDemo(
     cwd: root,
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A process group of its own, as a terminal gives it.
+    // A separate process group, as in a terminal.
     detached: true,
   });
   const signalGroup = (signal: NodeJS.Signals) => {
@@ -101,7 +101,7 @@ interface Process {
   command: string;
 }
 
-/** Ended ones that nobody has waited for are not among them. */
+/** Without zombies. */
 function processes(): Process[] {
   const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' })
     .trim()

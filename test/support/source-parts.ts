@@ -1,13 +1,13 @@
 /**
- * Runs modules of src/ that load parts of the bundle. Import it before them. The parts come from their
- * sources and not from dist/: no build, and no second copy of a class that both sides compare with.
+ * Runs modules of src/ that load parts of the bundle. Import it before them. Parts are loaded from source: no
+ * build, and no second copy of a class.
  */
 import { registerHooks } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { PARTS } from '../../tools/build/parts.ts';
 
-/** The bundle is CommonJS and finds its parts next to its own file, which does not exist here. */
+/** The bundle is CommonJS and finds its parts next to its file, which does not exist here. */
 const bundle = path.join(import.meta.dirname, '..', '..', 'dist', 'from-source', 'preload.cjs');
 Object.assign(globalThis, { __filename: bundle, __dirname: path.dirname(bundle) });
 

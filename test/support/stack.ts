@@ -3,10 +3,7 @@ import { after } from 'node:test';
 import { connectReceiver, type SharedReceiver, serveReceiver } from '../../tools/servers/shared-receiver.ts';
 
 export interface Stack {
-  /**
-   * `127.0.0.1:port`. The server sends its spans, service `standalone`, to the receiver, at most 0.3 s after
-   * they end.
-   */
+  /** `127.0.0.1:port`. The server exports its spans (service `standalone`) to the receiver within 0.3 s. */
   milvusAddress: string;
   receiver: SharedReceiver;
 }
@@ -14,15 +11,14 @@ export interface Stack {
 let stack: Promise<Stack> | undefined;
 const stops: (() => Promise<void>)[] = [];
 
-// When this file is imported, not when a stack is asked for: only here does the hook belong to the whole test
-// file.
+// Registered at import: only here does the hook belong to the whole test file.
 after(async () => {
   for (const stop of stops.reverse()) await stop();
 });
 
 /**
- * The stack that `npm test` has started for all test files, or, for a file that is run alone, one of its own,
- * which ends with the file. Every call gives the same one. Fails when it cannot be started.
+ * The stack of `npm test` for all test files, or a new one for a file that runs alone, which ends with the
+ * file. Every call returns the same one. Fails when it cannot be started.
  */
 export function useStack(): Promise<Stack> {
   const { MILVUS_OTEL_TEST_MILVUS: milvusAddress, MILVUS_OTEL_TEST_RECEIVER: receiverUrl } = process.env;
@@ -34,7 +30,7 @@ export function useStack(): Promise<Stack> {
 }
 
 async function startOwnStack(): Promise<Stack> {
-  // Only here: a file that runs under `npm test` shall not pay for loading the SDK and the build.
+  // Imported late: a file under `npm test` need not load the SDK and the build.
   const [{ ensureBuilt }, { startMilvus }, { startReceiver }] = await Promise.all([
     import('../../tools/build/build-package.ts'),
     import('../../tools/servers/milvus.ts'),

@@ -1,6 +1,4 @@
-/**
- * Apps on packages of their own, whose spans and those that Milvus made for them come to the tests' stack.
- */
+/** Apps with separately installed packages, whose spans arrive with Milvus' at the tests' stack. */
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
@@ -18,11 +16,11 @@ after(async () => {
 
 /**
  * Copies a program of test/fixtures to where its imports find the packages of `folder`
- * (tools/processes/installed.ts), and what is not there among this project's own. Resolves to the copy's
- * path; it is removed after the test file.
+ * (tools/processes/installed.ts), else this project's. Resolves to the copy's path; it is removed after the
+ * test file.
  */
 export async function placeProgram(name: string, folder: string): Promise<string> {
-  // In a separate folder: another test file may place the same program at the same time.
+  // In a separate folder: another test file may place the same program.
   const own = await mkdtemp(path.join(folder, 'program-'));
   placed.push(own);
   const copy = path.join(own, name);
@@ -39,11 +37,11 @@ export interface TracedAppOptions {
   env?: Record<string, string>;
   /** Without the preload: the app as it is. */
   bare?: boolean;
-  /** Longest it may take. */
+  /** Time limit. */
   timeoutMs?: number;
 }
 
-/** Runs a program to its end. It finds Milvus at MILVUS_ADDRESS. */
+/** Runs a program until it exits. MILVUS_ADDRESS is Milvus' address. */
 export function runApp({
   program,
   stack,
@@ -65,7 +63,7 @@ export function runApp({
   });
 }
 
-/** A span of the app, and the RPCs for which Milvus' own spans hang directly under it, each once, sorted. */
+/** A span of the app, with the RPCs of Milvus' spans directly under it, each once, sorted. */
 export interface Joined {
   span: ReceivedSpan;
   rpcs: string[];
@@ -74,9 +72,9 @@ export interface Joined {
 const RPC = 'milvus.proto.milvus.MilvusService/';
 
 /**
- * The app's own spans in the order in which they started, as soon as `count` of them are there and those that
- * `isServed` names have a span of Milvus under them. Rejects when that does not come, naming what is there;
- * when there are more; and when Milvus took a call of the app's for somebody else's.
+ * The app's spans in order of their start, once `count` have arrived and those selected by `isServed` have a
+ * span of Milvus under them. Rejects at the time limit, listing the spans; for further spans; and for
+ * RPCs that are not under a span of the app.
  */
 export async function joinedSpans(
   { receiver }: Stack,

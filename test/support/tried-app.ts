@@ -1,6 +1,6 @@
 /**
- * Rows of the table of tried apps (tools/docs/tried-apps.ts): what a row says is installed, run, and compared
- * with its traces.
+ * Rows of the table of tried apps (tools/docs/tried-apps.ts): installs and runs a row's app, and compares its
+ * traces.
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import type { Stack } from './stack.ts';
 
 const arrivalTimeoutMs = 20_000;
 
-/** Packages of these rows. Fails when two rows need another version of the same package. */
+/** Packages of these rows. Fails when two rows need different versions of a package. */
 export function packagesOf(...apps: AppName[]): Packages {
   const packages: Packages = {};
   for (const app of apps) {
@@ -25,7 +25,7 @@ export function packagesOf(...apps: AppName[]): Packages {
   return packages;
 }
 
-/** Installs the packages of these rows, with `others`, and prints their versions. Resolves to the folder. */
+/** Installs the packages of these rows and `others`, and prints their versions. Resolves to the folder. */
 export async function installTried(apps: AppName[], others: Packages): Promise<string> {
   const packages = packagesOf(...apps);
   const folder = await installed({ ...packages, ...others });
@@ -44,8 +44,8 @@ export async function printVersions(folder: string, names: string[]): Promise<vo
 }
 
 /**
- * The spans from the root down to the span of `service` that has this name and a span of the Milvus server
- * below it. Rejects when it does not come, naming what is there.
+ * The spans from the root to the span of `service` with this name and a Milvus server span below it. Rejects
+ * when it does not arrive, listing the spans.
  */
 export async function wayTo(
   { receiver }: Stack,
@@ -89,7 +89,7 @@ export async function assertSeen(
   return way.at(-1) as ReceivedSpan;
 }
 
-/** The same exit, and the same output but for what `differing` replaces, such as times. */
+/** Asserts equal exits and equal output, except parts that match `differing`, such as times. */
 export function assertSameRun(
   traced: FixtureResult,
   bare: FixtureResult,
