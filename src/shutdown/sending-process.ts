@@ -45,14 +45,11 @@ export function routeFlags(): string[] {
 
 /** One line per outcome; the last one may be incomplete. */
 function outcomesIn(stdout: string): Outcome[] {
-  return stdout
-    .split('\n')
-    .slice(0, -1)
-    .flatMap((line) => {
-      try {
-        return [JSON.parse(line) as Outcome];
-      } catch {
-        return [];
-      }
-    });
+  return stdout.split('\n').flatMap((line) => {
+    try {
+      return [JSON.parse(line) as Outcome];
+    } catch {
+      return [];
+    }
+  });
 }

@@ -67,10 +67,20 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ['flush 1000', "the app's exit", 'close 1000']);
   });
 
-  test('nothing is flushed when nothing is pending', async () => {
+  test('closing comes also after handlers of exit that the app installs now', async () => {
     install({ pending: false });
+    app.on('beforeExit', () => app.on('exit', () => log.push("the app's exit")));
     await drain();
-    assert.deepEqual(log, []);
+    app.emit('exit', 0);
+    assert.deepEqual(log, ["the app's exit", 'close 1000']);
+  });
+
+  test('nothing is flushed when nothing is pending, and the app sees each beforeExit', async () => {
+    install({ pending: false });
+    app.on('beforeExit', () => log.push("the app's beforeExit"));
+    await drain();
+    await drain();
+    assert.deepEqual(log, Array(2).fill("the app's beforeExit"));
   });
 
   test('nothing is flushed while a handler of beforeExit has started work', async () => {
