@@ -116,7 +116,7 @@ export async function growth(bench: Bench, ours: Variant): Promise<Growth[]> {
       const results = await oneByOne(bench, variants, 'growth.mjs', options);
       const received = (await receivedSpans(bench, variants, /^(search|query) /)).get(ours.name);
       if (received !== results[0]?.traced)
-        throw new Error(`${results[0]?.traced} calls had a span, and ${received} spans came in`);
+        throw new Error(`${results[0]?.traced} calls had a span, but ${received} spans arrived`);
       return results;
     },
   );

@@ -198,7 +198,7 @@ export async function searchCosts(
     const { costs, received } = await search(bench, order, load);
     for (const { preload, name, sends } of order)
       if (preload && sends !== 'nothing' && received.get(name) === 0)
-        throw new Error(`No search span of ${name} (${preload}) came in, so its cost would mean nothing`);
+        throw new Error(`No search span of ${name} (${preload}) arrived, so its cost has no meaning`);
     return costs;
   });
   const parts = [...costs].map(

@@ -177,7 +177,7 @@ async function tryOut(bench: Bench, variant: Variant, agent: SideProcess): Promi
     workload: 'uniform',
   });
   const arrived = variant.sends === 'nothing' ? await agent.ask('what came?') : received.get(variant.name);
-  if (arrived === 0) throw new Error('none of its spans came in');
+  if (arrived === 0) throw new Error('none of its spans arrived');
 }
 
 /** npm's and Node's errors have many lines; the relevant one has a name before a colon. */

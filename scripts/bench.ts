@@ -47,13 +47,13 @@ Measures what milvus-otel/register adds to an app, and prints the ratio to what 
   --profile        time and memory by package, file and function instead; --only takes ${profileNames.join(', ')}.
                    The profiles are kept in .cache/bench/profiles
   --compile-cache  what V8's compile cache would change at start-up
-  --instructions   the processor's instructions for a search, under valgrind; takes about 5 minutes
-  --quick          a few rounds only: shows that the bench works, not how good the figures are
+  --instructions   processor instructions per search, under valgrind; takes about 5 minutes
+  --quick          only a few rounds, to test the bench: too few for a judgement
   --write          writes bench/results.json, README.md, docs/benchmarks.md and the plots in docs/
   --help           prints this text
 
-The figures of each run are also in .cache/bench/results.json. A missed target is printed. The exit code is 0 when everything was
-measured, 1 when something was not, 2 for wrong usage.`;
+The figures of each run are also in .cache/bench/results.json. A missed target is printed. The exit code is 0 when all
+measurements succeeded, 1 when one failed, 2 for wrong usage.`;
 
 const root = path.join(import.meta.dirname, '..');
 const page = path.join(root, 'docs', 'benchmarks.md');
@@ -90,7 +90,7 @@ async function main(args: string[]): Promise<number> {
     (name) => values[name],
   );
   if (instead.length > 1) {
-    console.error(`bench: --${instead.join(' and --')} do not go together: run one after the other`);
+    console.error(`bench: --${instead.join(' and --')} cannot be combined: run one after the other`);
     return 2;
   }
   if (values.only && instead.length > 0 && !values.profile) {

@@ -157,7 +157,7 @@ Left running. The traces are at ${stack.viewerUrl}, the service is at ${serviceU
 The report is at ${reportUrl} (reload it after more questions)
   curl ${serviceUrl}/ask -H 'content-type: application/json' -d '{"question": "What is a span?"}'
   ${node} samples/rag/load.mjs --url ${serviceUrl}
-It was started from this folder by
+The command that started it, from this folder:
 ${startedBy(stack, sample, service)}
 Ctrl-C ends it all.`);
 }

@@ -50,9 +50,9 @@ or twice, and whether exit code, signal and output are the program's. Takes abou
 registry for the packaged apps.
 
   --only <names>  only these tables, separated by commas: ${tableNames.join(', ')}
-  --soak          instead of them, a run of ten minutes at ${LONG.operationsPerSecond} operations a second; fails when
+  --soak          a run of ten minutes instead, at ${LONG.operationsPerSecond} operations a second; fails when
                   the heap, file descriptors or listeners grow, or a span is missing
-  --seconds <n>   a shorter or longer soak
+  --seconds <n>   duration of the soak
   --write         writes the tables to docs/reliability.md (whole runs only)
   --help          prints this text
 
@@ -434,7 +434,7 @@ async function main(args: string[]): Promise<number> {
     return wrong(`--only ${unknown.join(',')} is not known: take some of ${tableNames.join(', ')}`);
   const soakSeconds = Number(values.seconds ?? LONG.seconds);
   if (!Number.isInteger(soakSeconds) || soakSeconds < 10)
-    return wrong(`--seconds ${values.seconds} cannot be used: take a whole number, 10 or more`);
+    return wrong(`--seconds ${values.seconds} is not a duration: give a whole number of 10 or more`);
   if (values.write && (values.only !== undefined || values.seconds !== undefined))
     return wrong(
       '--write keeps figures for the docs, so it needs a whole run: leave out --only and --seconds',

@@ -69,12 +69,12 @@ async function installDependencies() {
     ? await run(process.execPath, [npm, 'ci'])
     : await run('npm', ['ci']);
   if (code !== 0) {
-    console.error(`npm ci ended with code ${code}: fix the cause in its message above and run this again`);
+    console.error(`npm ci ended with code ${code}: see its message above, fix the cause and run this again`);
     return code;
   }
   if (!existsSync(devNode)) {
     console.error(
-      'npm ci brought no Node binary into node_modules/node: ' +
+      'npm ci installed no Node binary into node_modules/node: ' +
         "allow install scripts (npm config set ignore-scripts false), then run 'npm ci' and this again",
     );
     return 1;

@@ -208,7 +208,10 @@ function withPort(address: string): string {
 }
 
 function sayTraceBlock(address: string, grpcPort: number, say: Say): void {
-  say('milvus', `yours at ${address}. It has to send its spans here: in its milvus.yaml (then restart it)`);
+  say(
+    'milvus',
+    `yours at ${address}. To send its spans here, it needs this in its milvus.yaml, and a restart`,
+  );
   for (const line of [
     'trace:',
     '  exporter: otlp',
@@ -221,7 +224,10 @@ function sayTraceBlock(address: string, grpcPort: number, say: Say): void {
     say('milvus', `  ${line}`);
   }
   if (!/^(localhost|127\.|::1)/.test(hostAndPort(address).host)) {
-    say('milvus', `on its machine, bring that port here: ssh -R ${grpcPort}:127.0.0.1:${grpcPort} <there>`);
+    say(
+      'milvus',
+      `on its machine, forward that port to this one: ssh -R ${grpcPort}:127.0.0.1:${grpcPort} <there>`,
+    );
   }
 }
 
