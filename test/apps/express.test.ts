@@ -11,7 +11,7 @@ const layers = ['  middleware - jsonParser', '  middleware - second'];
 /** Built into Express 4, absent in 5. */
 const own = ['  middleware - query', '  middleware - expressInit'];
 
-/** Of two requests, in the order in which spans start. */
+/** Spans of two requests, in the order of their start. */
 const traces: Record<string, string[]> = {
   4: [
     'GET /items/:id',
@@ -32,7 +32,7 @@ const traces: Record<string, string[]> = {
     ...layers,
     '  router - /fail',
     '  request handler - /api/fail',
-    // Only the router's instrumentation has spans of these.
+    // Only the router's instrumentation makes these spans.
     '  middleware - onError',
   ],
 };
@@ -62,7 +62,7 @@ for (const version of ['4', '5']) {
   });
 }
 
-test('a router without Express has the spans of its own instrumentation', async () => {
+test('a router without Express has the spans of its instrumentation', async () => {
   const folder = await installed({ router: '2', finalhandler: '2' });
   const { service, stderr } = await runs.run({ file: await placeProgram('apps/router-alone.mjs', folder) });
   assert.equal(stderr, '');

@@ -37,7 +37,7 @@ async function resource(
           }),
     },
   });
-  // Not by the service's name: without env, upstream does not know it.
+  // Not by service name: without env, upstream does not know it.
   const isIt = ({ traceId }: ReceivedSpan) => traceId === stdout.trim();
   const spans = await runs.receiver.waitForSpans((received) => received.some(isIt), 5_000);
   const attributes = { ...spans.find(isIt)?.resource };

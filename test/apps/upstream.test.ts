@@ -258,7 +258,7 @@ describe('an instrumentation that is off by default', { concurrency: 2 }, () => 
       ]);
       const { both, missing, added } = differences(bare, upstream, ours);
       assert.deepEqual(missing, []);
-      // Of the built-in modules, upstream leaves `import fs from 'fs'` as it is.
+      // Upstream does not patch default imports of built-in modules.
       assert.deepEqual(
         added.filter((place) => !/^(dns|fs|net)(\/promises)?\.default\./.test(place)),
         [],

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 
 export interface Difference {
-  /** Of the value that differs, such as `rejected.own.message`. */
+  /** Path of the value that differs, such as `rejected.own.message`. */
   path: string;
   /** As JSON; undefined when there is nothing at the path. */
   without: string | undefined;
   with: string | undefined;
 }
 
-/** Undefined for equal ones. The order of keys counts, since an app can see it. */
+/** Undefined for equal values. The order of keys counts, since an app can see it. */
 export function firstDifference(without: unknown, withIt: unknown, path = ''): Difference | undefined {
   const json = { path, without: JSON.stringify(without), with: JSON.stringify(withIt) };
   if (json.without === json.with) return undefined;

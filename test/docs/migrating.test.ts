@@ -48,7 +48,7 @@ interface RunOptions {
   args?: string[];
   env?: Record<string, string>;
   kill?: { signal: NodeJS.Signals; afterStdout: RegExp };
-  /** Spans to wait for; without it, one, or none where the program sends none. */
+  /** Spans to wait for. Default: one, or none if the program sends none. */
   count?: number;
   /** Given to --import instead of a preload of the table. */
   imports?: string[];

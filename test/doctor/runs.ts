@@ -70,7 +70,7 @@ export function useSurroundings(): Surroundings {
   return started;
 }
 
-/** Takes every connection and never answers, until the end of the test. */
+/** Accepts every connection and never answers, until the end of the test. */
 export async function startSilent(t: TestContext): Promise<{ address: string; server: Server }> {
   const server = createServer((socket) => {
     socket.on('error', () => {});

@@ -34,7 +34,7 @@ describe('the command', { concurrency: 2 }, () => {
     [['doctor', '--env', '/no/such.env'], /--env \/no\/such\.env cannot be read: ENOENT/],
   ];
   for (const [args, text] of wrong) {
-    test(`names what is wrong in: ${args.join(' ')}`, async () => {
+    test(`names the error in: ${args.join(' ')}`, async () => {
       const { stdout, stderr, code } = await run(...args);
       assert.match(stderr, text);
       assert.match(stderr, /milvus-otel doctor --help/);

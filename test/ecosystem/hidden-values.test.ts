@@ -8,7 +8,7 @@ import { runApp } from '../support/traced-app.ts';
 
 const stack = await useStack();
 
-/** Of the collection and of what the spans are about. */
+/** Names of the collection and its fields, which may show. */
 const NAMES = ['unusable_filters', 'name', 'id', 'v'];
 
 const literals = fc.sample(

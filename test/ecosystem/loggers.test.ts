@@ -96,7 +96,7 @@ describe('with OTEL_LOGS_EXPORTER=otlp', () => {
         env: {
           OTEL_LOGS_EXPORTER: 'otlp',
           OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: `http://127.0.0.1:${receiver.grpcPort}`,
-          // As if it were installed next to the preload.
+          // Acts as an installation next to the preload.
           NODE_PATH: `${transportFolder}/node_modules`,
         },
       });

@@ -183,7 +183,7 @@ describe('all spans of an invocation are at the collector before the freeze', ()
   });
 });
 
-test('the sample, built as its page says, is traced by its layer, with the variables of its template', async () => {
+test('the sample, built as documented, is traced by its layer, with the variables of its template', async () => {
   const folder = await mkdtemp(path.join(functions, 'sample-'));
   await cp(path.join(root, 'samples/lambda'), folder, { recursive: true });
   await symlink(path.join(functions, '../node_modules'), path.join(folder, 'node_modules'));

@@ -34,11 +34,11 @@ export interface NextOptions {
   output?: 'standalone';
   /** Distinguishes an app that has more packages or other files. */
   name?: string;
-  /** On top of those of the template, the SDK and what milvus-otel depends on. */
+  /** In addition to those of the template, the SDK and milvus-otel's dependencies. */
   packages?: Packages;
-  /** On top of those of test/fixtures/next, or instead of one: path → text. */
+  /** Added to test/fixtures/next, or replacing a file: path → text. */
   files?: Record<string, string>;
-  /** On top of the template's next.config.ts. */
+  /** Added to the template's next.config.ts. */
   config?: Record<string, unknown>;
 }
 
@@ -92,7 +92,7 @@ export async function nextApp(options: NextOptions): Promise<NextApp> {
   const app = { folder, packageName, options };
   const complete = path.join(folder, 'node_modules', '.complete');
   if (!existsSync(complete)) {
-    // Also those of other files, packages and options.
+    // Also removes those of other files, packages and options.
     await rm(path.dirname(folder), { recursive: true, force: true });
     const [template, installation] = await Promise.all([
       installed({ 'create-next-app': next }),
@@ -205,7 +205,7 @@ const nextCommand = (folder: string): string => path.join(folder, 'node_modules/
 const bundlerFlags = ({ next, bundler }: NextOptions): string[] =>
   (bundler === 'turbopack') === (next === '16') ? [] : [`--${bundler}`];
 
-/** Runs `next build`. Rejects with what it printed when it fails. */
+/** Runs `next build`. Rejects with its output when it fails. */
 export async function nextBuild(app: NextApp, env: Record<string, string> = {}): Promise<FixtureResult> {
   const result = await startFixture({
     file: nextCommand(app.folder),
@@ -239,7 +239,7 @@ export interface ServeOptions {
   /** Whether NODE_OPTIONS has `--import milvus-otel/register`; or its other value. */
   preload: boolean | string;
   env: Record<string, string>;
-  /** Of server.js, when it was copied elsewhere. */
+  /** Folder of server.js, when it was copied elsewhere. */
   folder?: string;
 }
 

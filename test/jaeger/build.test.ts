@@ -47,7 +47,7 @@ test('a Go that is too old is named with its version', async () => {
   );
 });
 
-test('an older Go that may not fetch a newer one is named with the variable that forbids it', async () => {
+test('an older Go that must not fetch a newer one is named with the variable that forbids it', async () => {
   const env = withGo(`echo '{"GOVERSION":"go1.22.0","GOTOOLCHAIN":"local"}'`);
   await assert.rejects(ensureJaeger({ cacheDir, env }), /go1\.22\.0 with GOTOOLCHAIN=local/);
 });

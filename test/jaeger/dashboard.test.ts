@@ -1,6 +1,6 @@
 /**
  * The dashboard and the alerts of compose/production on a real Collector, Prometheus, Jaeger and Milvus: each
- * query returns what a load of known counts implies.
+ * query returns the values that a load of known counts implies.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -54,7 +54,7 @@ after(async () => {
   rmSync(scratch, { recursive: true, force: true });
 });
 
-/** As Grafana fills in its variables; All is `.*`. */
+/** Fills in Grafana's variables; All is `.*`. */
 function filledIn(expr: string, { service = '.*', collection = '.*' } = {}): string {
   return expr
     .replaceAll(/\$__(rate_interval|range)\b/g, `${windowSeconds}s`)
@@ -133,7 +133,7 @@ const callTargets = ['rag_passages search', 'nowhere search', 'rag_passages hasC
 /** The queue is full of the others. */
 const lostSpans = lossy.spans - lossy.queueSize;
 
-/** Panel → legend of the query → what the load implies. */
+/** Panel → legend of the query → value that the load implies. */
 const expected: Record<string, Record<string, Check>> = {
   'Calls per second': {
     calls: one((value) => assertAbout(value, perSecond(allCalls()), 'calls')),
@@ -245,7 +245,7 @@ test('the counts of the load arrive exactly, although most traces are not kept',
   assert.equal(found['rag_passages hasCollection'], 3 * load.rounds + 1);
 });
 
-describe('each query returns what the load implies', () => {
+describe('each query returns the value that the load implies', () => {
   test('and each panel has an expectation', () => {
     const named = Object.entries(expected).flatMap(([title, checks]) =>
       Object.keys(checks).map((legend) => `${title}: ${legend}`),

@@ -111,7 +111,7 @@ test('a sampler, a list and an exporter of the app do not hide later stages', as
   assert.equal(findingOf(run.report, 'join.parent')?.status, 'ok');
 });
 
-test('plain gRPC joins as well where the SDK is not installed', async () => {
+test('plain gRPC joins too if the SDK is not installed', async () => {
   const { mkdtemp, rm } = await import('node:fs/promises');
   const { tmpdir } = await import('node:os');
   const { join } = await import('node:path');

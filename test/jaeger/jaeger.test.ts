@@ -56,7 +56,7 @@ test('Jaeger lists the client and the Milvus server as its two services', async 
   assert.deepEqual(services.toSorted(), ['milvus-client', 'standalone']);
 });
 
-/** Of the quickstart, on its collection. */
+/** Operations of the quickstart on its collection. */
 const OPERATIONS = [
   'hasCollection quick_setup',
   'dropCollection quick_setup',

@@ -14,10 +14,10 @@ const dist = path.join(root, 'dist');
 const BUDGET = {
   /**
    * Code that is read at the start of every app. Raised from 260,000 for names of Milvus' errors, hidden
-   * values, limits of every signal and bounded retries; docs/benchmarks.md has what a start costs.
+   * values, limits of every signal and bounded retries; docs/benchmarks.md has the cost of a start.
    */
   atEveryStart: 300_000,
-  /** All code, of which an app loads what it uses. */
+  /** All code; an app loads only the parts that it uses. */
   code: 2_600_000,
   /** With source maps and licences, the size on disk. */
   all: 9.8 * 2 ** 20,

@@ -156,12 +156,12 @@ describe('the bundle', () => {
     assert.deepEqual(repeated, []);
   });
 
-  test('does not hold the API, which it shares with the app', async () => {
+  test('does not contain the API, which it shares with the app', async () => {
     const names = await bundledPackages();
     assert.ok(!names.has('@opentelemetry/api'));
   });
 
-  test('holds no path of the machine that built it', async () => {
+  test('contains no path of the machine that built it', async () => {
     for (const [name, text] of await filesOfDist(/./)) {
       assert.ok(!text.includes(root), `${name} has ${root} in it`);
       if (!name.endsWith('.map')) continue;

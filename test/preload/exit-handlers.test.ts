@@ -20,7 +20,7 @@ const names = async (service: string, count: number) =>
 
 const IN_HANDLERS = ['early', 'late', 'root'];
 
-describe('spans that end in handlers of exit arrive, and the exit stays the same:', {
+describe('spans that end in exit handlers arrive, and the exit stays the same:', {
   concurrency: 2,
 }, () => {
   const ways: Record<string, string[]> = {

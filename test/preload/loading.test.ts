@@ -154,7 +154,7 @@ describe('on a Node that is too old', { concurrency: 2 }, () => {
 
   for (const file of ['worker.mjs', 'own-hooks.mjs']) {
     for (const preload of ['--import', '--require'] as const) {
-      test(`the line is there once, whatever threads ${file} starts under ${preload}`, async () => {
+      test(`the line is logged once, whatever threads ${file} starts under ${preload}`, async () => {
         const nodePath = await nodeBinary('20');
         const { stdout, stderr, code } = await runs.run({ file: `test/fixtures/${file}`, preload, nodePath });
         assert.match(stderr, tooOld);

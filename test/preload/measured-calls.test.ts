@@ -1,4 +1,4 @@
-/** The metrics of a real program, as Prometheus reads them: the numbers add up with what the program did. */
+/** The metrics of a real program, as Prometheus reads them: the numbers match its calls. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { freePort } from '../../tools/processes/free-ports.ts';

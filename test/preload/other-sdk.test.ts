@@ -130,7 +130,7 @@ describe('with another SDK', { concurrency: 2 }, () => {
 describe('loaded twice', { concurrency: 2 }, () => {
   let copy: string;
   before(async () => {
-    // Within the repository, so that it finds what is shared with the app.
+    // Inside the repository, so that it finds the packages that it shares with the app.
     copy = await mkdtemp(path.join(root, '.cache/copy-'));
     await cp(path.join(root, 'dist'), copy, { recursive: true });
   });
@@ -163,7 +163,7 @@ describe('loaded twice', { concurrency: 2 }, () => {
     });
   }
 
-  test('from two copies in an app with a worker thread, the line is there once', async () => {
+  test('from two copies in an app with a worker thread, the line is logged once', async () => {
     const { service, stderr } = await runs.run({
       file: 'test/fixtures/worker.mjs',
       env: preloads(path.join(copy, 'register.cjs')),

@@ -51,7 +51,7 @@ describe('the output', { concurrency: 2 }, () => {
     });
   }
 
-  test('has no line at none, whatever is wrong', async () => {
+  test('has no line at none, whatever fails', async () => {
     const { stdout, stderr, code } = await runs.run({
       file,
       env: {

@@ -13,7 +13,7 @@ import { useRuns } from './runs.ts';
 const runs = useRuns();
 const PLANT = 'hunter2-planted';
 const base64 = (text: string) => Buffer.from(text).toString('base64');
-/** As it is planted, and as it goes over the wire: passwords in base64. */
+/** The planted text, and its form on the wire: passwords in base64. */
 const FORMS = [PLANT, ...['new-', 'old-', 'pass-', 'token-'].flatMap((word) => base64(`${word}${PLANT}`))];
 
 /** Answers every export with an error that repeats the whole request. */

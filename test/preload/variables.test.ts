@@ -144,7 +144,7 @@ describe('variables of all signals', { concurrency: 2 }, () => {
     assert.deepEqual([work.events[0].attributes.length, work.links[0].attributes.length], [3, 3]);
   });
 
-  test('batches of log records are as large as OTEL_BLRP_MAX_EXPORT_BATCH_SIZE says', async () => {
+  test('batches of log records have the size of OTEL_BLRP_MAX_EXPORT_BATCH_SIZE', async () => {
     const { logs } = await run({ OTEL_BLRP_MAX_EXPORT_BATCH_SIZE: '2', OTEL_BLRP_EXPORT_TIMEOUT: '0' });
     const sizes = logs.map(
       ({ body }) =>

@@ -65,7 +65,7 @@ describe('a span that a collector never accepts', { concurrency: 3 }, () => {
           OTEL_BSP_MAX_QUEUE_SIZE: '60',
           OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '60',
         });
-        // Those of its batch share its fate where the status says that the batch is bad.
+        // The rest of its batch is lost too if the status refuses the batch.
         assert.ok(
           collector.seen.size >= Number(stdout) - 8,
           `${collector.seen.size} of ${stdout}: ${stderr}`,

@@ -12,7 +12,7 @@ const runs = useRuns();
 /** The spans must arrive; a busy machine may need longer than the default. */
 const patience = { OTEL_NODE_FLUSH_TIMEOUT: '10000' };
 
-/** As run() of runs.ts; sends the signal of the exit. */
+/** Like run() of runs.ts; sends the signal of the exit. */
 async function runExit(exit: Exit, options: Partial<RunOptions> = {}) {
   const env = { ...patience, ...options.env };
   const fixture = runs.start({ file: exit.file, args: exit.args, timeoutMs: 120_000, ...options, env });

@@ -23,7 +23,7 @@ async function startServer(): Promise<Milvus & { port: number }> {
 }
 
 test('a Milvus that is down at the start, hangs, is killed and restarted', async () => {
-  // One address for all of it: the server takes other ports each time.
+  // One fixed address: the server takes other ports each time.
   const gate = await startGate(await freePort());
   stops.push(() => gate.stop());
   await gate.stop();

@@ -108,7 +108,7 @@ const data = reportData(spans, {
 describe('the report', { timeout: 120_000 }, () => {
   let browser: Browser;
   let folder: string;
-  /** Of the file. */
+  /** URL of the file. */
   let report: string;
   let html: string;
 

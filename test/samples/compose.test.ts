@@ -59,7 +59,7 @@ describe('docker-compose.yml', () => {
     assert.deepEqual(standalone.depends_on, ['jaeger']);
   });
 
-  test('Jaeger is 1.46.0 and takes OTLP', () => {
+  test('Jaeger is 1.46.0 and accepts OTLP', () => {
     assert.equal(jaeger.image, 'jaegertracing/all-in-one:1.46.0');
     assert.equal(jaeger.environment.COLLECTOR_OTLP_ENABLED, 'true');
     assert.deepEqual(jaeger.ports, ['16686:16686', '4317:4317', '4318:4318', '5778:5778', '9411:9411']);

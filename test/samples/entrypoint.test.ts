@@ -74,7 +74,7 @@ for (const shell of shells) {
       assert.equal(run([node, '-e', 'process.exit(42)']).status, 42);
     });
 
-    test('a command that does not exist ends with 127, as without the entrypoint', () => {
+    test('a command that does not exist exits with 127, as without the entrypoint', () => {
       const { status, stderr } = run(['no-such-command']);
       assert.equal(status, 127);
       assert.match(stderr, /no-such-command/);

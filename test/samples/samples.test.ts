@@ -182,7 +182,7 @@ test('root-span runs as a plain Milvus program without the preload', async () =>
 });
 
 describe('express', () => {
-  /** Without the collection of an earlier run, and listening. */
+  /** Starts a listening service, without the collection of an earlier run. */
   async function startService(
     env: Record<string, string>,
   ): Promise<{ fixture: RunningFixture; url: string }> {

@@ -47,7 +47,7 @@ for (const [what, aheadUs] of [
     read(clock);
     state.wallAheadUs += aheadUs;
     for (let reading = 0; reading < 300; reading++) {
-      // As a program reads it: at any part of a millisecond.
+      // A program reads it at any part of a millisecond.
       state.monotonicUs += 1_617;
       const error = Math.abs(read(clock) - wallMs());
       const limitMs = reading < 200 ? 1 : 0.05;

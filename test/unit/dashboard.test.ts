@@ -42,7 +42,7 @@ describe('the dashboard', () => {
     for (const { uid } of asked) assert.ok(uids.includes(uid), uid);
   });
 
-  test('names what to check in each panel without data', () => {
+  test('names the thing to check in each panel without data', () => {
     for (const { title, fieldConfig } of charts) assert.ok(fieldConfig.defaults.noValue?.length > 20, title);
   });
 
@@ -72,7 +72,7 @@ describe('the dashboard', () => {
 });
 
 describe('the alerts', () => {
-  test('have a severity, a summary, and a section of the documents that says what to do', () => {
+  test('have a severity, a summary, and a section of the documents with the fix', () => {
     for (const { alert, labels, annotations } of rules) {
       assert.match(labels.severity, /^(critical|warning)$/, alert);
       assert.ok(annotations.summary, alert);
@@ -93,7 +93,7 @@ describe('the alerts', () => {
 });
 
 describe('Prometheus and Grafana in docker-compose.yml', () => {
-  test('find each other and what they read by the names of the services', () => {
+  test('find each other and their sources by the names of the services', () => {
     const targets = prometheus.scrape_configs.flatMap(({ static_configs }: any) =>
       static_configs.flatMap((one: any) => one.targets),
     );

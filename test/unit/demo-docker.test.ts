@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { spansFromJaeger } from '../../tools/demo/demo-docker.ts';
 import { countJoins } from '../../tools/pictures/trace-tree.ts';
 
-// One trace as Jaeger's query API gives it, shortened: search quick_setup └─ standalone: MilvusService/Search
+// One trace of Jaeger's query API, shortened: search quick_setup └─ standalone: MilvusService/Search
 const answer = {
   data: [
     {

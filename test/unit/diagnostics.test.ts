@@ -47,7 +47,7 @@ test('warnings are logged unless the level is none or error, facts from info on'
   }
 });
 
-test('a problem is described with variable, value, what is expected and what is used', () => {
+test('a problem is described with variable, value, accepted values and the one used', () => {
   const { problems } = readSettings({ OTEL_BSP_SCHEDULE_DELAY: 'soon', OTEL_SERVICE_NAME: 'app' });
   assert.deepEqual(problems.map(describeProblem), [
     'OTEL_BSP_SCHEDULE_DELAY=soon cannot be used (expected a whole number of ms, 0 or more); 5000 is used.',
@@ -90,7 +90,7 @@ test("OpenTelemetry's own messages are not shown when no level asks for them", (
   }
 });
 
-test('details of any kind can be shown: errors by their message, what is no JSON by its type', () => {
+test('details of any kind can be shown: errors by their message, values outside of JSON by their type', () => {
   const lines: string[] = [];
   showOpenTelemetryMessages('error', (line) => lines.push(line));
   const cyclic = Object.assign(Object.create(null), { self: undefined });

@@ -341,13 +341,13 @@ describe('findings about an app', () => {
   });
 
   test('distinguish calls whose spans never arrived from those that were not sampled', () => {
-    const told = statuses([
+    const lines = statuses([
       start,
       call(`00-${traceId}-00f067aa0ba902b7-01`),
       call(`00-${traceId}-00f067aa0ba902b8-00`),
     ]);
-    assert.match(told.join('\n'), /app\.lost failure: the spans of 1 of 2 Milvus calls were not exported/);
-    assert.match(told.join('\n'), /app\.untraced failure: 1 of 2 Milvus calls were not sampled/);
+    assert.match(lines.join('\n'), /app\.lost failure: the spans of 1 of 2 Milvus calls were not exported/);
+    assert.match(lines.join('\n'), /app\.untraced failure: 1 of 2 Milvus calls were not sampled/);
   });
 });
 
@@ -423,7 +423,7 @@ describe('a proxy', () => {
 });
 
 describe('docs/doctor.md', () => {
-  test('lists every check with what it is about, every stage and every exit code', async () => {
+  test('lists every check with its subject, every stage and every exit code', async () => {
     const page = await readFile(new URL('../../docs/doctor.md', import.meta.url), 'utf8');
     const rows = [...page.matchAll(/^\| `(\w+\.\w+)` \| (.*) \|$/gm)].map(([, id, about]) => [id, about]);
     assert.deepEqual(rows, Object.entries(CHECKS));

@@ -49,7 +49,7 @@ interface Call {
   body: Buffer;
 }
 
-/** An HTTP/2 server without gRPC in it, which answers as `answer` says; its sessions, the oldest first. */
+/** An HTTP/2 server without gRPC, which answers by `answer`; its sessions, the oldest first. */
 async function start(
   answer: (stream: ServerHttp2Stream, call: Promise<Call>) => unknown,
   socketPath?: string,
@@ -86,7 +86,7 @@ const framed = (message: string): Buffer => {
   return Buffer.concat([frame, Buffer.from(message)]);
 };
 
-/** As a gRPC server answers. */
+/** Answers like a gRPC server. */
 function accept(stream: ServerHttp2Stream, message = ''): void {
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));

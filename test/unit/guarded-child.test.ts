@@ -61,7 +61,7 @@ test('processes that a command leaves behind end with it', async () => {
   await eventually(() => !isAlive(pid as number), 'the process left behind has ended');
 });
 
-test('a command that does not exist ends with code 127', async () => {
+test('a command that does not exist exits with code 127', async () => {
   const child = spawnGuarded('no-such-command-here', [], { stdout: 'ignore', stderr: 'ignore' });
   assert.equal(await child.ended, 127);
 });
@@ -79,7 +79,7 @@ test('stop kills a command that ignores signals, its own children, and removes t
 });
 
 for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
-  test(`the command ends when its parent dies by ${signal}`, async () => {
+  test(`the command exits when its parent dies by ${signal}`, async () => {
     const data = newDataFolder();
     const parent = spawn(
       process.execPath,

@@ -13,7 +13,7 @@ import {
   rpcsOfSdk,
 } from '../support/milvus-protocol.ts';
 
-/** Where the table's name is not the protocol's. */
+/** Names in the table that differ from the protocol's. */
 const NAMES: Record<string, string> = { columns: 'fields_data', valid: 'valid_data', rows: 'data' };
 const NAMES_IN: Record<string, string> = {
   'BatchDescribeCollection request.collection_name': 'collection_names',

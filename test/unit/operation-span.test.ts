@@ -104,7 +104,7 @@ function onlySpan(): ReadableSpan {
   return span;
 }
 
-/** Starts and ends an operation; `live` is what happens between. */
+/** Starts and ends an operation; `live` runs in between. */
 function run(given: Given, live: (operation: OperationSpan) => void): ReadableSpan {
   exporter.reset();
   live(start(given));
@@ -196,7 +196,7 @@ test('the request is read before the call: later changes by the SDK do not show'
   assert.equal(span.attributes[ATTR.insertCount], 3);
 });
 
-test('the database is the one that the RPC goes to, also when useDatabase is called meanwhile', () => {
+test('the database is that of the RPC, also when useDatabase is called meanwhile', () => {
   const send = (operation: OperationSpan, request: object) => {
     operation.rpcSent(request);
     operation.inject({}, context.active(), client.metadata.get('dbname'));
@@ -269,7 +269,7 @@ for (const [address, host, port] of [
 const FILTER = 'owner == "hunter2"';
 const CANNOT_PARSE = `cannot parse expression: ${FILTER}, error: token recognition error at: '"hunter2"'`;
 
-test('a filter is in no attribute unless it is asked for', () => {
+test('a filter is in no attribute unless it is enabled', () => {
   for (const request of [{ filter: FILTER }, { expr: FILTER }]) {
     assert.equal(succeed({ request }).attributes[ATTR.queryText], undefined);
     assert.equal(succeed({ request, captureFilter: true }).attributes[ATTR.queryText], FILTER);
@@ -277,7 +277,7 @@ test('a filter is in no attribute unless it is asked for', () => {
   assert.equal(succeed({ request: {}, captureFilter: true }).attributes[ATTR.queryText], undefined);
 });
 
-test('a filter that is asked for is there for each sub-search of a hybrid search', () => {
+test('an enabled filter attribute has the filter of each sub-search of a hybrid search', () => {
   const data = [
     { anns_field: 'a', expr: 'a > 1' },
     { anns_field: 'b', expr: 'b > 2' },
@@ -308,7 +308,7 @@ test('a filter that may be shown stays in the description', () => {
   assert.equal(span.status.message, CANNOT_PARSE);
 });
 
-test('a description without the filter in it stays as it is', () => {
+test('a description without the filter is unchanged', () => {
   const span = fail({ request: { filter: FILTER } }, new Error('collection not found'));
   assert.equal(span.status.message, 'collection not found');
 });

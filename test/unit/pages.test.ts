@@ -27,7 +27,7 @@ function linksOf(page: string): Link[] {
   });
 }
 
-/** As GitHub makes them of headings. */
+/** Anchors that GitHub makes of headings. */
 function anchorsOf(page: string): string[] {
   return [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
     heading

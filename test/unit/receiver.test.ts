@@ -122,7 +122,7 @@ for (const protocol of ['grpc', 'http/protobuf', 'http/json'] as const) {
   });
 }
 
-test('two receivers in one process each get only what was sent to them', async () => {
+test('two receivers in one process each get only their own spans', async () => {
   const other = await open();
   await sendTrace(receiver, 'grpc', 'one');
   await sendTrace(other, 'grpc', 'two');

@@ -88,13 +88,13 @@ test('whatever is enabled and disabled, an entry is on once, in the order of the
   );
 });
 
-test('the description lists what is on, or what is off when that is shorter', () => {
-  const told = (enabled?: string[], disabled: string[] = []) =>
+test('the description lists the enabled ones, or the disabled ones when that is shorter', () => {
+  const described = (enabled?: string[], disabled: string[] = []) =>
     describeSelection(
       selectInstrumentations({ enabledInstrumentations: enabled, disabledInstrumentations: disabled }),
     );
-  assert.equal(told(), `all but ${offByDefault.join(', ')}`);
-  assert.equal(told(['milvus', 'http']), 'milvus, http');
-  assert.equal(told(['milvus'], ['milvus']), 'none');
-  assert.equal(told([MILVUS, ...names]), 'all');
+  assert.equal(described(), `all but ${offByDefault.join(', ')}`);
+  assert.equal(described(['milvus', 'http']), 'milvus, http');
+  assert.equal(described(['milvus'], ['milvus']), 'none');
+  assert.equal(described([MILVUS, ...names]), 'all');
 });

@@ -442,7 +442,7 @@ test('a problem never has the value of a secret variable or the login of an endp
   const login = fc
     .array(word, { minLength: 1, maxLength: 6 })
     .map((words) => words.join(''))
-    // Without a scheme before it, this would read as one.
+    // Without a preceding scheme, this would be read as one.
     .filter((words) => !words.includes('://'));
   fc.assert(
     fc.property(

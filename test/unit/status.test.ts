@@ -128,7 +128,7 @@ test('the alter_status of an answer counts when its status is a success', () => 
   assert.deepEqual(failureOfResponse(answer), failure('1', 'ServiceNotReady', 'no'));
 });
 
-test('an answer of the REST API is judged by its code, whatever its data holds', () => {
+test('an answer of the REST API is classified by its code, whatever its data', () => {
   assert.equal(failureOfResponse({ code: 0, cost: 6, data: [{ id: 1 }] }), undefined);
   assert.equal(failureOfResponse({ code: 200, data: [{ id: 1 }] }), undefined);
   const found = { code: 100, message: 'collection not found[collection=docs]', data: {} };

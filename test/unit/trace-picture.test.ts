@@ -65,7 +65,7 @@ for (const width of [920, 340]) {
     assert.equal(i.width, 2, 'a span of a microsecond can be seen');
   });
 
-  test(`the hatched parts lie left and right of the server's time, ${width} pixels wide`, () => {
+  test(`the hatched parts are left and right of the server's time, ${width} pixels wide`, () => {
     const svg = waterfall(width, client, server);
     const [bar] = bars(svg);
     // The first one is in the legend.
