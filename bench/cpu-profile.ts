@@ -203,7 +203,7 @@ export interface Difference {
   none: number;
 }
 
-/** The names with the largest amounts of `ours` above `none`, largest first. */
+/** The names with the largest differences between `ours` and `none`, largest first. */
 export function differences(ours: Amounts, none: Amounts, count: number): Difference[] {
   return [...new Set([...ours.keys(), ...none.keys()])]
     .map((name) => ({ name, ours: ours.get(name) ?? 0, none: none.get(name) ?? 0 }))

@@ -27,7 +27,7 @@ export interface HeapSummary {
 
 const SMALLEST_RETAINED_BYTES = 32 * 1024;
 
-/** Sums a snapshot up. Takes some seconds for one of a hundred MB. */
+/** Sums up a snapshot. Takes some seconds for a hundred MB. */
 export function summarize({ snapshot, nodes, edges, strings }: HeapSnapshot): HeapSummary {
   const { node_fields, node_types, edge_fields, edge_types } = snapshot.meta;
   const width = node_fields.length;

@@ -14,7 +14,7 @@ packages change. Milvus needs Python 3 with pip.`;
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Longest time for one test, in ms, with the app that it builds. */
+/** Time limit of a test, in ms, including the build of its app. */
 const testTimeoutMs = 600_000;
 
 await runTests(help, async (args, teardown) => {

@@ -1,4 +1,4 @@
-/** dist/, for test files that run what is in it. */
+/** dist/, for test files that run it. */
 
 /** Builds dist/ when it is missing or older than its sources. */
 export async function ensureDist(): Promise<void> {

@@ -49,7 +49,7 @@ export function methodTypes(rpc: string): { request: MessageType; response: Mess
 export const encoded = (type: MessageType, message: object): Uint8Array =>
   type.encode(type.fromObject(message)).finish();
 
-/** The RPCs that the SDK's methods make, as its source names them. */
+/** The RPCs of the SDK's methods, as named in its source. */
 export function rpcsOfSdk(): string[] {
   const folder = path.join(path.dirname(sdk.resolve('./proto-json/milvus')), '..', 'grpc');
   const names = readdirSync(folder)

@@ -90,7 +90,7 @@ export function formatTree(node: TraceNode, format: TreeFormat): string {
   return formatTrees([node], format);
 }
 
-/** The trees one after the other, their durations in one column. */
+/** The trees in sequence, their durations in one column. */
 export function formatTrees(nodes: TraceNode[], { colour, depth = Infinity }: TreeFormat): string {
   // The caller knows where the text goes, so styleText must not check this process' stdout.
   const paint = (style: 'bold' | 'dim' | 'red' | 'green' | 'cyan', text: string) =>

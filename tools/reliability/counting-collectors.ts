@@ -117,7 +117,10 @@ export async function startGoingAway(after: number, errorCode = 0): Promise<Coun
   return { ...counted, ...(await listen(server)) };
 }
 
-/** google.rpc.Status { code = 1, details = 3 { type_url = 1, value = 2 RetryInfo { retry_delay = 1 { seconds = 1 } } } } */
+/**
+ * google.rpc.Status { code = 1, details = 3 { type_url = 1, value = 2 } }, whose value is
+ * RetryInfo { retry_delay = 1 { seconds = 1 } }.
+ */
 export function retryInfo(code: number, seconds: number): Buffer {
   const field = (number: number, content: Uint8Array) =>
     Buffer.concat([Buffer.from([(number << 3) | 2, content.length]), content]);

@@ -15,7 +15,7 @@ export interface SoakPlan {
 export const LONG: SoakPlan = { seconds: 600, operationsPerSecond: 500, sampleSeconds: 10 };
 export const SHORT: SoakPlan = { seconds: 24, operationsPerSecond: 500, sampleSeconds: 2 };
 
-/** What the program prints; memory in bytes. */
+/** Output of the program; memory in bytes. */
 interface Sample {
   begun: number;
   failed: number;

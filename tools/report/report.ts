@@ -1,4 +1,4 @@
-/** The report of traces: one HTML file with data, script and styles in it, which loads nothing. */
+/** The report of traces: one HTML file with inlined data, script and styles. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -41,7 +41,7 @@ export interface GoProgram {
 export interface GoBuildOptions {
   /** Receives progress, one line at a time, without a line end. */
   log?: Log;
-  /** Where the built program stays; a folder in .cache of the project by default. */
+  /** Folder of the built program; by default in .cache of the project. */
   cacheDir?: string;
   /** Environment of `go`; process.env by default. */
   env?: NodeJS.ProcessEnv;

@@ -40,7 +40,7 @@ export function filterSpans(spans: ReceivedSpan[], { service, traceIds }: SpanFi
   );
 }
 
-/** Resolves to the address to hand to connectReceiver, and a function that closes it. */
+/** Resolves to the address for connectReceiver, and a function that closes the server. */
 export async function serveReceiver(receiver: Receiver): Promise<{ url: string; close(): Promise<void> }> {
   const server = createServer((request, response) => {
     const { searchParams, pathname } = new URL(request.url ?? '/', 'http://127.0.0.1');
