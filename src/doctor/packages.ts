@@ -40,7 +40,8 @@ const MOST_FOLDERS = 20_000;
 /** Every copy of the packages that matter to tracing, in the app's node_modules and those above it. */
 export function installedCopies(appFolder: string): InstalledPackage[] {
   const seen = new Set<string>();
-  const found: InstalledPackage[] = [];
+  /** By folder: a link of another name may lead to a package first. */
+  const found = new Map<string, InstalledPackage>();
   let left = MOST_FOLDERS;
   const list = (folder: string): string[] => {
     try {
@@ -66,16 +67,16 @@ export function installedCopies(appFolder: string): InstalledPackage[] {
         } catch {
           continue;
         }
+        const copy = WATCHED(name) ? readPackage(folder) : undefined;
+        if (copy !== undefined) found.set(folder, copy);
         if (seen.has(folder)) continue;
         seen.add(folder);
-        const copy = WATCHED(name) ? readPackage(folder) : undefined;
-        if (copy !== undefined) found.push(copy);
         visit(join(folder, 'node_modules'));
       }
     }
   };
   for (let folder = appFolder; ; folder = dirname(folder)) {
     visit(join(folder, 'node_modules'));
-    if (folder === dirname(folder)) return found;
+    if (folder === dirname(folder)) return [...found.values()];
   }
 }

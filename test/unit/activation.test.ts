@@ -144,13 +144,14 @@ test('an instrumentation that cannot be created fails alone, and the app loads i
   };
   diag.setLogger(logger);
   errors.length = 0;
-  const name = newModule();
+  const [name, other] = [newModule(), newModule()];
   stubPart('instrumentation-broken', `throw new Error('broken');`);
-  const broken = { name: 'broken', className: 'Broken', modules: [name] };
+  const broken = { name: 'broken', className: 'Broken', modules: [name, other] };
   start([broken, newEntry('sound', [name])]);
   app(name);
-  assert.deepEqual(log, ['sound is created', `${name} runs`]);
-  assert.deepEqual(errors, ['The instrumentation broken could not be activated']);
+  app(other);
+  assert.deepEqual(log, ['sound is created', `${name} runs`, `${other} runs`]);
+  assert.deepEqual(errors, ['The instrumentation broken could not be activated'], 'tried once');
 });
 
 test("the app's own instrumentation replaces that of the preload, before and after it is created", () => {
@@ -249,13 +250,13 @@ test("in AWS Lambda, the handler and its flush are configured, and the runtime c
   assert.deepEqual(ofOther.config, {});
 });
 
-test('the URL of a watched package is told once, at its first load', () => {
+test('the URL of a watched package is told once, at its first load', async () => {
   const name = newModule();
   const urls: string[] = [];
   start([], {}, { [name]: (url) => urls.push(url) });
   assert.deepEqual(urls, []);
   app(name);
-  app(name);
+  await importFromApp(name);
   assert.deepEqual(urls, [pathToFileURL(path.join(folder, 'node_modules', name, 'index.cjs')).href]);
 });
 

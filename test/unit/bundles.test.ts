@@ -135,6 +135,11 @@ test('connections are watched from the first load of http2 on, by a file other t
   assert.notEqual(watched, unwatched);
   apps.beforeLoading('http2', APP);
   assert.equal(http2.connect, watched, 'once');
+  assert.deepEqual(
+    Reflect.ownKeys(watched),
+    Reflect.ownKeys(unwatched),
+    'util.promisify needs its properties',
+  );
 });
 
 test("the preload's own connections are not watched", () => {
@@ -184,7 +189,10 @@ describe('a call over an installed gRPC', () => {
 
   test('is not traced when another span is in its headers: that of a patched SDK', () => {
     watch().beforeLoading('http2', APP);
-    sessionOfGrpc().request(TRACED);
-    assert.deepEqual([requested, loaded], [[TRACED], 0]);
+    const session = sessionOfGrpc();
+    session.request(TRACED);
+    const other = trace.wrapSpanContext({ ...ids, spanId: '1112131415161718' });
+    context.with(trace.setSpan(ROOT_CONTEXT, other), () => session.request(TRACED));
+    assert.deepEqual([requested, loaded], [[TRACED, TRACED], 0]);
   });
 });
