@@ -47,7 +47,7 @@ interface Bundle {
   program?: string;
 }
 
-/** Globals that bundled CommonJS needs inside an ES module. */
+/** Bundled CommonJS needs it inside an ES module. */
 const REQUIRE =
   "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
 
@@ -164,7 +164,7 @@ const SEARCH = {
   'db.operation.name': 'search',
   'db.collection.name': 'docs',
   'db.namespace': 'default',
-  // From the collection: the SDK treats ConsistencyLevelEnum.Strong, which is 0, as missing.
+  // The collection's: the SDK treats ConsistencyLevelEnum.Strong (0) as missing.
   'milvus.consistency_level': 'Bounded',
   'milvus.anns_field': 'vector',
   'milvus.search.nq': 1,

@@ -52,7 +52,7 @@ async function prepareCollection(address: string): Promise<void> {
     enable_dynamic_field: true,
   });
   await milvus.insert({ collection_name, data: [{ id: 1, vector: [1, 0, 0, 0], text }] });
-  // A strong search waits until the rows are visible, so that the services need not.
+  // The rows are visible after a strong search.
   await milvus.search({
     collection_name,
     data: [1, 0, 0, 0],
@@ -114,7 +114,7 @@ function lines(spans: ReceivedSpan[]): string[] {
   const names = shown.map((span) =>
     span.service === 'standalone' ? { ...span, name: `standalone: ${span.name.split('.').at(-1)}` } : span,
   );
-  // A collection is described once per client; whether that is before a search depends on the SDK.
+  // A collection is described once per client, before a search or not: that is up to the SDK.
   return outline(names).filter((line) => !line.endsWith('MilvusService/DescribeCollection'));
 }
 
@@ -158,7 +158,7 @@ const traces: Record<string, string[]> = {
 };
 
 describe('one trace', { concurrency: 2 }, () => {
-  // In here, so that the collection is removed before the stack stops.
+  // Here, to remove the collection before the stack stops.
   before(async () => {
     let folder: string;
     [stack, folder] = await Promise.all([useStack(), installTried(Object.values(apps), others)]);

@@ -86,7 +86,7 @@ const older: Packages = {
   winston: '2',
 };
 
-/** Installed only as dependencies of others. */
+/** Dependencies of others. */
 const COMPANIONS = [
   '@koa/router',
   '@nestjs/common',

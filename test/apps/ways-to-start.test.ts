@@ -148,7 +148,7 @@ describe('by another start', { concurrency: 2 }, () => {
         const folder = await installed(compilers);
         const { service, stdout, stderr, code } = await runs.run({
           file: await placeProgram('apps/ways/enum.ts', folder),
-          // The compiler is installed there.
+          // Has the compiler.
           cwd: folder,
           nodeArgs,
           ...(await nodeOf(version)),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 
 export interface Difference {
-  /** Path of the value that differs, such as `rejected.own.message`. */
+  /** Of the value that differs, such as `rejected.own.message`. */
   path: string;
   /** As JSON; undefined when there is nothing at the path. */
   without: string | undefined;
@@ -29,7 +29,7 @@ export function firstDifference(without: unknown, withIt: unknown, path = ''): D
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 
-/** Fails with a text that lists the differences by name. */
+/** Fails with the differences by name. */
 export function assertAlike(without: Record<string, unknown>, withIt: Record<string, unknown>): void {
   const differences = describeDifferences(without, withIt);
   if (differences !== '') assert.fail(`The app sees that it is traced.\n${differences}`);

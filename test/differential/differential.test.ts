@@ -59,7 +59,7 @@ function recordsOf({ report, calls }: ScriptedRun): Record<string, unknown> {
   );
 }
 
-/** Defines the tests that compare the runs of a program with the preload to the run without it. */
+/** Defines tests that compare runs of a program with the preload to one without. */
 function compareRuns(
   program: string,
   variants: readonly VariantName[],
@@ -79,7 +79,7 @@ function compareRuns(
     assert.equal(plain.code, 0, plain.stderr);
   });
   const makesFewCalls = (variant: VariantName) => 'FEW_CASES' in VARIANTS[variant].env;
-  // A variant that makes fewer calls is compared with the same calls of the plain run.
+  // A variant with fewer calls is compared with these of the plain run.
   const only = (table: Record<string, unknown>, variant: VariantName) => {
     if (!makesFewCalls(variant)) return table;
     const made = new Set(Object.keys(traced[variant].report.records));
@@ -102,7 +102,7 @@ function compareRuns(
     test(`output, exit code and events of the process, ${variant}`, () => {
       const [without, withIt] = [outsideOf(plain, sorted), outsideOf(traced[variant], sorted)];
       if (sorted && makesFewCalls(variant)) {
-        // It prints fewer lines, but no additional ones.
+        // It prints fewer lines, but no others.
         for (const stream of ['stdout', 'stderr', 'events'] as const)
           without[stream] = without[stream].filter((line) => withIt[stream].includes(line));
       }
@@ -141,7 +141,7 @@ describe('every method, with good and bad arguments, on servers that succeed and
       if (record === undefined) continue;
       assert.equal(sent.has(`success › ${name} › good arguments`), !WITHOUT_RPC.includes(name), name);
       assert.ok('resolved' in record || 'returned' in record, `${name}: ${JSON.stringify(record)}`);
-      // A record without content would be the same in every run.
+      // An empty record would be the same in every run.
       assert.doesNotMatch(JSON.stringify(record), /cannot be looked at/);
     }
   });

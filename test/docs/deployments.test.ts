@@ -28,7 +28,7 @@ const runs = useRuns();
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-deployments-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-/** Start of a command that cannot run here → its requirement, and the test that replaces it. */
+/** Commands that cannot run here → requirement, and the test that replaces it. */
 const standIns: [beginning: RegExp, what: string, file: string][] = [
   [/^docker compose .*production/, 'a Docker engine', 'test/jaeger/production.test.ts'],
   [/^docker (build|run|push) /, 'a Docker engine', 'test/samples/images.test.ts'],
@@ -61,7 +61,7 @@ function commandsOf(page: string): string[] {
 
 const commands = pages.flatMap((page) => commandsOf(page).map((text) => ({ page, text })));
 
-/** Runs a command in a shell, with the Node of this process first on PATH. */
+/** In a shell, with the Node of this process first on PATH. */
 async function run(text: string, cwd: string, env: Record<string, string> = {}) {
   return promisify(execFile)('sh', ['-c', text], {
     cwd,
@@ -91,7 +91,7 @@ function checkout(): string {
 
 let serviceCount = 0;
 
-/** The commands that run here, and the check of their result. */
+/** Commands that run here, each with a check. */
 const runnable: [fits: RegExp, check: (text: string) => Promise<void>][] = [
   [
     /\bnode .*app\.js$/,
@@ -140,7 +140,7 @@ const runnable: [fits: RegExp, check: (text: string) => Promise<void>][] = [
     async (text) => {
       const { stdout } = await run(`${text} --requests 50 --json`, root);
       const { services } = JSON.parse(stdout);
-      // The page's table, with tolerance for versions and for the split of spans into batches.
+      // The page's table, with room for other versions and other batches.
       const rows = [
         ...readText('docs/production.md').matchAll(/^\| (app|standalone|segcore) \| ([\d.]+) \| (\d+) \|$/gm),
       ];

@@ -81,12 +81,12 @@ function isComplete(script: string): boolean {
   return isShell(script);
 }
 
-/** Parses the script without running it. */
+/** Only parses it. */
 export function isShell(script: string): boolean {
   return spawnSync('sh', ['-n', '-c', script]).status === 0;
 }
 
-/** Removes the comment after the command's last line; a # in quotes or inside a word starts none. */
+/** Without the comment after the last line; not a # in quotes or inside a word. */
 function withoutComment(text: string): string {
   let quote = '';
   for (const [index, character] of Array.from(text).entries()) {

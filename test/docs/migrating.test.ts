@@ -98,7 +98,7 @@ function signalsOf(receiver: Receiver): string[] {
   return [...new Set(found)].sort();
 }
 
-/** The variables in the page's last column, in the row with this name. */
+/** Variables in the page's last column, in the row of this name. */
 function oldBehaviour(row: string): Record<string, string> {
   const cell =
     rows()

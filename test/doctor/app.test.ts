@@ -1,4 +1,4 @@
-/** The app under the doctor: its output and signals, the calls that were seen, and reasons for the others. */
+/** The app under the doctor: its output and signals, the calls seen, and reasons for others. */
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -66,7 +66,7 @@ describe('an app under the doctor', { concurrency: 2 }, () => {
     const wrong = await watch([`NODE_OPTIONS=--import 'milvus-otel/register'`, node, searches]);
     assert.equal(wrong.report.verdict.id, 'runtime.preload', JSON.stringify(wrong.report, null, 1));
     assert.match(wrong.report.verdict.text, /single quotes are part of the value/);
-    // Node itself exits with a failure.
+    // Node fails.
     assert.notEqual(wrong.code, 0);
     assert.match(wrong.stderr, /Cannot find package ''milvus-otel'/);
   });

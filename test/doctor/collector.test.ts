@@ -79,7 +79,7 @@ describe('a collector', { concurrency: 2 }, () => {
       OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
     });
     assert.equal(findingOf(report, 'collector.export')?.status, 'ok', JSON.stringify(report, null, 1));
-    // The spans of the probe arrive there too.
+    // The probe's arrive there too.
     assert.ok(names.includes('milvus-otel doctor'), String(names));
   });
 

@@ -8,7 +8,7 @@ import { runApp } from '../support/traced-app.ts';
 
 const stack = await useStack();
 
-/** Names of the collection and its fields, which may show. */
+/** Of the collection and its fields; they may show. */
 const NAMES = ['unusable_filters', 'name', 'id', 'v'];
 
 const literals = fc.sample(
@@ -46,7 +46,7 @@ test(`no literal of ${literals.length} in unusable filters and keys is in a span
   assert.ok(spans.length > literals.length * 20, `${spans.length} spans`);
   for (const span of spans) {
     const text = JSON.stringify(span, (key, value) =>
-      // Values of the receiver, and ids.
+      // The receiver's, and ids.
       ['traceId', 'spanId', 'parentSpanId', 'startMs', 'durationMs'].includes(key) ? undefined : value,
     );
     for (const literal of literals.filter((one) => !NAMES.includes(one))) {

@@ -12,13 +12,13 @@ const loggers = { pino: '10.4.0', winston: '3.19.0', bunyan: '2.0.5' };
 
 type LogRecord = Record<string, unknown>;
 
-/** The records of a logger, in order. Fails when a line of the program's output is not JSON. */
+/** A logger's records, in order. Fails when a line of the output is not JSON. */
 function recordsOf(logger: string, stdout: string): LogRecord[] {
   const lines = stdout.trimEnd().split('\n');
   return lines.map((line) => JSON.parse(line) as LogRecord).filter(({ name }) => name === logger);
 }
 
-/** Without values that differ from run to run, and without the ids. */
+/** Without values that differ in each run, and ids. */
 function asWritten({
   time: _,
   pid: __,

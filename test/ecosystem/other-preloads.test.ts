@@ -9,7 +9,7 @@ import { outline, useRuns } from '../preload/runs.ts';
 const runs = useRuns();
 const root = path.join(import.meta.dirname, '../..');
 
-/** The app's packages: one copy each of the shared ones. */
+/** The app has one copy of each of these. */
 const SHARED = {
   '@grpc/grpc-js': '1.14.3',
   '@opentelemetry/api': '1.10.0',
@@ -32,7 +32,7 @@ const MILVUS = /^ *(connect default|search quick_setup)$/;
 interface Vendor {
   packages: Record<string, string>;
   preload: string;
-  /** The flag by which Node loads it and our preload. */
+  /** Node's flag for it and for us. */
   way: '--import' | '--require';
   /** Our one line when it is loaded before us, and after. */
   before: RegExp;

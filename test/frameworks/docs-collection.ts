@@ -21,7 +21,7 @@ export async function createDocs(address: string, database: string): Promise<() 
     collection_name,
     data: vectors.map((vector, index) => ({ id: index + 1, vector, text: `text ${index + 1}` })),
   });
-  // A strong search waits until the rows are visible, so that the apps need not.
+  // The rows are visible after a strong search.
   await milvus.search({
     collection_name,
     data: vectors[0] as number[],

@@ -235,7 +235,7 @@ test('the service has the name of the function by default', async () => {
 });
 
 test('a collector that does not answer delays an invocation by the bound at most, without failure', async () => {
-  // An address reserved for documentation: nothing answers there.
+  // Reserved for documentation: nothing answers there.
   const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://192.0.2.1:4317', OTEL_NODE_FLUSH_TIMEOUT: '300' };
   const { answers: given } = await invoke('plain', 'index.handler', events, { env });
   assert.deepEqual(given, answers);

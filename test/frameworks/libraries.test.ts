@@ -48,7 +48,7 @@ const start = (program: string, app: AppName, options: Partial<FixtureOptions> =
     ...options,
   });
 
-/** Sends a server one request, and stops it as a container is stopped. */
+/** Sends one request, then stops the server like a container. */
 async function askServer(program: string, app: AppName, preload: boolean): Promise<FixtureResult> {
   const server = start(program, app, { preload });
   const [, port] = await server.waitForStdout(/port (\d+)/);

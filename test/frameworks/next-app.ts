@@ -34,7 +34,7 @@ export interface NextOptions {
   output?: 'standalone';
   /** Distinguishes an app that has more packages or other files. */
   name?: string;
-  /** In addition to those of the template, the SDK and milvus-otel's dependencies. */
+  /** Besides those of the template, the SDK and milvus-otel. */
   packages?: Packages;
   /** Added to test/fixtures/next, or replacing a file: path → text. */
   files?: Record<string, string>;
@@ -92,7 +92,7 @@ export async function nextApp(options: NextOptions): Promise<NextApp> {
   const app = { folder, packageName, options };
   const complete = path.join(folder, 'node_modules', '.complete');
   if (!existsSync(complete)) {
-    // Also removes those of other files, packages and options.
+    // Also apps of other files, packages and options.
     await rm(path.dirname(folder), { recursive: true, force: true });
     const [template, installation] = await Promise.all([
       installed({ 'create-next-app': next }),
@@ -128,7 +128,7 @@ export async function nextApp(options: NextOptions): Promise<NextApp> {
   return app;
 }
 
-/** The packages of the template by its own ranges, but the newest Next. */
+/** The template's packages by its ranges, but the newest Next. */
 async function templatePackages(next: string): Promise<Packages> {
   const { dependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
   return {
@@ -239,7 +239,7 @@ export interface ServeOptions {
   /** Whether NODE_OPTIONS has `--import milvus-otel/register`; or its other value. */
   preload: boolean | string;
   env: Record<string, string>;
-  /** Folder of server.js, when it was copied elsewhere. */
+  /** Of a server.js that was copied elsewhere. */
   folder?: string;
 }
 
@@ -283,7 +283,7 @@ export interface Visit {
   service: string;
   /** Status and body of each path, in order. */
   answers: { path: string; status: number; body: string }[];
-  /** Output of the server, from its start to its exit. */
+  /** Of the server, from start to exit. */
   stdout: string;
   stderr: string;
 }

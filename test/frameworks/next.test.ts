@@ -124,7 +124,7 @@ async function exportedBy(service: string): Promise<unknown[]> {
 }
 
 describe('Next.js', () => {
-  // In here, so that the collection is removed before the stack stops.
+  // Here, to remove the collection before the stack stops.
   before(async () => {
     stack = await useStack();
     removeDocs = await createDocs(stack.milvusAddress, database);
@@ -180,7 +180,7 @@ describe('Next.js', () => {
         service: null,
       });
       assert.deepEqual([answers[0]?.status, stderr], [200, '']);
-      // The service has the name from the app's package.json, which Next copies there.
+      // The service has the name of the app's package.json, which Next copies.
       const way = await wayToRoute(app.packageName, '/api/search');
       assert.equal(way[0]?.name, 'GET');
     } finally {

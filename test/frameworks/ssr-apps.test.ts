@@ -38,7 +38,7 @@ interface SsrApp {
   build: string[];
   start: string[];
   develop: string[];
-  /** Folder of the app's own code in the build. */
+  /** The app's own code in the build. */
   output: string;
   /** The server has started when it has printed this. */
   ready: RegExp;

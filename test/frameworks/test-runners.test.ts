@@ -14,7 +14,7 @@ const database = 'frameworks_test_runners';
 const register = pathToFileURL(path.join(import.meta.dirname, '../../dist/register.cjs')).href;
 const timeoutMs = 120_000;
 
-// Else the report has an additional line for a test that happens to be slow.
+// Else the report has one more line for a slow test.
 const VITEST = ['vitest', 'run', '--slowTestThreshold', '60000', 'vitest.spec.mjs'];
 
 /** Row of the table, name of the run, command with its arguments, and other flags of Node that it needs. */

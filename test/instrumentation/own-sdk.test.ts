@@ -42,7 +42,7 @@ before(async () => {
   instrumentation = new MilvusInstrumentation({ rpcSpans: false });
   instrumentation.setTracerProvider(provider);
   sdk = require(SDK);
-  // Imported only here, because it loads the SDK too.
+  // Late: it loads the SDK too.
   const { startStubMilvus } = await import('../../bench/stub-milvus.ts');
   stub = await startStubMilvus({ record: true });
   instrumentation.disable();

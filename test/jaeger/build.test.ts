@@ -55,7 +55,7 @@ test('an older Go that must not fetch a newer one is named with the variable tha
 test('an unreachable module proxy is named with GOPROXY, its value without the password, and the fix', async () => {
   const port = await freePort();
   const GOPROXY = `https://somebody:secret@127.0.0.1:${port}`;
-  // A separate module cache: that of the machine may have Jaeger already.
+  // A separate module cache: the machine's may have Jaeger already.
   const env = { ...process.env, GOPROXY, GOMODCACHE: join(folder, 'modules') };
   await assert.rejects(ensureJaeger({ cacheDir, env }), (error: Error) => {
     assert.match(error.message, /Go cannot download it: .*connection refused/);

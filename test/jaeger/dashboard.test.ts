@@ -38,7 +38,7 @@ const rules: { alert: string; expr: string }[] = parse(
 ).groups.flatMap((group: any) => group.rules);
 
 let load: MeasuredLoad;
-/** Duration of the load and window of all queries, in seconds. */
+/** Window of the load and all queries. */
 let windowSeconds: number;
 
 before(
@@ -133,7 +133,7 @@ const callTargets = ['rag_passages search', 'nowhere search', 'rag_passages hasC
 /** The queue is full of the others. */
 const lostSpans = lossy.spans - lossy.queueSize;
 
-/** Panel → legend of the query → value that the load implies. */
+/** Panel → legend of the query → expected value. */
 const expected: Record<string, Record<string, Check>> = {
   'Calls per second': {
     calls: one((value) => assertAbout(value, perSecond(allCalls()), 'calls')),

@@ -34,7 +34,7 @@ let traces: JaegerTrace[];
 before(
   async () => {
     const log = (line: string) => console.error(line);
-    // Jaeger starts before Milvus, whose core can stop when its exporter finds no collector.
+    // Jaeger first: Milvus' core can stop when its exporter finds no collector.
     jaeger = await startJaeger({ log });
     milvus = await startMilvus({ otlpEndpoint: `127.0.0.1:${jaeger.otlpGrpcPort}`, log });
     await runQuickstart({
@@ -56,7 +56,7 @@ test('Jaeger lists the client and the Milvus server as its two services', async 
   assert.deepEqual(services.toSorted(), ['milvus-client', 'standalone']);
 });
 
-/** Operations of the quickstart on its collection. */
+/** Of the quickstart, on its collection. */
 const OPERATIONS = [
   'hasCollection quick_setup',
   'dropCollection quick_setup',

@@ -39,7 +39,7 @@ before(
       SLOW_MS: String(slowMs),
       // No other traces, so that each trace in Jaeger was kept for a reason.
       KEEP_PERCENT: '0',
-      // Longer than the slowest operation here plus the delay of its batches.
+      // Longer than the slowest operation plus the delay of its batches.
       DECISION_WAIT: '10s',
     };
     set = await startProductionSet(scratch, certificates, env, log);
@@ -195,7 +195,7 @@ test('Jaeger’s spans survive its restart, and the collector queues spans meanw
   await set.jaeger.stop({ gently: true });
   const { code } = await runApp('in-between', clientTls('app'));
   assert.equal(code, 0);
-  // Past the sampling decision, so that the collector has tried and failed to export.
+  // Past the decision, so that the collector has tried and failed to export.
   await sleep(12_000);
   set.jaeger = await set.startJaeger();
 

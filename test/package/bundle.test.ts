@@ -17,7 +17,7 @@ const BUDGET = {
    * values, limits of every signal and bounded retries; docs/benchmarks.md has the cost of a start.
    */
   atEveryStart: 300_000,
-  /** All code; an app loads only the parts that it uses. */
+  /** All code; an app loads only parts of it. */
   code: 2_600_000,
   /** With source maps and licences, the size on disk. */
   all: 9.8 * 2 ** 20,

@@ -204,7 +204,7 @@ describe('an app that has installed it', () => {
     const { version } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
     assert.equal((await node([bin, '--version'])).stdout, `${version}\n`);
     assert.match((await node([bin, 'doctor', '--help'])).stdout, /^npx milvus-otel doctor /);
-    // 3: nothing answers at the guessed address of the query API.
+    // 3: nothing answers at the guessed query API.
     const { stdout, code } = await node([bin, 'doctor', '--json']).catch((error) => error);
     const report = JSON.parse(stdout);
     assert.equal(code, 3, stdout);

@@ -10,7 +10,7 @@ interface BadSetting {
   env: Record<string, string>;
   /** Parts of the line, in this order, the variable first. */
   expected: string[];
-  /** Text that it must not show. */
+  /** Must not be shown. */
   hides?: string;
 }
 
@@ -143,7 +143,7 @@ function assertLine(line: string, { expected, hides }: BadSetting): void {
   if (hides !== undefined) assert.ok(!line.includes(hides), line);
 }
 
-/** One run with all of `settings`: the app runs as usual and traced, and each setting has its line. */
+/** One run with all of `settings`: the app is unaffected, traced, and each setting has its line. */
 async function check(...settings: BadSetting[]): Promise<void> {
   const { service, stdout, stderr, code } = await runs.run({
     file: 'test/fixtures/search-then-exit.mjs',

@@ -22,7 +22,7 @@ let plain: ExportServer;
 let overTls: ExportServer;
 let overTlsByAddress: ExportServer;
 let proxy: Server;
-/** The user agents of received requests, and the addresses requested from the proxy. */
+/** Of the received requests; and addresses requested from the proxy. */
 let userAgents: string[];
 let proxied: string[];
 
@@ -73,7 +73,7 @@ const plainUrl = () => `http://127.0.0.1:${plain.port}`;
 const tlsUrl = () => `https://localhost:${overTls.port}`;
 const proxyUrl = () => `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
 
-// One after the other: they share the received requests.
+// In sequence: they share received requests.
 describe('spans over gRPC go', () => {
   for (const [what, env, viaProxy] of [
     ['to a plain port', () => ({}), 0],

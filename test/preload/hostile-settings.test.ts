@@ -10,7 +10,7 @@ import { useRuns } from './runs.ts';
 const runs = useRuns();
 const HOW_MANY = 24;
 
-/** The variables that a process can be given, without addresses outside of this machine. */
+/** Variables that a process accepts, without remote addresses. */
 function forProcess(env: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter(([name, value]) => {

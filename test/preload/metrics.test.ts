@@ -50,7 +50,7 @@ describe('metrics', { concurrency: 2 }, () => {
       assert.deepEqual({ stdout, code }, { stdout: 'found 5\nready\n', code: 3 });
       const [problem = '', ...others] = stderr.trimEnd().split('\n');
       assert.match(problem, new RegExp(`^milvus-otel: ${variable}=nowhere at all `));
-      // No collector listens at the default endpoint.
+      // The default endpoint has no listener.
       for (const line of others) assert.match(line, /^milvus-otel: Metrics cannot be sent \(http:/);
       await runs.spans(service, 2);
     });

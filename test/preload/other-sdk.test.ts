@@ -130,7 +130,7 @@ describe('with another SDK', { concurrency: 2 }, () => {
 describe('loaded twice', { concurrency: 2 }, () => {
   let copy: string;
   before(async () => {
-    // Inside the repository, so that it finds the packages that it shares with the app.
+    // Inside the repository, so that it finds the app's packages.
     copy = await mkdtemp(path.join(root, '.cache/copy-'));
     await cp(path.join(root, 'dist'), copy, { recursive: true });
   });

@@ -15,7 +15,7 @@ test('clocks, timers and random numbers that an app replaces are not called by t
     env: { OTEL_METRICS_EXPORTER: 'otlp', OTEL_METRIC_EXPORT_INTERVAL: '50' },
   });
   assert.deepEqual({ stdout, stderr, code }, { stdout: 'none\n', stderr: '', code: 0 });
-  // The app's Date.now gives 0; spans have the real time.
+  // The app's Date.now gives 0, spans have real time.
   const spans = await runs.spans(service, 6);
   assert.deepEqual(
     spans.filter(({ startMs }) => startMs < startedMs - 1_000).map(({ name }) => name),

@@ -25,7 +25,7 @@ before(async () => {
     nodemon: '3.1.14',
     pm2: '7.0.4',
   });
-  // The location of an app that has them installed, itself or by its workspace.
+  // Where an app or its workspace has them installed.
   app = await mkdtemp(path.join(tools, '.app-'));
   const scripts = { start: 'node app.js', install: 'node app.js' };
   await writeFile(

@@ -122,7 +122,7 @@ interface Searched {
   slowestTurnMs: number;
 }
 
-/** Starts a program that searches at a steady rate for `ms` until the event loop drains. */
+/** Starts a program that searches at a steady rate for `ms`, then drains. */
 function startSearching(ms: number, env: Record<string, string>) {
   const fixture = runs.start({ file: 'test/fixtures/steady-searches.mjs', args: [String(ms)], env });
   return {

@@ -62,7 +62,7 @@ describe('a sudden exit is the same as without the preload, whether or not spans
         runExit(exit, { preload: false, service: null }),
         runExit(exit),
       ]);
-      // The output of abort() contains addresses.
+      // abort() prints addresses.
       const ignoring = (result: FixtureResult) => ({ ...comparable(result), stderr: '' });
       assert.deepEqual(ignoring(traced), ignoring(untraced));
     });

@@ -108,7 +108,7 @@ const data = reportData(spans, {
 describe('the report', { timeout: 120_000 }, () => {
   let browser: Browser;
   let folder: string;
-  /** URL of the file. */
+  /** Its URL. */
   let report: string;
   let html: string;
 

@@ -50,7 +50,7 @@ const replay = (
     ...options,
   });
 
-/** The part of node:24-slim that the samples need: the script that is its entrypoint. */
+/** The part of node:24-slim that the samples need: its entrypoint script. */
 function nodeImage(): Image {
   const image = emptyImage(path.join(scratch, 'node-image'));
   const script = path.join(image.root, 'usr', 'local', 'bin', 'docker-entrypoint.sh');

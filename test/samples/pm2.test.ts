@@ -98,7 +98,7 @@ for (const [mode, workers] of [
         {
           OTEL_SERVICE_NAME: service,
           OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${stack.receiver.grpcPort}`,
-          // Longer than this test: spans that arrive after the exit were sent at the exit.
+          // Longer than this test: spans after the exit were sent at the exit.
           OTEL_BSP_SCHEDULE_DELAY: '600000',
         },
       );
@@ -137,7 +137,7 @@ for (const [mode, workers] of [
         { service },
       );
       const roots = spans.filter((span) => span.name === 'GET /search' && !span.parentSpanId);
-      // More than `requests`, because of those that waited for the app to start.
+      // More than `requests`: some waited for the app to start.
       assert.ok(roots.length > requests, `${roots.length} requests`);
       for (const root of roots) {
         assert.equal(searchesOf(spans.filter(({ traceId }) => traceId === root.traceId)).length, 1);

@@ -182,7 +182,7 @@ test('root-span runs as a plain Milvus program without the preload', async () =>
 });
 
 describe('express', () => {
-  /** Starts a listening service, without the collection of an earlier run. */
+  /** Waits until it listens; drops an earlier collection. */
   async function startService(
     env: Record<string, string>,
   ): Promise<{ fixture: RunningFixture; url: string }> {
@@ -199,7 +199,7 @@ describe('express', () => {
     return { fixture, url };
   }
 
-  /** The spans from this one up to its root. */
+  /** From the span up to its root. */
   function ancestors(span: ReceivedSpan, spans: ReceivedSpan[]): ReceivedSpan[] {
     const parent = spans.find(
       ({ traceId, spanId }) => traceId === span.traceId && spanId === span.parentSpanId,

@@ -285,7 +285,7 @@ test('time in Node and V8 counts for the calling file; idle time and the profile
     { id: 10, callFrame: frame('read') },
   ];
   const samples = [2, 3, 4, 5, 5, 6, 7, 8, 9, 10];
-  // The second in `search` is time of another process: no sample takes that long.
+  // The second in `search` is another process: no sample takes that long.
   const timeDeltas = [9000, 100, 90_000, 100, 100, 100, 100, 100, 100, 100];
   const found = attributeTime({ nodes, samples, timeDeltas }, originOf);
   const inTenths = (amounts: Map<string, number>) =>

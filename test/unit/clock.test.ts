@@ -16,7 +16,6 @@ function machine() {
   return { state, sources, wallMs: () => wallUs() / 1_000 };
 }
 
-/** Reads the clock as a span does. */
 function read(clock: Clock): number {
   const wallMs = clock.wallMs();
   return clock.epochMs(wallMs, clock.monotonicMs());

@@ -244,7 +244,7 @@ function patch(file: string, exports: object): void {
 
 type Answer = () => Promise<unknown>;
 
-/** The fields of generic-pool. */
+/** Like generic-pool. */
 const pool = { borrowed: 1, available: 2, pending: 3, size: 3, min: 2, max: 10 };
 
 const INSTRUMENTS: Readonly<Record<DataPointType, string>> = {

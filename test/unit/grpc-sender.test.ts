@@ -63,7 +63,7 @@ async function start(
   server.on('stream', (stream, headers) => {
     stream.on('error', () => {});
     const call = stream.toArray().then((chunks) => ({ headers, body: Buffer.concat(chunks) }));
-    // A test that does not await the call may reset the stream.
+    // A test that ignores the call may reset the stream.
     call.catch(() => {});
     answer(stream, call);
   });
@@ -362,7 +362,7 @@ describe('a connection', () => {
     const sender = senderOf({ url });
     await sender.send(Buffer.of(1), { ms: 10_000 });
     sessions[0]?.goaway(constants.NGHTTP2_NO_ERROR);
-    // The client needs time to receive the GOAWAY.
+    // Time to receive the GOAWAY.
     await sleep(100);
     assert.equal(Buffer.from(await sender.send(Buffer.of(1), { ms: 10_000 })).toString(), '2');
   });

@@ -1,4 +1,4 @@
-/** The flags and the environment that a sending process gets from the app. */
+/** Flags and environment that a sending process gets from the app. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectionFlags, sendersEnvironment } from '../../src/shutdown/handed-over.ts';

@@ -42,7 +42,7 @@ test(`any of ${CASES.numRuns} environments gives settings, and one line for each
       problems += settings.problems.length;
       misspellings += settings.misspellings.length;
       for (const line of lines) {
-        // No control character ends the line early or steers a terminal.
+        // No control character ends the line or reaches a terminal.
         assert.match(line, /^[^\p{Cc}]*\n$/u);
         assert.ok(line.length < 1_000, `${line.length} characters`);
         assert.ok(!line.includes(PLANT), line);

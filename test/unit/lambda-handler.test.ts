@@ -92,7 +92,7 @@ describe('the handler of a function', () => {
     const { given } = patched({ handler: async (event: unknown) => [event, ++calls] } as {
       handler: Handler;
     });
-    // Upstream parses the ARN, which is missing here.
+    // Upstream parses the ARN.
     assert.deepEqual(await given.handler(null, { getRemainingTimeInMillis: () => 1 }), [null, 1]);
   });
 

@@ -13,7 +13,7 @@ import {
   rpcsOfSdk,
 } from '../support/milvus-protocol.ts';
 
-/** Names in the table that differ from the protocol's. */
+/** Names that differ from the protocol's. */
 const NAMES: Record<string, string> = { columns: 'fields_data', valid: 'valid_data', rows: 'data' };
 const NAMES_IN: Record<string, string> = {
   'BatchDescribeCollection request.collection_name': 'collection_names',

@@ -48,7 +48,7 @@ afterEach(async () => {
   spanExporter.reset();
 });
 
-/** The data points recorded since the last call. */
+/** Data recorded since the last call. */
 async function collect(name = 'db.client.operation.duration'): Promise<HistogramMetricData | undefined> {
   await meterProvider.forceFlush();
   const found = metricExporter

@@ -531,7 +531,7 @@ test('the headers of a REST call have exactly one traceparent, that of the opera
   assert.deepEqual(headers, { traceparent: `00-${traceId}-${spanId}-01`, Authorization: 'Bearer x' });
 });
 
-/** The traceparents that are sent from the caller's context. */
+/** Traceparents sent by the caller. */
 function sentBy(operation: OperationSpan): string[] | undefined {
   const metadata = new Sent();
   operation.inject(metadata as never);

@@ -1,4 +1,4 @@
-/** The effect of a failed attempt on a batch, and the message that the user reads. */
+/** The effect of a failed attempt on a batch, and the logged message. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readSettings } from '../../src/config/settings.ts';

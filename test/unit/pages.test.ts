@@ -27,7 +27,7 @@ function linksOf(page: string): Link[] {
   });
 }
 
-/** Anchors that GitHub makes of headings. */
+/** As GitHub makes them. */
 function anchorsOf(page: string): string[] {
   return [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
     heading
