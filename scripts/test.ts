@@ -43,7 +43,8 @@ await runTests(help, async (args, teardown) => {
   const stack = needStack ? await startTestStack(teardown) : {};
   return {
     options: [
-      '--test-concurrency=2',
+      // More than the cores: many tests wait for timers.
+      '--test-concurrency=3',
       `--test-timeout=${testTimeoutMs}`,
       ...args.filter((arg) => arg.startsWith('-')),
     ],
