@@ -1,6 +1,6 @@
 /**
- * Finds the app's data in a request (filter expressions, primary keys, values of templates) and removes it
- * from a text of the server. Milvus quotes an invalid expression, or parts of it.
+ * Finds the app's data in a request (filter expressions, primary keys, values of templates, texts, rows) and
+ * removes it from a text of the server. Milvus quotes what it cannot use, or parts of it.
  */
 
 type Fields = Record<string, unknown>;
@@ -9,6 +9,8 @@ type Fields = Record<string, unknown>;
 export interface HiddenValues {
   readonly expressions: readonly string[];
   readonly values: readonly unknown[];
+  /** Of an insert or upsert. There may be many, so only those that a text quotes are hidden in it. */
+  readonly rows: readonly unknown[];
 }
 
 const fields = (value: unknown): Fields =>
@@ -16,26 +18,75 @@ const fields = (value: unknown): Fields =>
 
 /**
  * Of a request of the SDK or of its REST client, or of the message of an RPC. Undefined when it has nothing
- * to hide, as most have. Source: SDK 3.0.6, QueryReq, DeleteReq, SearchReq, HybridSearchReq, types/Http.d.ts.
+ * to hide, as most have. Source: SDK 3.0.6, QueryReq, DeleteReq, SearchReq, HybridSearchReq, InsertReq,
+ * RunAnalyzerRequest, types/Http.d.ts.
  */
 export function hiddenValuesOf(request: unknown, isPart = false): HiddenValues | undefined {
-  const { filter, expr, dsl, ids, id, exprValues, exprParams, expr_template_values, data, search, requests } =
-    fields(request);
+  const given = fields(request);
+  const { filter, expr, dsl, ids, id, exprValues, exprParams, expr_template_values, search, requests } =
+    given;
+  const { data, fields_data, num_rows, vector, vectors, text, rerank, function_score, highlighter } = given;
   const parts = isPart ? undefined : (search ?? requests ?? (isHybrid(data) ? data : undefined));
+  const searched = [data, vector, vectors, text].filter(isTextual);
+  const parameters = rerank || function_score || highlighter ? parametersOf(given) : NONE;
+  // The message of an RPC has columns, and their names, instead of rows.
+  const rows = num_rows === undefined && parts === undefined ? [data, fields_data].filter(isRows) : NONE;
   const hasOwn = filter || expr || dsl || ids || id || exprValues || exprParams || expr_template_values;
-  if (!hasOwn && !Array.isArray(parts)) return undefined;
-  const expressions = [filter, expr, dsl].filter((text) => typeof text === 'string' && text !== '');
+  const hasData = searched.length > 0 || parameters.length > 0 || rows.length > 0;
+  if (!hasOwn && !hasData && !Array.isArray(parts)) return undefined;
+  const expressions = [filter, expr, dsl].map(expressionIn).filter((text) => text !== '');
   const values = [ids, id, exprValues, exprParams, expr_template_values].filter(Boolean);
+  values.push(...searched);
+  for (const one of parameters) {
+    if (typeof one.filter === 'string') expressions.push(one.filter);
+    values.push(one);
+  }
   for (const part of Array.isArray(parts) ? parts : []) {
     const ofPart = hiddenValuesOf(part, true);
     if (ofPart === undefined) continue;
     expressions.push(...ofPart.expressions);
     values.push(...ofPart.values);
   }
-  return { expressions: expressions as string[], values };
+  return { expressions, values, rows };
+}
+
+const NONE: readonly never[] = [];
+
+/** gRPC sends String objects and arrays as text, too. */
+function expressionIn(given: unknown): string {
+  if (given instanceof String) return String(given);
+  if (Array.isArray(given) && given.every((part) => typeof part === 'string')) return given.join();
+  return typeof given === 'string' ? given : '';
 }
 
 const isHybrid = (data: unknown): boolean => Array.isArray(data) && Boolean(fields(data[0]).anns_field);
+
+/** A text, or several: what a full-text search looks for. Vectors are numbers. */
+const isTextual = (data: unknown): boolean =>
+  typeof data === 'string' || (Array.isArray(data) && typeof data[0] === 'string');
+
+const isRows = (data: unknown): boolean =>
+  Array.isArray(data) &&
+  typeof data[0] === 'object' &&
+  !Array.isArray(data[0]) &&
+  !ArrayBuffer.isView(data[0]);
+
+/**
+ * The parameters of rerankers and of a highlighter, by name: filters and questions are among them. In the
+ * message of an RPC they are pairs.
+ */
+function parametersOf({ rerank, function_score, highlighter }: Fields): Fields[] {
+  const given = fields(rerank ?? function_score);
+  const functions: unknown[] = Array.isArray(given.functions) ? given.functions : [given];
+  const { params = highlighter } = fields(highlighter);
+  return [...functions.map((one) => fields(one).params), params]
+    .filter(Boolean)
+    .map((parameters) =>
+      Array.isArray(parameters)
+        ? Object.fromEntries(parameters.map((pair) => [fields(pair).key, fields(pair).value]))
+        : fields(parameters),
+    );
+}
 
 /** Replaces hidden values in a text. */
 const REPLACEMENT = '<filter>';
@@ -66,6 +117,8 @@ export function withoutHidden(
   const literals = new Set<string>();
   for (const value of given) literals.add(value);
   for (const expression of expressions) for (const literal of literalsIn(expression)) literals.add(literal);
+  const rows = hidden.flatMap(({ rows }) => rows);
+  if (rows.length > 0) for (const value of quotedOf(rows, text)) literals.add(value);
   const forms = new Set<string>(expressions.flatMap(written));
   for (const literal of literals) for (const form of written(literal)) forms.add(form);
 
@@ -109,15 +162,47 @@ function containsOne(word: string, hiddenWords: ReadonlySet<string>): boolean {
 }
 
 /** Texts and numbers in `value`, at any depth that a template has. Bytes have no text. */
-function textsIn(value: unknown, depth = 0): string[] {
+function textsIn(value: unknown, depth = 0, seen = new Set<object>()): string[] {
   if (typeof value === 'string') return [value];
   if (typeof value === 'number' || typeof value === 'bigint') return [String(value)];
+  if (!isReadable(value, depth, seen)) return [];
+  return Object.values(value).flatMap((inner) => textsIn(inner, depth + 1, seen));
+}
+
+/** Each object once: one that holds itself would be read many times over. */
+function isReadable(value: unknown, depth: number, seen: Set<object>): value is object {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || depth > MAX_DEPTH)
-    return [];
-  return Object.values(value).flatMap((inner) => textsIn(inner, depth + 1));
+    return false;
+  return seen.size !== seen.add(value).size;
 }
 
 const MAX_DEPTH = 8;
+
+const NUMBER = /-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/gi;
+
+/** The texts and numbers in rows that stand in `text` as a whole. */
+function quotedOf(rows: readonly unknown[], text: string): Set<string> {
+  const numbers = new Map<number, string>();
+  for (const [number] of text.matchAll(NUMBER))
+    if (number.length >= MIN_LENGTH) numbers.set(Number(number), number);
+  const quoted = new Set<string>();
+  const seen = new Set<object>();
+  const visit = (value: unknown, depth: number): void => {
+    if (typeof value === 'string') {
+      const mayBeQuoted = value.length >= MIN_LENGTH && value.length <= text.length;
+      if (mayBeQuoted && written(value).some((form) => text.includes(form))) quoted.add(value);
+    } else if (typeof value === 'number' || typeof value === 'bigint') {
+      const number = numbers.get(Number(value));
+      if (number !== undefined) quoted.add(number);
+    } else if (isReadable(value, depth, seen)) {
+      const isVector = Array.isArray(value) && typeof value[0] === 'number';
+      if (isVector && numbers.size === 0) return;
+      for (const inner of Object.values(value)) visit(inner, depth + 1);
+    }
+  };
+  visit(rows, 0);
+  return quoted;
+}
 
 /** Between the parts of an expression that can be quoted alone. */
 const BETWEEN = /[\s,()[\]{}=<>!&|+*%"']+/;

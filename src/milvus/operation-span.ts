@@ -153,8 +153,13 @@ export class OperationSpan {
   /** @param message the message of the RPC: for primary keys, the SDK creates an expression in it. */
   private hide(message: unknown): void {
     if (this.hidden === undefined || this.hidden === EVERYTHING) return;
-    const hidden = attempt(hiddenValuesOf, message);
-    if (hidden !== undefined) this.hidden = [...this.hidden, hidden];
+    try {
+      const hidden = hiddenValuesOf(message);
+      if (hidden !== undefined) this.hidden = [...this.hidden, hidden];
+    } catch {
+      // A getter or proxy of the app threw. What cannot be read cannot be found in a reason.
+      this.hidden = EVERYTHING;
+    }
   }
 
   /** @param message the message of an RPC of the operation. */

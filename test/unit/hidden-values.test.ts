@@ -95,6 +95,48 @@ const CASES: [what: string, sent: unknown[], reason: string, description: string
     'wrong id <filter> or <filter>',
   ],
   [
+    'a filter that gRPC makes a text of',
+    [{ ...BOOKS, filter: ['alice4711 =='] }],
+    'failed to create expr plan, expr = alice4711 ==',
+    'failed to create expr plan, expr = <filter>',
+  ],
+  [
+    'the filter of a reranker',
+    [{ ...BOOKS, data: [1], rerank: { type: 4, params: { reranker: 'boost', filter: 'code == "1-2 al"' } } }],
+    'cannot parse expression: code == "1-2 al", value 1-2 al',
+    'cannot parse expression: <filter>',
+  ],
+  [
+    'the questions of a reranker and of a highlighter, and the text that is searched for',
+    [
+      {
+        ...BOOKS,
+        data: ['who is alice4711'],
+        rerank: { functions: [{ params: { queries: ['where is bobby'] } }] },
+        highlighter: { type: 1, queries: ['what is carol'] },
+      },
+    ],
+    'queries: [where is bobby], [what is carol], input: who is alice4711',
+    'queries: [<filter>], [<filter>], input: <filter>',
+  ],
+  [
+    'the same of the message of an RPC',
+    [
+      {
+        function_score: { functions: [{ params: [{ key: 'queries', value: '["where is bobby"]' }] }] },
+        highlighter: { params: [{ key: 'queries', value: '["what is carol"]' }] },
+      },
+    ],
+    'queries: [bobby], [carol]',
+    'queries: [<filter>], [<filter>]',
+  ],
+  [
+    'texts and numbers of rows',
+    [{ ...BOOKS, data: [{ title: 'a b', at: 'al "ice"', n: [47114712], meta: { m: 'bobby4711' } }] }],
+    'got invalid timestamptz string \'al "ice"\', value 47114712 out of range, row: 0, data: bobby4711',
+    "got invalid timestamptz string '<filter>', value <filter> out of range, row: 0, data: <filter>",
+  ],
+  [
     'an expression as short as a letter',
     [{ ...BOOKS, filter: 'a' }],
     'cannot parse expression: a, error: line 1:1',
@@ -112,10 +154,12 @@ test('names stay, and so does text unrelated to the request', () => {
   assert.equal(described(reason, request), reason);
   assert.equal(hiddenValuesOf(BOOKS), undefined);
   assert.equal(hiddenValuesOf(undefined), undefined);
+  assert.equal(hiddenValuesOf({ ...BOOKS, data: [[0.1, 0.2]] }), undefined);
+  const length = 'the length (180) of 0th string exceeds max length (64)';
+  const rows = [{ text: 'the length of a string', filter: 'exceeds', n: 0.5 }];
   assert.equal(
-    hiddenValuesOf({ ...BOOKS, data: [{ id: 1, filter: 'of a row' }] }),
-    undefined,
-    'rows are not read',
+    described(length.replace('exceeds', 'is above'), { ...BOOKS, data: rows }),
+    length.replace('exceeds', 'is above'),
   );
 });
 
@@ -189,6 +233,17 @@ test('data of any kind can be hidden', () => {
     }),
     RUNS,
   );
+});
+
+test('rows that hold themselves, and many rows, are searched once', () => {
+  const row: Record<string, unknown> = { text: 'alice4711' };
+  for (let key = 0; key < 20; key++) row[`key${key}`] = [row, row];
+  const vector = Array.from({ length: 768 }, (_, index) => index / 768);
+  const data = [row, ...Array.from({ length: 1_000 }, (_, id) => ({ id, vector, text: `text ${id}` }))];
+  const started = performance.now();
+  assert.equal(described('bad alice4711 in 47114711', { ...BOOKS, data }), 'bad <filter> in 47114711');
+  const took = performance.now() - started;
+  assert.ok(took < 5_000, `${took} ms`);
 });
 
 test('ten thousand keys are hidden fast enough for a call', () => {

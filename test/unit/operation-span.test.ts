@@ -828,6 +828,19 @@ test('an operation never throws, whatever fields its client has', () => {
   );
 });
 
+test('a request that cannot be read hides the whole reason', () => {
+  const request = {
+    collection_name: 'books',
+    get filter(): string {
+      throw new Error('not now');
+    },
+  };
+  const { status } = run({ method: 'query', request }, (operation) =>
+    operation.end({ status: { error_code: 'UnexpectedError', code: 1100, reason: 'bad alice4711' } }),
+  );
+  assert.deepEqual(status, { code: SpanStatusCode.ERROR, message: '' });
+});
+
 test('an operation does not change its request, answer or error', () => {
   for (const method of Object.keys(OPERATIONS)) {
     const request = observed({

@@ -252,6 +252,9 @@ test('a reason hides the request’s filters, and is left out when these are not
     [{}, false],
     [{ expr: 'name == {n}', expr_template_values: 1 }],
     [{ requests: [{ ids: {} }] }],
+    [{ num_rows: 1 }],
+    [{ function_score: {} }],
+    [{ requests: [{ highlighter: {} }] }],
   ];
   for (const [request, isWhole] of unknown) assert.equal(shown(request, isWhole), '');
 });

@@ -60,9 +60,11 @@ const MUTATION: MessageFields = {
   8: number('upsert_cnt'),
 };
 
-/** Values of templates, and primary keys: only their presence is read. */
+/** Values of templates, primary keys, rerankers, a highlighter: only their presence is read. */
 const templates: Field = { name: 'expr_template_values', as: 'entries' };
 const NO_KEYS: Field = { name: 'ids', as: 'message' };
+const RERANKERS: Field = { name: 'function_score', as: 'message' };
+const HIGHLIGHTER: Field = { name: 'highlighter', as: 'message' };
 
 const SEARCH: MessageFields = {
   ...PARTITIONS,
@@ -73,6 +75,8 @@ const SEARCH: MessageFields = {
   14: number('consistency_level'),
   15: number('use_default_consistency'),
   18: templates,
+  19: RERANKERS,
+  21: HIGHLIGHTER,
   22: NO_KEYS,
 };
 const HYBRID_SEARCH: MessageFields = {
@@ -82,6 +86,7 @@ const HYBRID_SEARCH: MessageFields = {
   10: texts('output_fields'),
   11: number('consistency_level'),
   12: number('use_default_consistency'),
+  13: RERANKERS,
 };
 const QUERY: MessageFields = {
   ...COLLECTION,

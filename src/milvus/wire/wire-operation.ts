@@ -53,7 +53,7 @@ export function readWireRequest(rpc: string, request: Values): WireRequest {
 
 /**
  * The server's reason, without its quotations of the request's filters. '' when quotations cannot be found:
- * the message was not read, or it has keys or template values, which are never read.
+ * the message was not read, or it has keys, rows or other values that are never read.
  *
  * @param isWhole whether no field of the request was left out because of its length.
  */
@@ -61,8 +61,7 @@ export function shownReason(reason: string, request: Values | undefined, isWhole
   if (request === undefined || !isWhole) return '';
   const searches = listOf(request.requests);
   const all = [request, ...searches];
-  if (all.some(({ ids, expr_template_values }) => ids !== undefined || expr_template_values !== undefined))
-    return '';
+  if (all.some((message) => UNREAD.some((name) => message[name] !== undefined))) return '';
   const hidden = hiddenValuesOf(request);
   if (hidden === undefined) return reason;
   const fields = all.map(({ search_params }) => parameter(search_params, 'anns_field'));
@@ -72,6 +71,9 @@ export function shownReason(reason: string, request: Values | undefined, isWhole
     [...all.flatMap(namesIn), ...fields.filter((field) => field !== undefined)],
   );
 }
+
+/** Fields that show that a message has such values. */
+const UNREAD = ['ids', 'expr_template_values', 'num_rows', 'function_score', 'highlighter'];
 
 /**
  * The limit of a hybrid search is in its ranker's parameters. The vectors counted are those of its first
