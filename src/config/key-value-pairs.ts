@@ -19,7 +19,7 @@ export function decodePairs(raw: string): KeyValuePairs {
 export function decodeHeaders(raw: string): KeyValuePairs {
   const { values, unusable } = decode(raw, (name, value) => {
     if (!HEADER_NAME.test(name)) return 'not the name of a header';
-    return HEADER_VALUE.test(value) ? undefined : 'characters beyond ASCII';
+    return HEADER_VALUE.test(value) ? undefined : 'characters that no header has';
   });
   const entries = Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]);
   return { values: Object.fromEntries(entries), unusable };

@@ -87,6 +87,7 @@ const listOf = (...known: string[]) => ({
   isList: true as const,
   parse: (raw: string): string[] | undefined => {
     const items = list(raw.toLowerCase()).filter((item) => known.includes(item));
+    if (items.includes('none')) return ['none'];
     return items.length > 0 ? [...new Set(items)] : undefined;
   },
 });
@@ -503,7 +504,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
       values[key] = value;
       given.add(key);
     }
-    const parts = definition.unusableParts?.(raw) ?? unknownItems(definition, raw);
+    const parts = definition.unusableParts?.(raw) ?? unusableItems(definition, raw);
     if (value === undefined || parts.length > 0) problems.push(problemOf(definition, raw, value, parts));
   }
   const misspellings = findMisspellings(env);
@@ -514,16 +515,22 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     : withConfigFile(settings);
 }
 
-/** Of a list, the items that are not known. */
-const unknownItems = ({ known, isList }: Row<unknown>, raw: string): string[] =>
-  isList ? list(raw).filter((item) => !known?.includes(item.toLowerCase())) : [];
+/** Of a list, the items that are not known, and those that none turns off. */
+function unusableItems({ known, isList }: Row<unknown>, raw: string): string[] {
+  if (!isList) return [];
+  const items = list(raw);
+  const isNone = items.some((item) => item.toLowerCase() === 'none');
+  return items.filter((item) =>
+    isNone ? item.toLowerCase() !== 'none' : !known?.includes(item.toLowerCase()),
+  );
+}
 
 function problemOf(definition: Row<unknown>, raw: string, value: unknown, parts: readonly string[]): Problem {
   const { env: variable, known = [], unusableParts, secret, expected } = definition;
   const shown = unusableParts !== undefined ? parts.join(', ') : secret ? '(not shown)' : raw;
   const used = Array.isArray(value) ? value.join(',') : 'the rest';
   const meant = (parts.length > 0 ? parts : [raw])
-    .map((part) => nearestName(part.toLowerCase(), known))
+    .map((part) => (known.includes(part.toLowerCase()) ? undefined : nearestName(part.toLowerCase(), known)))
     .filter((name) => name !== undefined);
   return {
     variable,

@@ -291,7 +291,7 @@ test('pairs that cannot be used are named without their values, and the others a
   assert.deepEqual(headers, { 'x-team': 'search' });
   assert.deepEqual(problems.map(describeProblem), [
     'OTEL_RESOURCE_ATTRIBUTES: note=*** (bad percent-encoding), pair 3 (no =), pair 4 (no key) cannot be used (expected key=value pairs separated by commas, percent-encoded); the rest is used.',
-    'OTEL_EXPORTER_OTLP_HEADERS: Authorization=*** (bad percent-encoding), pair 3 (no =), pair 4 (not the name of a header), x-a=*** (characters beyond ASCII) cannot be used (expected key=value pairs separated by commas, percent-encoded); the rest is used.',
+    'OTEL_EXPORTER_OTLP_HEADERS: Authorization=*** (bad percent-encoding), pair 3 (no =), pair 4 (not the name of a header), x-a=*** (characters that no header has) cannot be used (expected key=value pairs separated by commas, percent-encoded); the rest is used.',
   ]);
 });
 
@@ -353,6 +353,23 @@ test('several bad values give one problem each, in the order of the table', () =
     problems.map((problem) => problem.variable),
     ['OTEL_TRACES_SAMPLER', 'OTEL_BSP_SCHEDULE_DELAY', 'OTEL_LOG_LEVEL'],
   );
+});
+
+test('a list with none is off, and what else is in it is reported', () => {
+  for (const [variable, key] of [
+    ['OTEL_TRACES_EXPORTER', 'tracesExporter'],
+    ['OTEL_PROPAGATORS', 'propagators'],
+    ['OTEL_NODE_RESOURCE_DETECTORS', 'resourceDetectors'],
+  ] as const) {
+    const other = { tracesExporter: 'otlp', propagators: 'b3', resourceDetectors: 'env' }[key];
+    const settings = readSettings({ [variable]: `None,${other}` });
+    assert.deepEqual(settings[key], ['none']);
+    assert.deepEqual(
+      settings.problems.map(({ value, fallback, meant }) => ({ value, fallback, meant })),
+      [{ value: `None,${other}`, fallback: 'none', meant: undefined }],
+    );
+    assert.deepEqual(readSettings({ [variable]: 'none' }).problems, []);
+  }
 });
 
 test('a header that cannot be used is not shown', () => {
