@@ -13,7 +13,7 @@ const manifest = (name: string, version: string) => ({ name, version });
 describe('a package', () => {
   const folder = appFolder({
     'node_modules/a/package.json': manifest('a', '1.2.3'),
-    'node_modules/a/dist/package.json': { type: 'module' },
+    'node_modules/a/dist/package.json': { name: 'inner', type: 'module' },
     'node_modules/a/dist/index.js': '',
     'node_modules/b/package.json': 'not JSON',
   });
@@ -56,7 +56,7 @@ describe('copies of packages', () => {
         'milvus-otel',
         '3.0.0-test',
       ),
-      'app/node_modules/.cache/milvus-otel/package.json': manifest('milvus-otel', '4.0.0-test'),
+      'app/node_modules/.cache/node_modules/milvus-otel/package.json': manifest('milvus-otel', '4.0.0-test'),
       'app/node_modules/@zilliz/milvus2-sdk-node/package.json': 'not JSON',
     });
     assert.deepEqual(found(path.join(folder, 'app')), [
@@ -87,9 +87,9 @@ describe('a source file', () => {
         import 'a'; // import 'no';
         import b from "b"; /* require('no')
         import 'no' */ export * from 'c';
-        const d = require('d'), url = 'http://host/path';
+        const d = require('d'), url = 'http://host/path', f = require('f');
         await import( 'e' );`),
-      ['a', 'b', 'c', 'd', 'e'],
+      ['a', 'b', 'c', 'd', 'f', 'e'],
     );
   });
 
@@ -104,7 +104,6 @@ describe('a source file', () => {
     'too-deep.mjs': `import './deep.mjs';`,
     'circle.mjs': `import './circle.mjs';`,
     'bundle.mjs': `import 'milvus-otel/register';${' '.repeat(200_000)}`,
-    'node_modules/wrapper/index.js': `require('milvus-otel/register');`,
   });
   const orders: Record<string, 'first' | 'later' | undefined> = {
     'first.mjs': 'first',

@@ -1,4 +1,4 @@
-/** 10,000 hostile environments: each gives settings, and one line for each problem. */
+/** 2,000 hostile environments: each gives settings, and one line for each problem. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -15,11 +15,14 @@ async function open(options?: Parameters<typeof startReceiver>[0]): Promise<Rece
   return started;
 }
 
-beforeEach(async () => {
-  receiver = await open();
+// Each starts threads, so the tests share one.
+before(async () => {
+  receiver = await startReceiver();
 });
+after(() => receiver.stop());
 afterEach(async () => {
   for (const each of opened.splice(0)) await each.stop();
+  receiver.clear();
 });
 
 type Protocol = 'grpc' | 'http/protobuf' | 'http/json';
@@ -170,9 +173,10 @@ test('a port in use is named', async () => {
 });
 
 test('a stopped receiver releases its ports', async () => {
-  const { grpcPort, httpPort } = receiver;
-  await sendTrace(receiver, 'grpc');
-  await receiver.stop();
+  const first = await startReceiver();
+  const { grpcPort, httpPort } = first;
+  await sendTrace(first, 'grpc');
+  await first.stop();
   const next = await open({ grpcPort, httpPort });
   assert.deepEqual([next.grpcPort, next.httpPort], [grpcPort, httpPort]);
 });

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, test } from 'node:test';
+import { after, test } from 'node:test';
 
 const folders: string[] = [];
-afterEach(() => {
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+after(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
 });
 
 /**
@@ -73,13 +73,25 @@ test('a task runs with its arguments after npm ci, which is not repeated', async
   assert.deepEqual(second, { stdout: 'x\n', stderr: '', code: 0, signal: null });
 });
 
+let installed: string | undefined;
+
+/** A project whose dependencies are installed, with one task; the tests share it. */
+async function installedProject(taskSource: string): Promise<string> {
+  if (installed === undefined) {
+    installed = newProject('');
+    await start(installed, ['show']).ended;
+  }
+  writeFileSync(path.join(installed, 'scripts/show.ts'), taskSource);
+  return installed;
+}
+
 test('a task keeps its exit code', async () => {
-  const folder = newProject('process.exit(37);');
+  const folder = await installedProject('process.exit(37);');
   assert.equal((await start(folder, ['show']).ended).code, 37);
 });
 
 test('a signal reaches the task, which chooses its exit', async () => {
-  const folder = newProject(
+  const folder = await installedProject(
     `process.on('SIGTERM', () => { console.log('cleaned up'); process.exit(5); });
      setInterval(() => {}, 1_000);
      console.log('ready');`,
@@ -91,7 +103,9 @@ test('a signal reaches the task, which chooses its exit', async () => {
 });
 
 test('a task that a signal kills takes its runner with it by the same signal', async () => {
-  const folder = newProject(`process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 1_000);`);
+  const folder = await installedProject(
+    `process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 1_000);`,
+  );
   const { code, signal } = await start(folder, ['show']).ended;
   assert.deepEqual([code, signal], [null, 'SIGKILL']);
 });
