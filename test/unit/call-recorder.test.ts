@@ -12,7 +12,7 @@ import { appFolder } from '../support/app-folder.ts';
 const folder = appFolder({
   events: '',
   'app.js': '',
-  'other.js': '',
+  'inner/other.js': '',
   'node_modules/@zilliz/milvus2-sdk-node/index.js': '',
 });
 const file = path.join(folder, 'events');
@@ -60,8 +60,8 @@ test(FIRST, () => {
 
 test('the SDK is recorded once, with whether the preload was loaded by then', () => {
   Object.assign(globalThis, { [LOADED]: () => {} });
-  createRequire(path.join(folder, 'app.js'))('./other.js');
-  for (const file of ['app.js', 'other.js'])
+  createRequire(path.join(folder, 'app.js'))('./inner/other.js');
+  for (const file of ['app.js', 'inner/other.js'])
     createRequire(path.join(folder, file))('@zilliz/milvus2-sdk-node');
   assert.deepEqual(events(), [{ kind: 'sdk', preloaded: true }]);
 });

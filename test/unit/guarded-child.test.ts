@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnGuarded } from '../../tools/processes/guarded-child.ts';
 
@@ -42,61 +42,67 @@ async function printedPids(stdout: NodeJS.ReadableStream | null): Promise<number
   return String(chunk).trim().split(' ').map(Number);
 }
 
-test('a command that exits by itself gives its exit code, and its folder stays', async () => {
-  const data = newDataFolder();
-  const child = spawnGuarded('/bin/sh', ['-c', 'exit 7'], {
-    stdout: 'ignore',
-    stderr: 'ignore',
-    removeAtStop: data,
-  });
-  assert.equal(await child.ended, 7);
-  await child.stop();
-  assert.ok(existsSync(data));
-});
-
-test('processes that a command leaves behind end with it', async () => {
-  const child = spawnGuarded('/bin/sh', ['-c', 'sleep 60 & echo "$!"'], { stdout: 'pipe', stderr: 'ignore' });
-  const [pid] = await printedPids(child.process.stdout);
-  assert.equal(await child.ended, 0);
-  await eventually(() => !isAlive(pid as number), 'the process left behind has ended');
-});
-
-test('a command that does not exist exits with code 127', async () => {
-  const child = spawnGuarded('no-such-command-here', [], { stdout: 'ignore', stderr: 'ignore' });
-  assert.equal(await child.ended, 127);
-});
-
-test('stop kills a command that ignores signals, its own children, and removes the folder', async () => {
-  const data = newDataFolder();
-  const child = spawnGuarded('/bin/sh', stubborn, { stdout: 'pipe', stderr: 'ignore', removeAtStop: data });
-  const pids = await printedPids(child.process.stdout);
-  assert.ok(pids.length === 2 && pids.every(isAlive));
-
-  await child.stop();
-  assert.equal(await child.ended, null);
-  assert.ok(!existsSync(data));
-  await eventually(() => !pids.some(isAlive), 'both processes have ended');
-});
-
-for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
-  test(`the command exits when its parent dies by ${signal}`, async () => {
+// Concurrent: most of their time is a wait for the end of processes.
+describe('a guarded child', { concurrency: true }, () => {
+  test('a command that exits by itself gives its exit code, and its folder stays', async () => {
     const data = newDataFolder();
-    const parent = spawn(
-      process.execPath,
-      [
-        '--input-type=module-typescript',
-        '--eval',
-        `import { spawnGuarded } from ${JSON.stringify(import.meta.resolve('../../tools/processes/guarded-child.ts'))};
-         spawnGuarded('/bin/sh', ${JSON.stringify(stubborn)},
-           { stdout: 'inherit', stderr: 'ignore', removeAtStop: ${JSON.stringify(data)} });`,
-      ],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    const pids = await printedPids(parent.stdout);
+    const child = spawnGuarded('/bin/sh', ['-c', 'exit 7'], {
+      stdout: 'ignore',
+      stderr: 'ignore',
+      removeAtStop: data,
+    });
+    assert.equal(await child.ended, 7);
+    await child.stop();
+    assert.ok(existsSync(data));
+  });
+
+  test('processes that a command leaves behind end with it', async () => {
+    const child = spawnGuarded('/bin/sh', ['-c', 'sleep 60 & echo "$!"'], {
+      stdout: 'pipe',
+      stderr: 'ignore',
+    });
+    const [pid] = await printedPids(child.process.stdout);
+    assert.equal(await child.ended, 0);
+    await eventually(() => !isAlive(pid as number), 'the process left behind has ended');
+  });
+
+  test('a command that does not exist exits with code 127', async () => {
+    const child = spawnGuarded('no-such-command-here', [], { stdout: 'ignore', stderr: 'ignore' });
+    assert.equal(await child.ended, 127);
+  });
+
+  test('stop kills a command that ignores signals, its own children, and removes the folder', async () => {
+    const data = newDataFolder();
+    const child = spawnGuarded('/bin/sh', stubborn, { stdout: 'pipe', stderr: 'ignore', removeAtStop: data });
+    const pids = await printedPids(child.process.stdout);
     assert.ok(pids.length === 2 && pids.every(isAlive));
 
-    parent.kill(signal);
-    await once(parent, 'exit');
-    await eventually(() => !pids.some(isAlive) && !existsSync(data), 'processes and folder are gone');
+    await child.stop();
+    assert.equal(await child.ended, null);
+    assert.ok(!existsSync(data));
+    await eventually(() => !pids.some(isAlive), 'both processes have ended');
   });
-}
+
+  for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
+    test(`the command exits when its parent dies by ${signal}`, async () => {
+      const data = newDataFolder();
+      const parent = spawn(
+        process.execPath,
+        [
+          '--input-type=module-typescript',
+          '--eval',
+          `import { spawnGuarded } from ${JSON.stringify(import.meta.resolve('../../tools/processes/guarded-child.ts'))};
+         spawnGuarded('/bin/sh', ${JSON.stringify(stubborn)},
+           { stdout: 'inherit', stderr: 'ignore', removeAtStop: ${JSON.stringify(data)} });`,
+        ],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      );
+      const pids = await printedPids(parent.stdout);
+      assert.ok(pids.length === 2 && pids.every(isAlive));
+
+      parent.kill(signal);
+      await once(parent, 'exit');
+      await eventually(() => !pids.some(isAlive) && !existsSync(data), 'processes and folder are gone');
+    });
+  }
+});
