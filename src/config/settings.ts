@@ -511,7 +511,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
   const verifyCertificates = env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
   const settings = { ...values, given, problems, misspellings, verifyCertificates } as unknown as Settings;
   return settings.configFile === undefined
-    ? withoutSchemelessHttp(settings, problems)
+    ? withBatchesInQueue(withoutSchemelessHttp(settings, problems), problems)
     : withConfigFile(settings);
 }
 
@@ -593,6 +593,24 @@ function withoutSchemelessHttp(settings: Settings, problems: Problem[]): Setting
     problems.push({ variable: env, value: withoutCredentials(value), expected, fallback });
   }
   return { ...settings, ...unusable };
+}
+
+/** A batch comes out of the queue, so the specification has it no larger. */
+function withBatchesInQueue(settings: Settings, problems: Problem[]): Settings {
+  const smaller = {} as Record<string, number>;
+  for (const [batch, queue] of [
+    ['maxExportBatchSize', 'maxQueueSize'],
+    ['logMaxExportBatchSize', 'logMaxQueueSize'],
+  ] as const) {
+    if (settings[batch] <= settings[queue]) continue;
+    smaller[batch] = settings[queue];
+    // A default that a small queue makes smaller is no problem.
+    if (!settings.given.has(batch)) continue;
+    const expected = `at most ${SETTINGS[queue].env}, ${settings[queue]}`;
+    const fallback = String(settings[queue]);
+    problems.push({ variable: SETTINGS[batch].env, value: String(settings[batch]), expected, fallback });
+  }
+  return { ...settings, ...smaller };
 }
 
 const SIGNAL_OF = { tracesEndpoint: 'traces', metricsEndpoint: 'metrics', logsEndpoint: 'logs' } as const;

@@ -74,6 +74,12 @@ const wholeNumber = (least: number, most: number): Cases => ({
   ],
   invalid: [String(least - 1), String(most + 1), '1.5', 'many', '10s', 'NaN', 'Infinity'],
 });
+
+/** A number above the queue's is a problem of its own. */
+const batchSize = (queueSize: number): Cases => {
+  const { valid, invalid } = wholeNumber(1, queueSize);
+  return { valid, invalid: invalid.filter((raw) => raw !== String(queueSize + 1)) };
+};
 const MAX_MS = LONGEST_TIMER_MS;
 
 /** 0 is no limit. */
@@ -184,7 +190,7 @@ const CASES: Record<Key, Cases> = {
   rpcSpans: flag,
   scheduleDelayMs: wholeNumber(0, MAX_MS),
   maxQueueSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
-  maxExportBatchSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  maxExportBatchSize: batchSize(8_192),
   batchTimeoutMs: timeout,
   flushTimeoutMs: wholeNumber(0, MAX_MS),
   attributeValueLengthLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
@@ -198,7 +204,7 @@ const CASES: Record<Key, Cases> = {
   logAttributeValueLengthLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   logAttributeCountLimit: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   logMaxQueueSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
-  logMaxExportBatchSize: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  logMaxExportBatchSize: batchSize(2_048),
   logScheduleDelayMs: wholeNumber(0, MAX_MS),
   logBatchTimeoutMs: timeout,
   logLevel: oneOf('none', 'error', 'warn', 'info', 'debug', 'verbose', 'all'),
@@ -353,6 +359,26 @@ test('several bad values give one problem each, in the order of the table', () =
     problems.map((problem) => problem.variable),
     ['OTEL_TRACES_SAMPLER', 'OTEL_BSP_SCHEDULE_DELAY', 'OTEL_LOG_LEVEL'],
   );
+});
+
+test('a batch that is larger than its queue is reported', () => {
+  for (const [kind, key] of [
+    ['BSP', 'maxExportBatchSize'],
+    ['BLRP', 'logMaxExportBatchSize'],
+  ] as const) {
+    const small = { [`OTEL_${kind}_MAX_QUEUE_SIZE`]: '100' };
+    const settings = readSettings({ ...small, [`OTEL_${kind}_MAX_EXPORT_BATCH_SIZE`]: '200' });
+    assert.equal(settings[key], 100);
+    assert.deepEqual(settings.problems, [
+      {
+        variable: `OTEL_${kind}_MAX_EXPORT_BATCH_SIZE`,
+        value: '200',
+        expected: `at most OTEL_${kind}_MAX_QUEUE_SIZE, 100`,
+        fallback: '100',
+      },
+    ]);
+    assert.deepEqual(readSettings(small).problems, []);
+  }
 });
 
 test('a list with none is off, and what else is in it is reported', () => {
