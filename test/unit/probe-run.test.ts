@@ -9,7 +9,7 @@ test('the probe is traced and sends at once, whatever the settings of the app ar
     OTEL_SDK_DISABLED: 'true',
     OTEL_TRACES_EXPORTER: 'console',
     OTEL_TRACES_SAMPLER: 'traceidratio',
-    OTEL_TRACES_SAMPLER_ARG: '0',
+    OTEL_TRACES_SAMPLER_ARG: 'a half',
     OTEL_NODE_ENABLED_INSTRUMENTATIONS: 'http',
     OTEL_NODE_DISABLED_INSTRUMENTATIONS: 'milvus',
     OTEL_PROPAGATORS: 'none',
@@ -23,6 +23,7 @@ test('the probe is traced and sends at once, whatever the settings of the app ar
     [settings.sdkDisabled, settings.tracesExporter, settings.sampler, settings.scheduleDelayMs],
     [false, ['otlp'], 'always_on', 0],
   );
+  assert.deepEqual(settings.problems, []);
   const fallbacks = readSettings({});
   for (const key of [
     'enabledInstrumentations',
