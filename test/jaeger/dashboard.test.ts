@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
-import { lossy, type MeasuredLoad, runMeasuredLoad } from '../../tools/dashboard/measured-load.ts';
+import { crowded, lossy, type MeasuredLoad, runMeasuredLoad } from '../../tools/dashboard/measured-load.ts';
 import { runFixture } from '../../tools/processes/run-fixture.ts';
 import { productionFolder } from '../../tools/servers/production-set.ts';
 import type { Series } from '../../tools/servers/prometheus.ts';
@@ -103,7 +103,9 @@ const counts = () => ({
   'rag_passages search': load.searches - 1,
   'nowhere search': load.rounds,
   'rag_passages hasCollection': 3 * load.rounds,
-  connect: 1,
+  'retried search': load.crowdedSearches,
+  // Of the shop and the crowded app.
+  connect: 2,
 });
 const allCalls = () => Object.values(counts()).reduce((sum, one) => sum + one);
 const perSecond = (count: number) => count / windowSeconds;
@@ -128,7 +130,14 @@ const zeroFor =
   (found) => {
     for (const key of keys) assert.equal(found[key], 0, `${key} in ${JSON.stringify(found)}`);
   };
-const callTargets = ['rag_passages search', 'nowhere search', 'rag_passages hasCollection', 'connect'];
+const callTargets = [
+  'rag_passages search',
+  'nowhere search',
+  'rag_passages hasCollection',
+  'retried search',
+  'connect',
+];
+const searchesOfAll = () => load.searches - 1 + load.rounds + load.crowdedSearches;
 
 /** The queue is full of the others. */
 const lostSpans = lossy.spans - lossy.queueSize;
@@ -142,12 +151,12 @@ const expected: Record<string, Record<string, Check>> = {
     'error ratio': one((value) => assertAbout(value, load.rounds / allCalls(), 'ratio')),
   },
   'p99 duration': { p99: duration },
-  'Calls in flight': { 'in flight': equal(0) },
+  'Calls in flight': { 'in flight': equal(crowded.held) },
   'Lost spans': { lost: one((value) => assertAbout(value, lostSpans, 'lost')) },
   Collector: { collector: equal(1) },
   'Calls per second by operation': {
     '{{db_operation_name}}': (found) => {
-      assertAbout(found.search, perSecond(load.searches - 1 + load.rounds), 'search');
+      assertAbout(found.search, perSecond(searchesOfAll()), 'search');
       assertAbout(found.hasCollection, perSecond(3 * load.rounds), 'hasCollection');
     },
   },
@@ -159,7 +168,7 @@ const expected: Record<string, Record<string, Check>> = {
   },
   'Share of failed calls by operation': {
     '{{db_operation_name}}': (found) => {
-      assertAbout(found.search, load.rounds / (load.searches - 1 + load.rounds), 'search');
+      assertAbout(found.search, load.rounds / searchesOfAll(), 'search');
       assert.equal(found.hasCollection, 0);
     },
   },
@@ -192,24 +201,42 @@ const expected: Record<string, Record<string, Check>> = {
     Gap: durationsOf('search'),
   },
   'Returned rows per call': {
-    '{{db_operation_name}} {{db_collection_name}}': (found) =>
+    '{{db_operation_name}} {{db_collection_name}}': (found) => {
       // The search at the sample's start returns one row, every other four.
-      assertAbout(found['rag_passages search'], 4, 'rows', 0.05),
+      assertAbout(found['rag_passages search'], 4, 'rows', 0.05);
+      assert.equal(found['retried search'], 2);
+    },
   },
-  'Retries per second': { '{{db_operation_name}}': zeroFor('search', 'hasCollection') },
-  'Calls in flight by operation': { '{{db_operation_name}}': zeroFor('search', 'hasCollection') },
+  'Retries per second': {
+    '{{db_operation_name}}': (found) => {
+      assertAbout(found.search, perSecond(crowded.retriesPerSearch * load.crowdedSearches), 'retries');
+      zeroFor('hasCollection', 'connect')(found);
+    },
+  },
+  'Calls in flight by operation': {
+    '{{db_operation_name}}': (found) => {
+      assert.equal(found.search, crowded.held);
+      zeroFor('hasCollection', 'connect')(found);
+    },
+  },
   Connections: {
     '{{db_client_connection_pool_name}} {{db_client_connection_state}}': (found) => {
       const { address } = load.milvus;
       assert.equal(found[`${address} used`], 0);
       assert.ok((found[`${address} idle`] as number) >= 2, JSON.stringify(found));
+      assert.equal(found[`${load.crowdedAddress} used`], crowded.poolSize);
+      assert.equal(found[`${load.crowdedAddress} idle`], 0);
     },
-    // Ten for each of the three apps.
+    // Ten for each of the three apps on the real Milvus.
     '{{db_client_connection_pool_name}} limit': (found) =>
-      assert.deepEqual(found, { [load.milvus.address]: 30 }),
+      assert.deepEqual(found, { [load.milvus.address]: 30, [load.crowdedAddress]: crowded.poolSize }),
   },
   'Calls that wait for a connection': {
-    '{{db_client_connection_pool_name}}': (found) => assert.deepEqual(found, { [load.milvus.address]: 0 }),
+    '{{db_client_connection_pool_name}}': (found) =>
+      assert.deepEqual(found, {
+        [load.milvus.address]: 0,
+        [load.crowdedAddress]: crowded.held - crowded.poolSize,
+      }),
   },
   'Lost spans per second': {
     '{{service_name}} {{error_type}}': ({ 'queue_full lossy': lost, ...others }) => {
@@ -218,7 +245,8 @@ const expected: Record<string, Record<string, Check>> = {
     },
   },
   'Spans waiting in the apps': {
-    '{{service_name}}': (found) => assert.deepEqual(found, { lossy: 1, 'rag-service': 0, shop: 0 }),
+    '{{service_name}}': (found) =>
+      assert.deepEqual(found, { crowded: 0, lossy: 1, 'rag-service': 0, shop: 0 }),
   },
   'Share of calls whose trace is kept': {
     // Only failed calls are kept, and the other service has none.
@@ -243,6 +271,20 @@ test('the counts of the load arrive exactly, although most traces are not kept',
   assert.equal(found['rag_passages search'], load.searches);
   assert.equal(found['nowhere search'], load.rounds);
   assert.equal(found['rag_passages hasCollection'], 3 * load.rounds + 1);
+  assert.equal(found['retried search'], load.crowdedSearches);
+});
+
+test('a call with retries counts once, and each of its retries once', async () => {
+  const [retries] = await load.prometheus.query(
+    'sum(milvus_client_operation_retries_total{service_name="crowded", db_operation_name="search"})',
+    load.toMs,
+  );
+  assert.equal(retries?.value, crowded.retriesPerSearch * load.crowdedSearches);
+  const [measured] = await load.prometheus.query(
+    'sum(db_client_operation_duration_seconds_count{service_name="crowded", db_operation_name="search"})',
+    load.toMs,
+  );
+  assert.equal(measured?.value, load.crowdedSearches);
 });
 
 describe('each query returns the value that the load implies', () => {
@@ -267,8 +309,8 @@ describe('each query returns the value that the load implies', () => {
 
 test('the variables offer the services and collections of the load', async () => {
   for (const [index, names] of [
-    ['rag-service', 'shop'],
-    ['nowhere', 'rag_passages'],
+    ['crowded', 'rag-service', 'shop'],
+    ['nowhere', 'rag_passages', 'retried'],
   ].entries()) {
     const [, metric, label] = /^label_values\((.*), (\w+)\)$/.exec(templating.list[index].query.query) ?? [];
     const found = await ask(`group by (${label}) (${metric})`);
@@ -342,7 +384,12 @@ describe('each alert', () => {
     const found = byLabels(
       await load.prometheus.query(ruleOf('MilvusSlowCalls').replace('> 1', '> 0'), load.toMs),
     );
-    assert.deepEqual(Object.keys(found).sort(), ['insert rag-service', 'search rag-service', 'search shop']);
+    assert.deepEqual(Object.keys(found).sort(), [
+      'insert rag-service',
+      'search crowded',
+      'search rag-service',
+      'search shop',
+    ]);
     // With its threshold, only those above remain.
     const raisedFor = byLabels(await load.prometheus.query(ruleOf('MilvusSlowCalls'), load.toMs));
     assert.deepEqual(raisedFor, Object.fromEntries(Object.entries(found).filter(([, p99]) => p99 > 1)));

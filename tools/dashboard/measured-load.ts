@@ -14,6 +14,12 @@ const questionsPerSecond = 10;
 const roundsPerSecond = 2;
 /** An app whose collector is unreachable, with more spans than its queue holds. */
 export const lossy = { rounds: 10, spans: 41, queueSize: 16 };
+/**
+ * An app whose searches are each retried `retriesPerSearch` times, in the first 60 % of the load. Then `held`
+ * searches stay in flight until the end, through `poolSize` connections.
+ */
+export const crowded = { retriesPerSearch: 2, held: 5, poolSize: 2 };
+const crowdedSearchesPerSecond = 2;
 const arrivalWithinMs = 90_000;
 
 export interface MeasuredLoad {
@@ -21,13 +27,17 @@ export interface MeasuredLoad {
   readonly milvus: Milvus;
   readonly prometheus: Prometheus;
   /** By service name. */
-  readonly apps: { 'rag-service': RunningFixture; shop: RunningFixture; lossy: RunningFixture };
+  readonly apps: Record<'rag-service' | 'shop' | 'lossy' | 'crowded', RunningFixture>;
+  /** Address of the scripted Milvus of `crowded`, which sends no spans. */
+  readonly crowdedAddress: string;
   /** Variables of an app that sends to the collector. */
   readonly appEnv: Record<string, string>;
   /** Searches of the RAG sample: one per question and one at its start, with four rows each. */
   readonly searches: number;
   readonly rounds: number;
-  /** Start and end of the load. At `toMs` Prometheus has its spans and metrics, and the apps are idle. */
+  /** Completed searches of `crowded`, with two rows each. */
+  readonly crowdedSearches: number;
+  /** Start and end of the load. At `toMs` Prometheus has its spans and metrics, and no app starts a call. */
   readonly fromMs: number;
   readonly toMs: number;
   stop(): Promise<void>;
@@ -83,6 +93,12 @@ export async function runMeasuredLoad(
     };
     const rag = start('rag-service', 'samples/rag/server.js', [], { PORT: '0' });
     const [, ragUrl] = await rag.waitForStdout(/(http:\/\/\S+:\d+)/);
+    const delaying = startFixture({ file: 'test/fixtures/milvus-that-delays.mjs', timeoutMs });
+    stops.push(() => {
+      delaying.kill('SIGTERM');
+      return delaying.ended.catch(() => {});
+    });
+    const [crowdedAddress] = await delaying.waitForStdout(/\S+:\d+/);
 
     const fromMs = Date.now();
     const questions = Math.round(seconds * questionsPerSecond);
@@ -104,6 +120,13 @@ export async function runMeasuredLoad(
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE: String(lossy.queueSize),
       },
     );
+    const crowdedSearches = Math.round(0.6 * seconds * crowdedSearchesPerSecond);
+    const crowdedApp = start(
+      'crowded',
+      'test/fixtures/retries-then-waits.mjs',
+      [crowdedSearches, 1_000 / crowdedSearchesPerSecond, crowded.held, crowded.poolSize].map(String),
+      { MILVUS_ADDRESS: crowdedAddress },
+    );
     const asked = await runFixture({
       file: 'samples/rag/load.mjs',
       args: [
@@ -115,6 +138,7 @@ export async function runMeasuredLoad(
     if (asked.code !== 0) throw new Error(`The load failed: ${asked.stdout}\n${asked.stderr}`);
     await shop.waitForStdout(/^done$/m);
     await lossyApp.waitForStdout(/^done$/m);
+    await crowdedApp.waitForStdout(/^done$/m);
 
     await arrival(prometheus, [
       [
@@ -128,17 +152,24 @@ export async function runMeasuredLoad(
         `sum(db_client_operation_duration_seconds_count{service_name="rag-service",db_operation_name="search"})`,
         searches,
       ],
+      [
+        `sum(traces_span_metrics_calls_total{service_name="crowded",db_operation_name="search"})`,
+        crowdedSearches,
+      ],
+      [`sum(db_client_connection_pending_requests{service_name="crowded"})`, crowded.held - crowded.poolSize],
     ]);
-    // Two exports and scrapes of the idle apps' metrics.
+    // Two exports and scrapes of the apps' final metrics.
     await sleep(4_000);
     return {
       set,
       milvus,
       prometheus,
-      apps: { 'rag-service': rag, shop, lossy: lossyApp },
+      apps: { 'rag-service': rag, shop, lossy: lossyApp, crowded: crowdedApp },
+      crowdedAddress,
       appEnv,
       searches,
       rounds,
+      crowdedSearches,
       fromMs,
       toMs: Date.now(),
       stop,
