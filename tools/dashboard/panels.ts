@@ -125,7 +125,9 @@ export const SECTIONS: Section[] = [
         unit: 'short',
         width: 4,
         source: 'app metrics',
-        description: 'Operations that the clients wait for.',
+        description:
+          'Operations that the clients wait for. The panels whose figures come from spans have a call only when it has ended: ' +
+          'while Milvus hangs, look here.',
         queries: [{ expr: `sum (milvus_client_active_operations{${selected}})`, legend: 'in flight' }],
       },
       {
@@ -247,7 +249,7 @@ export const SECTIONS: Section[] = [
         source: 'spans',
         description:
           'Searches, queries and writes. Client: the mean of the client spans. Server: the time of Milvus’ spans for the same ' +
-          'RPCs, per client span. Gap: the difference, which is the network, gRPC, the SDK and the wait for a connection. An ' +
+          'RPCs, per client span. Gap: the difference, which is the network, gRPC, the SDK, retries and the wait for a connection. An ' +
           'approximation: spans are summed, not matched one by one. An operation that sends several RPCs at the same time ' +
           'counts each, so the gap is too small. Calls that are not traced are in neither line.',
         queries: [
@@ -321,7 +323,9 @@ export const SECTIONS: Section[] = [
         unit: 'reqps',
         width: 8,
         source: 'app metrics',
-        description: 'RPCs that the SDK sent again. In the other panels, a call with retries is one call.',
+        description:
+          'RPCs that failed and that the SDK sent again. Above 0: calls take longer, by the wait before each retry. In the ' +
+          'other panels, a call with retries is one call.',
         queries: [
           {
             expr: sumRate('milvus_client_operation_retries_total', selected, 'db_operation_name'),
@@ -368,7 +372,9 @@ export const SECTIONS: Section[] = [
         unit: 'short',
         width: 12,
         source: 'app metrics',
-        description: 'Above 0: the pool is too small for the load. This time is part of the network gap.',
+        description:
+          'Above 0: all connections of a pool are used, because Milvus answers slowly or because the client’s pool.max (10 by ' +
+          'default) is too small for the load. This time is part of the network gap.',
         queries: [
           {
             expr: `sum by (db_client_connection_pool_name) (db_client_connection_pending_requests{${selectedService}})`,
