@@ -74,7 +74,7 @@ function isTool(mainFile) {
   const path = String(mainFile);
   const name = /[^\\/]*$/.exec(path)[0].replace(/\.[cm]?js$/, '');
   if (isInstallScript()) return true;
-  // Of Next.js only this command is the app; `next dev` starts the app's server as a process of its own.
+  // Of Next.js only this command is the app; `next dev` starts the app's server as another process.
   if (name === 'next' && process.argv[2] === 'start') return false;
   // A process that `next build` or `next dev` starts for a part of its work.
   if (name === 'processChild' && /[\\/]next[\\/]dist[\\/]compiled[\\/]jest-worker[\\/]/.test(path))
@@ -90,7 +90,7 @@ function isOfToolPackage(mainFile) {
     // biome-ignore-end lint/style/useNodejsImportProtocol: as above.
     // Of a link such as node_modules/.bin/tsc, where it leads.
     const file = fs.realpathSync(mainFile);
-    // Yarn in a repository: a file of its own, with no package.json but the app's above it.
+    // Yarn in a repository: a single file, with no package.json but the app's above it.
     if (/[\\/]\.yarn[\\/]releases[\\/]yarn-[^\\/]*$/.test(file)) return true;
     for (let folder = path.dirname(file); folder !== path.dirname(folder); folder = path.dirname(folder)) {
       const manifest = path.join(folder, 'package.json');

@@ -16,7 +16,7 @@ process.once('beforeExit', () => processor.forceFlush());
 
 const require = createRequire(import.meta.url);
 const { Client } = createRequire(require.resolve('@zilliz/milvus2-sdk-node'))('@grpc/grpc-js');
-const isMilvus = Symbol('speaks to Milvus');
+const isMilvus = Symbol('is a client of Milvus');
 // Every unary call passes here with its metadata and callback, including the exporter's.
 const checkArguments = Client.prototype.checkOptionalUnaryResponseArguments;
 Client.prototype.checkOptionalUnaryResponseArguments = function (...given) {

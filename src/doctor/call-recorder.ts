@@ -1,6 +1,6 @@
 /**
  * Call recorder, loaded before the preload in an app that the doctor runs. It records every outgoing Milvus
- * call, whoever makes it and however it was loaded, and when preload and SDK were loaded. Each is one line of
+ * call, from any module and however it was loaded, and when preload and SDK were loaded. Each is one line of
  * JSON (RecordedEvent), appended synchronously so that no exit loses it. It changes nothing and fails
  * silently.
  */

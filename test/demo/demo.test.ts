@@ -42,7 +42,7 @@ test('the demo prints every trace of the sample, joined by the server, and leave
 }, async (t) => {
   const report = path.join(await temporaryFolder(t), 'of traces', 'report.html');
   const demo = runDemo(t, 'demo', ['--report', report], {
-    // What the user has set for apps of their own does not reach the sample.
+    // The user's settings for other apps do not reach the sample.
     OTEL_SERVICE_NAME: 'somebody-else',
     OTEL_TRACES_EXPORTER: 'none',
   });

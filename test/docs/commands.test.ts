@@ -117,7 +117,7 @@ const kinds: Kind[] = [
   {
     name: 'asks the doctor',
     fits: ({ text }) => /^npx milvus-otel doctor /.test(text),
-    // 3: nothing is broken, but nobody was there to be asked for the joined trace.
+    // 3: nothing is broken, but no server answered the query for the joined trace.
     check: async (command) => {
       await runToEnd({ ...command, text: `${command.text}; code=$?; [ $code = 0 ] || [ $code = 3 ]` }, app);
     },
@@ -152,7 +152,7 @@ before(async () => {
   app = path.join(scratch, appName);
   await mkdir(app);
   receiver = await startReceiver();
-  // One of its own: the samples drop and create collections that other test files use at the same time.
+  // A separate Milvus: the samples drop and create collections that other test files use at the same time.
   [milvus] = await Promise.all([
     startMilvus({ otlpEndpoint: `127.0.0.1:${receiver.grpcPort}`, log: (line) => console.error(line) }),
     installApp(),

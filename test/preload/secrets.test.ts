@@ -96,7 +96,7 @@ const COLLECTORS: Record<string, () => Record<string, string>> = {
     OTEL_EXPORTER_OTLP_HEADER: `authorization=Bearer%20typo-${PLANT}`,
   }),
 };
-/** Metrics and logs to the same collector, whose exporters have messages of their own. */
+/** Metrics and logs to the same collector, whose exporters log other messages. */
 const SIGNALS = { OTEL_METRICS_EXPORTER: 'otlp', OTEL_LOGS_EXPORTER: 'otlp' };
 
 function assertClean(text: string): void {

@@ -53,7 +53,7 @@ describe('a worker that is terminated', { concurrency: 2 }, () => {
   test('sends to the collector that it was given as its own, and not by the main thread', async () => {
     const own = {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${elsewhere.grpcPort}`,
-      // Sent as they end: what waits is lost with the worker, since nobody else may send it there.
+      // Sent as they end: pending spans are lost with the worker, since the main thread does not send there.
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '1',
     };
     const { service } = await runs.run({ file, env: { WORKER_ENV: JSON.stringify(own) } });

@@ -68,7 +68,7 @@ describe('the answer', () => {
     { title: 'Cats', text: 'Cats sleep in the sun.' },
   ];
 
-  test('is the nearest sentence of a passage with its number, and nothing that is beside the point', () => {
+  test('is the nearest sentence of each passage with its number, without unrelated ones', () => {
     assert.equal(
       assembleAnswer(embed('What share of neighbours is recall?'), passages),
       'Recall is the share of neighbours that were found. [1]',
@@ -396,7 +396,7 @@ describe('npm run demo:rag', () => {
     'prints a joined trace and where the time went, and leaves nothing running',
     demoTimeout,
     async (t) => {
-      // What the user has set for apps of their own does not reach the sample.
+      // The user's settings for other apps do not reach the sample.
       const demo = runDemo(t, 'demo-rag', [], { OTEL_SERVICE_NAME: 'somebody-else', PORT: '1' });
       const code = await demo.ended;
       const { stdout, stderr } = demo.output;

@@ -209,7 +209,7 @@ describe('a logger', () => {
     );
   });
 
-  test('winston sends none without its transport, and a line says so', () => {
+  test('winston sends none without its transport, and a line reports it', () => {
     writeFiles(folder, { 'node_modules/winston/index.js': '' });
     const { warnings } = start([newEntry('winston', ['winston'])], { logsOn: true });
     app('winston');
@@ -250,7 +250,7 @@ test("in AWS Lambda, the handler and its flush are configured, and the runtime c
   assert.deepEqual(ofOther.config, {});
 });
 
-test('the URL of a watched package is told once, at its first load', async () => {
+test('the URL of a watched package is reported once, at its first load', async () => {
   const name = newModule();
   const urls: string[] = [];
   start([], {}, { [name]: (url) => urls.push(url) });

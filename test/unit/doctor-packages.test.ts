@@ -29,7 +29,7 @@ describe('a package', () => {
     assert.equal(sdkVersionAt('/no-such-folder/index.js'), 'of an unknown version');
   });
 
-  test('in a folder is that of its own package.json alone', () => {
+  test('in a folder is that of the package.json in it', () => {
     assert.equal(readPackage(path.join(folder, 'node_modules/a'))?.version, '1.2.3');
     for (const inner of ['a/dist', 'b', 'c'])
       assert.equal(readPackage(path.join(folder, 'node_modules', inner)), undefined);

@@ -87,7 +87,7 @@ describe('an OTLP exporter', () => {
     assert.deepEqual(optionsOf('OTLPLogExporter').metadata.values, { a: '1', b: '1' });
   });
 
-  test('has a time limit and a compression of its own, else those of all signals', () => {
+  test('has the time limit and compression of its signal, else those of all signals', () => {
     start({
       ...common,
       OTEL_EXPORTER_OTLP_TIMEOUT: '500',

@@ -75,7 +75,7 @@ const wholeNumber = (least: number, most: number): Cases => ({
   invalid: [String(least - 1), String(most + 1), '1.5', 'many', '10s', 'NaN', 'Infinity'],
 });
 
-/** A number above the queue's is a problem of its own. */
+/** A number above the queue's is a separate problem. */
 const batchSize = (queueSize: number): Cases => {
   const { valid, invalid } = wholeNumber(1, queueSize);
   return { valid, invalid: invalid.filter((raw) => raw !== String(queueSize + 1)) };

@@ -49,7 +49,7 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
   const end = (spans: readonly ReadableSpan[]) => {
     for (const span of spans) queue.onEnd(span);
   };
-  /** The next attempt that nobody has looked at; there must be one. */
+  /** The next attempt that the test has not read; there must be one. */
   const attempt = (): Attempt => {
     const next = attempts.shift();
     assert.ok(next !== undefined, 'nothing is being sent');
