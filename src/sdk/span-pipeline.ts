@@ -120,8 +120,10 @@ const sum = (numbers: readonly number[]): number => numbers.reduce((total, numbe
 /** Sends a queue's pending spans by the sending process. Returns the number of spans that did not arrive. */
 function sendBlocking(queue: SpanQueue, settings: Settings, timeoutMs: number): number {
   const batches = queue.takeUnsent();
+  const count = sum(batches.map((batch) => batch.count));
   const { requests, error } = requestBodies(batches, settings);
   queue.lastError = error ?? queue.lastError;
+  if (requests.length === 0) return count;
   const failures = loadChunk<{ sendNow: typeof sendNow }>('synchronous-flush').sendNow(
     tracesTarget(settings),
     requests.map(({ body }) => body),
@@ -134,7 +136,7 @@ function sendBlocking(queue: SpanQueue, settings: Settings, timeoutMs: number): 
     queue.lastError = failure === undefined ? queue.lastError : shortReason(failure.reason);
     return count - Math.min(failure?.count ?? count, count);
   });
-  return sum(batches.map(({ count }) => count)) - sum(arrived);
+  return count - sum(arrived);
 }
 
 /**

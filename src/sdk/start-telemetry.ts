@@ -119,9 +119,7 @@ class StartedTelemetry implements Telemetry {
     this.#spans.close(timeoutMs);
   }
 
-  adopt(instrumentation: Instrumentation): void {
-    adopt(instrumentation);
-  }
+  adopt = adopt;
 }
 
 /** The providers are the global ones, also those of another SDK. */

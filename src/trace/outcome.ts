@@ -12,7 +12,7 @@ export type Outcome =
   /** For good: the collector rejects them. */
   | { kind: 'refused'; reason: string; errorType?: string }
   /** Its only span cannot be serialized. */
-  | { kind: 'unserializable'; reason: string; errorType?: string };
+  | { kind: 'unserializable'; reason: string };
 
 export interface Later {
   kind: 'later';

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -10,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../../tools/processes/free-ports.ts';
 import { startJaeger } from '../../tools/servers/jaeger.ts';
 import { ensureJaeger } from '../../tools/servers/jaeger-build.ts';
+import { answers } from '../support/answers.ts';
 
 let folder: string;
 let cacheDir: string;
@@ -154,16 +154,4 @@ function building(seconds: number): string {
       'mod edit') echo '{"Go":"1.24.6","Replace":null}' ;;
       build*) echo build >>'${folder}/builds'; sleep ${seconds}; echo 'the program' >all-in-one ;;
     esac`;
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = createConnection(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }

@@ -247,7 +247,7 @@ describe('queued spans arrive', { concurrency: 4 }, () => {
 
 describe('a collector that accepts all spans but three', { concurrency: 4 }, () => {
   for (const protocol of ['grpc', 'http/protobuf', 'http/json'] as const) {
-    // Sent while the app runs, at its exit, and by the helper of a sudden exit.
+    // Sent while the app runs, at its exit, and by the sending process.
     for (const [way, delayMs] of [
       ['drain', '0'],
       ['drain', '60000'],

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answers } from './answers.ts';
 
 /** Call it once at the top of a test file, which then listens on a socket until its tests have ended. */
 export function oneAtATime(name: string): void {
@@ -14,7 +15,7 @@ export function oneAtATime(name: string): void {
   before(async () => {
     while (!(await listens(server, socket))) {
       // A killed process leaves its socket.
-      if (!(await isAnswered(socket))) rmSync(socket, { force: true });
+      if (!(await answers(socket))) rmSync(socket, { force: true });
       await sleep(100);
     }
   });
@@ -30,17 +31,5 @@ async function listens(server: net.Server, socket: string): Promise<boolean> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') return false;
     throw error;
-  }
-}
-
-async function isAnswered(socket: string): Promise<boolean> {
-  const connection = net.connect(socket);
-  try {
-    await once(connection, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    connection.destroy();
   }
 }

@@ -11,6 +11,7 @@ import { diag } from '@opentelemetry/api';
 import { activateOnLoad, type Surroundings, type Watched } from '../../src/instrumentations/activation.ts';
 import type { CatalogEntry } from '../../src/instrumentations/catalog.ts';
 import { appFolder, writeFiles } from '../support/app-folder.ts';
+import { collectDiagErrors } from '../support/diag-errors.ts';
 import { stubPart } from '../support/source-parts.ts';
 
 /** What the instrumentations of the stubs have done. */
@@ -134,16 +135,7 @@ describe('an instrumentation is created', () => {
 });
 
 test('an instrumentation that cannot be created fails alone, and the app loads its module', () => {
-  const errors: unknown[] = [];
-  const logger = {
-    error: (text: string) => errors.push(text),
-    warn() {},
-    info() {},
-    debug() {},
-    verbose() {},
-  };
-  diag.setLogger(logger);
-  errors.length = 0;
+  const errors = collectDiagErrors();
   const [name, other] = [newModule(), newModule()];
   stubPart('instrumentation-broken', `throw new Error('broken');`);
   const broken = { name: 'broken', className: 'Broken', modules: [name, other] };

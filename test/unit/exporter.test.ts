@@ -21,6 +21,7 @@ import {
 import type { Outcome } from '../../src/trace/outcome.ts';
 import { SpanBatch } from '../../src/trace/span-batch.ts';
 import { endedSpans } from '../support/ended-spans.ts';
+import { RETRYABLE_CODES } from '../support/retryable-codes.ts';
 
 const opened: (() => unknown)[] = [];
 afterEach(async () => {
@@ -63,6 +64,17 @@ async function httpCollector(
 
 const toHttp = async (...answer: Parameters<typeof httpCollector>) => sendTo(await httpCollector(...answer));
 
+/** The URL of a server that accepts requests and never answers. */
+async function silentServer(): Promise<string> {
+  const server = createServer(() => {});
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  opened.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
 const batchOf = (count: number) => new SpanBatch(endedSpans(count));
 
 const UNSERIALIZABLE = Object.create(endedSpans(1)[0] as ReadableSpan, {
@@ -79,19 +91,9 @@ const withoutReason = (outcome: Outcome) => {
   return rest;
 };
 
-const RETRYABLE = [
-  'CANCELLED',
-  'DEADLINE_EXCEEDED',
-  'RESOURCE_EXHAUSTED',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-];
-
 describe('the answer of a gRPC collector', () => {
   for (const [name, code] of Object.entries(GrpcStatus).filter(([, value]) => value !== 0)) {
-    const isRetried = RETRYABLE.includes(name);
+    const isRetried = RETRYABLE_CODES.includes(name);
     test(`${name} ${isRetried ? 'keeps the spans for another attempt' : 'loses the spans'}, under its name`, async () => {
       const outcome = await (await toGrpc(code))(batchOf(2));
       assert.deepEqual(
@@ -197,16 +199,7 @@ describe('without an answer', () => {
   });
 
   test('the reason names the time limit that was over, the shorter of the two', async () => {
-    const server = createServer(() => {});
-    await once(server.listen(0, '127.0.0.1'), 'listening');
-    opened.push(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const env = {
-      ...HTTP,
-      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    };
+    const env = { ...HTTP, OTEL_EXPORTER_OTLP_ENDPOINT: await silentServer() };
     for (const variable of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_BSP_EXPORT_TIMEOUT']) {
       const outcome = await sendTo({ ...env, [variable]: '30' })(batchOf(2));
       assert.equal((outcome as { reason: string }).reason, `no answer within 30 ms (${variable})`);
@@ -291,15 +284,9 @@ describe('Zipkin', () => {
   });
 
   test('that does not answer is given up after the time limit', async () => {
-    const server = createServer(() => {});
-    await once(server.listen(0, '127.0.0.1'), 'listening');
-    opened.push(() => {
-      server.closeAllConnections();
-      server.close();
-    });
     const send = sendTo(
       {
-        OTEL_EXPORTER_ZIPKIN_ENDPOINT: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        OTEL_EXPORTER_ZIPKIN_ENDPOINT: await silentServer(),
         OTEL_BSP_EXPORT_TIMEOUT: '30',
       },
       'zipkin',

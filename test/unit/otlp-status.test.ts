@@ -7,6 +7,7 @@ import { reasonFor } from '../../src/otlp/reason.ts';
 import { OtlpError } from '../../src/otlp/sender.ts';
 import { verdictOn } from '../../src/otlp/status.ts';
 import { tracesTarget } from '../../src/otlp/target.ts';
+import { RETRYABLE_CODES } from '../support/retryable-codes.ts';
 
 const grpc = (status: number, message = 'why', retryAfterMs?: number) =>
   new OtlpError(message, { status, isGrpc: true, retryAfterMs });
@@ -18,15 +19,7 @@ test('only the codes that OTLP calls retryable are retried', () => {
   const retried = Object.entries(GrpcStatus).filter(([, code]) => verdictOn(grpc(code)).kind === 'retry');
   assert.deepEqual(
     retried.map(([name]) => name),
-    [
-      'CANCELLED',
-      'DEADLINE_EXCEEDED',
-      'RESOURCE_EXHAUSTED',
-      'ABORTED',
-      'OUT_OF_RANGE',
-      'UNAVAILABLE',
-      'DATA_LOSS',
-    ],
+    RETRYABLE_CODES,
   );
   for (const status of [429, 502, 503, 504]) assert.equal(verdictOn(http(status)).kind, 'retry');
   for (const status of [301, 400, 401, 404, 500, 501])

@@ -7,6 +7,7 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { diag } from '@opentelemetry/api';
 import { Hook, patchLinked } from '../../src/instrumentations/require-hook.ts';
 import { appFolder } from '../support/app-folder.ts';
+import { collectDiagErrors } from '../support/diag-errors.ts';
 
 const manifest = (name: string) => ({ name, version: '1.2.3', main: 'index.js' });
 
@@ -73,16 +74,7 @@ test('in a circle of requires, a module is patched when it is complete', () => {
 });
 
 test("an error of an instrumentation leaves the module as it is, and is not the app's", () => {
-  const errors: string[] = [];
-  const logger = {
-    error: (text: string) => errors.push(text),
-    warn() {},
-    info() {},
-    debug() {},
-    verbose() {},
-  };
-  diag.setLogger(logger);
-  errors.length = 0;
+  const errors = collectDiagErrors();
   fails = true;
   assert.deepEqual({ ...app('express') }, { name: 'express' });
   diag.disable();
