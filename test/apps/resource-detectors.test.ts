@@ -3,6 +3,9 @@
  * the process, which only processargs adds.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import type { ReceivedSpan } from '../../tools/servers/receiver.ts';
 import { useRuns } from '../preload/runs.ts';
@@ -85,5 +88,22 @@ describe('detectors of resources', { concurrency: 2 }, () => {
     const found = await resource(true, 'detectors-eval', {}, [], ['-e', code]);
     assert.ok('process.pid' in found);
     assert.doesNotMatch(JSON.stringify(found), /one-span/);
+  });
+
+  test('outside of a cloud print nothing and warn about nothing, and the warnings of the app stay', async (t) => {
+    const otherServer = createServer((_request, response) => response.writeHead(403).end());
+    t.after(() => otherServer.close());
+    await once(otherServer.listen(0, '127.0.0.1'), 'listening');
+    const host = `127.0.0.1:${(otherServer.address() as AddressInfo).port}`;
+    const answered = new Promise((resolve) => otherServer.once('request', resolve));
+    const code = `process.on('warning', ({ message }) => console.log(message));
+      setTimeout(() => process.emitWarning('of the app', 'MetadataLookupWarning'), 1_000);`;
+    const { stdout, stderr } = await runs.run({
+      file: 'test/fixtures/apps/one-span.mjs',
+      nodeArgs: ['--no-warnings', '-e', code],
+      env: { OTEL_NODE_RESOURCE_DETECTORS: 'gcp', GCE_METADATA_HOST: host, DEBUG_AUTH: 'true' },
+    });
+    await answered;
+    assert.deepEqual({ stdout, stderr }, { stdout: 'of the app\n', stderr: '' });
   });
 });

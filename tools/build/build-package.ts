@@ -141,7 +141,21 @@ const SELDOM_LINES: ReplacedLines[] = [
   },
 ];
 
-const REPLACED = [...THREADLESS_LINES, ...SELDOM_LINES];
+/**
+ * Outside of its cloud, this library warns by `process.emitWarning`, and with DEBUG_AUTH it prints to stdout.
+ * Other cloud detectors log the same fact by `diag.debug`.
+ */
+const QUIET_LINES: ReplacedLines[] = [
+  {
+    file: /\/gcp-metadata\/build\/src\/index\.js$/,
+    lines: [
+      ['process.emitWarning(', "require('@opentelemetry/api').diag.debug('GcpDetector: not on GCP:', "],
+      ['console.info(err);', ''],
+    ],
+  },
+];
+
+const REPLACED = [...THREADLESS_LINES, ...SELDOM_LINES, ...QUIET_LINES];
 
 const replacedLines: Plugin = {
   name: 'replaced-lines',
