@@ -255,8 +255,8 @@ export class BundledCall {
   }
 
   private describe(reason: string): string {
-    if (this.options.captureFilter || reason === '') return reason;
-    return shownReason(reason, this.request.values, !this.request.truncated);
+    const { values, truncated } = this.request;
+    return reason && shownReason(this.rpc, reason, values, !truncated, this.options.captureFilter);
   }
 
   private guarded(work: () => void): void {

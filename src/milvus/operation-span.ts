@@ -35,7 +35,8 @@ import {
   serverTarget,
 } from './attributes.ts';
 import type { ClientFacts, ReadClient } from './client-facts.ts';
-import { type HiddenValues, hiddenValuesOf, namesIn, withoutHidden } from './hidden-values.ts';
+import { withoutHidden } from './hidden-text.ts';
+import { type HiddenValues, hiddenValuesOf, namesIn, secretsOf } from './hidden-values.ts';
 import type { OperationMetrics, Series } from './metrics.ts';
 import type { Operation } from './operations.ts';
 import {
@@ -100,7 +101,7 @@ export class OperationSpan {
   private rpcDatabase: string | undefined;
   /** An RPC has carried the request's database. */
   private isDatabaseSure = false;
-  /** Values that a description must not contain; undefined when filters may be shown. */
+  /** Values that a description must not contain; undefined when it may contain any. */
   private hidden: readonly HiddenValues[] | undefined;
   private request: unknown;
   private rpcs = 0;
@@ -140,21 +141,23 @@ export class OperationSpan {
     if (operation.reads !== undefined) fill(operation.reads, request, this.span);
     const requestId = attempt(clientRequestId, request);
     if (requestId !== undefined) this.span.setAttribute(ATTR.clientRequestId, requestId);
-    if (!captureFilter) {
+    const { secrets } = operation;
+    if (!captureFilter || secrets !== undefined) {
       this.request = request;
       this.hidden = NOTHING;
+      if (secrets !== undefined) this.hide(request, (given) => secretsOf(given, secrets));
       this.hide(request);
-      return;
     }
+    if (!captureFilter) return;
     const filters = attempt(filterTexts, request) ?? NO_FILTERS;
     if (filters.length > 0) this.span.setAttribute(ATTR.queryText, filters.join('; '));
   }
 
-  /** @param message the message of the RPC: for primary keys, the SDK creates an expression in it. */
-  private hide(message: unknown): void {
+  /** @param sent a request, or the message of an RPC: for primary keys, the SDK creates an expression in it. */
+  private hide(sent: unknown, valuesOf: (sent: unknown) => HiddenValues | undefined = hiddenValuesOf): void {
     if (this.hidden === undefined || this.hidden === EVERYTHING) return;
     try {
-      const hidden = hiddenValuesOf(message);
+      const hidden = valuesOf(sent);
       if (hidden !== undefined) this.hidden = [...this.hidden, hidden];
     } catch {
       // A getter or proxy of the app threw. What cannot be read cannot be found in a reason.

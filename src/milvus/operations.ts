@@ -32,6 +32,8 @@ export interface Operation {
   rows?: (response: unknown) => number | undefined;
   /** It returns an array of statuses. */
   statuses?: true;
+  /** Fields of the request whose values no description may contain, even if filters may be shown. */
+  secrets?: readonly string[];
 }
 
 const plain: Operation = {};
@@ -78,8 +80,11 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'dropDatabaseProperties',
   ]),
   // Collection
+  // A specification of an external source may hold keys of its store.
+  ...same(['createCollection', 'refreshExternalCollection'], {
+    secrets: ['external_source', 'external_spec'],
+  }),
   ...same([
-    'createCollection',
     'addCollectionField',
     'addCollectionFields',
     'hasCollection',
@@ -120,7 +125,6 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'addCollectionFunction',
     'alterCollectionFunction',
     'dropCollectionFunction',
-    'refreshExternalCollection',
     'getRefreshExternalCollectionProgress',
     'listRefreshExternalCollectionJobs',
     'createSnapshot',
@@ -159,8 +163,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     'dropPartition',
   ]),
   // Resource
+  // Addresses and tokens of clusters.
+  updateReplicateConfiguration: { secrets: ['clusters'] },
   ...same([
-    'updateReplicateConfiguration',
     'getReplicateConfiguration',
     'createResourceGroup',
     'listResourceGroups',
@@ -172,9 +177,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ]),
   dropAllResourceGroups: { statuses: true },
   // User
+  createUser: { secrets: ['password'] },
+  updateUser: { secrets: ['oldPassword', 'newPassword'] },
   ...same([
-    'createUser',
-    'updateUser',
     'deleteUser',
     'listUsers',
     'createRole',
@@ -220,8 +225,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
 };
 
 /**
- * Methods of HttpClient (REST) with further attributes than name and collection. All its other methods are
- * operations too. Source: dist/milvus/http/*.js, SDK 3.0.6.
+ * Methods of HttpClient (REST) with secrets, or with further attributes than name and collection. All its
+ * other methods are operations too. Source: dist/milvus/http/*.js, SDK 3.0.6.
  */
 export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {
   search: { reads: readSearchRequest, rows: httpSearchRows },
@@ -231,4 +236,6 @@ export const HTTP_OPERATIONS: Readonly<Record<string, Operation>> = {
   insert: { reads: readRowsRequest, answers: readHttpCounts },
   upsert: { reads: readRowsRequest, answers: readHttpCounts },
   delete: { answers: readHttpCounts },
+  createUser: { secrets: ['password'] },
+  updateUserPassword: { secrets: ['password', 'newPassword'] },
 };

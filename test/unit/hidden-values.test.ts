@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { hiddenValuesOf, namesIn, withoutHidden } from '../../src/milvus/hidden-values.ts';
+import { withoutHidden } from '../../src/milvus/hidden-text.ts';
+import { hiddenValuesOf, namesIn, secretsOf } from '../../src/milvus/hidden-values.ts';
 import { anyData, RUNS } from '../support/arbitrary-values.ts';
 
 /** The description that an operation makes of a reason, its request and the messages of its RPCs. */
@@ -137,6 +138,18 @@ const CASES: [what: string, sent: unknown[], reason: string, description: string
     "got invalid timestamptz string '<filter>', value <filter> out of range, row: 0, data: <filter>",
   ],
   [
+    'a part of a long text of a row',
+    [{ ...BOOKS, data: [{ text: 'Call me Ishmael. Some years ago, never mind how long' }] }],
+    "invalid token near 'me Ishmael. Some year', row: 0",
+    "invalid token near '<filter>', row: 0",
+  ],
+  [
+    'a filter that is a number',
+    [{ ...BOOKS, filter: 47114712 }],
+    'predicate is not a boolean expression: 47114712, data type: Int64',
+    'predicate is not a boolean expression: <filter>',
+  ],
+  [
     'an expression as short as a letter',
     [{ ...BOOKS, filter: 'a' }],
     'cannot parse expression: a, error: line 1:1',
@@ -161,6 +174,37 @@ test('names stay, and so does text unrelated to the request', () => {
     described(length.replace('exceeds', 'is above'), { ...BOOKS, data: rows }),
     length.replace('exceeds', 'is above'),
   );
+});
+
+test('a filter whose text only code of the app knows cannot be read, and that code does not run', () => {
+  let runs = 0;
+  const filter = { toString: () => `${runs++}` };
+  for (const request of [{ filter }, { expr: [filter] }, { data: [{ anns_field: 'v', filter }] }])
+    assert.throws(() => hiddenValuesOf({ ...BOOKS, ...request }), TypeError);
+  assert.equal(runs, 0);
+});
+
+test('secrets are hidden at any depth, other fields stay', () => {
+  const request = {
+    clusters: [{ cluster_id: 'one', connection_param: { uri: 'db.example', token: 'root:hunter22' } }],
+    force: 'always',
+  };
+  const hidden = secretsOf(request, ['clusters', 'password']);
+  assert.ok(hidden !== undefined);
+  assert.equal(
+    withoutHidden('bad token root:hunter22, force always', [hidden], []),
+    'bad token <filter>, force always',
+  );
+  assert.equal(secretsOf(request, ['password']), undefined);
+});
+
+test('a part of a text in many long rows is found fast enough for a call', () => {
+  const text = 'It was the best of times, it was the worst of times. '.repeat(2_000);
+  const data = Array.from({ length: 100 }, (_, id) => ({ id, text: `${text}${id} alice4711 was here` }));
+  const started = performance.now();
+  assert.equal(described("near '99 alice4711 was here'", { ...BOOKS, data }), "near '<filter>'");
+  const took = performance.now() - started;
+  assert.ok(took < 5_000, `${took} ms`);
 });
 
 const SENTENCES: ((expression: string, part: string) => string)[] = [
@@ -225,14 +269,20 @@ test('no literal of four characters or more is in a description, however it was 
   );
 });
 
-test('data of any kind can be hidden', () => {
+test('data of any kind can be hidden, or is reported as unreadable', () => {
+  let hidden = 0;
   fc.assert(
     fc.property(anyData, fc.string(), (request, reason) => {
-      const description = described(reason, request);
-      assert.equal(typeof description, 'string');
+      try {
+        assert.equal(typeof described(reason, request), 'string');
+        hidden++;
+      } catch (error) {
+        assert.equal((error as Error).message, 'The filter is not a text');
+      }
     }),
     RUNS,
   );
+  assert.ok(hidden > RUNS.numRuns / 2, `${hidden} of ${RUNS.numRuns}`);
 });
 
 test('rows that hold themselves, and many rows, are searched once', () => {

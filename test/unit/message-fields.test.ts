@@ -20,6 +20,12 @@ const NAMES_IN: Record<string, string> = {
   'AlterCollectionSchema response.alter_status': 'status',
 };
 
+/** Fields of bytes that hold a message. */
+const MESSAGES: Record<string, string> = {
+  placeholder_group: 'common.PlaceholderGroup',
+  schema: 'schema.CollectionSchema',
+};
+
 const plain = (name: string): string => name.replaceAll('_', '').toLowerCase();
 
 const SCALARS: Partial<Record<Field['as'], RegExp>> = {
@@ -51,7 +57,7 @@ function assertFields(fields: MessageFields, type: MessageType, where: string): 
         ['key', 'value'],
         place,
       );
-    else assertFields(field.fields, messageType(fieldType), place);
+    else assertFields(field.fields, messageType(MESSAGES[field.name] ?? fieldType), place);
   }
 }
 

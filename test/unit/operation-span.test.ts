@@ -303,6 +303,26 @@ test('a filter that the server quotes is removed from the description, with its 
   }
 });
 
+test('a description is left out when only code of the app knows the text of the filter', () => {
+  const filter = { toString: () => FILTER };
+  assert.equal(fail({ request: { filter } }, new Error(CANNOT_PARSE)).status.message, '');
+});
+
+test('secrets are removed from the description, even if filters may be shown', () => {
+  const calls: [method: string, request: object][] = [
+    ['createUser', { username: 'alice', password: 'hunter22' }],
+    ['updateUser', { username: 'alice', oldPassword: 'hunter21', newPassword: 'hunter22' }],
+    ['createCollection', { collection_name: 'docs', external_spec: '{"key":"hunter22"}' }],
+    ['refreshExternalCollection', { collection_name: 'docs', external_spec: '{"key":"hunter22"}' }],
+    ['updateReplicateConfiguration', { clusters: [{ connection_param: { token: 'hunter22' } }] }],
+  ];
+  for (const [method, request] of calls)
+    for (const captureFilter of [false, true]) {
+      const { status } = fail({ method, request, captureFilter }, new Error('invalid value hunter22'));
+      assert.equal(status.message, 'invalid value <filter>', method);
+    }
+});
+
 test('a filter that may be shown stays in the description', () => {
   const span = fail({ request: { filter: FILTER }, captureFilter: true }, new Error(CANNOT_PARSE));
   assert.equal(span.status.message, CANNOT_PARSE);

@@ -7,7 +7,7 @@ import { statusOfClosedStream, statusOfHttp, timeoutMs } from '../../src/milvus/
 import { rpcOf } from '../../src/milvus/wire/message-fields.ts';
 import { type MessageFields, MessageReader, type Values } from '../../src/milvus/wire/message-reader.ts';
 import { readWireRequest, readWireResponse, shownReason } from '../../src/milvus/wire/wire-operation.ts';
-import { encoded, methodTypes } from '../support/milvus-protocol.ts';
+import { encoded, messageType, methodTypes } from '../support/milvus-protocol.ts';
 
 /** The same bytes in pieces of these lengths, repeated. */
 function* pieces(bytes: Uint8Array, lengths: readonly number[]): Generator<Uint8Array> {
@@ -39,6 +39,10 @@ const sentResponse = (
     read(rpcOf(rpc).response, encoded(methodTypes(rpc).response, response), lengths),
   );
 
+/** common.proto, PlaceholderGroup: what a search looks for. */
+const placeholders = (type: 'FloatVector' | 'VarChar', ...values: Uint8Array[]): Uint8Array =>
+  encoded(messageType('PlaceholderGroup'), { placeholders: [{ tag: '$0', type, values }] });
+
 const pieceLengths = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 });
 const names = fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme' });
 const levels = ['Strong', 'Session', 'Bounded', 'Eventually', 'Customized'] as const;
@@ -65,7 +69,7 @@ describe('a request, in pieces of any size', () => {
           partition_names: given.partitions,
           dsl: given.filter,
           dsl_type: 1,
-          placeholder_group: given.vectors,
+          placeholder_group: placeholders('FloatVector', given.vectors),
           output_fields: ['anns_field', 'topk'],
           search_params: [
             { key: 'anns_field', value: given.field },
@@ -98,7 +102,7 @@ describe('a request, in pieces of any size', () => {
       collection_name: 'docs',
       nq,
       dsl,
-      placeholder_group: new Uint8Array(100),
+      placeholder_group: placeholders('FloatVector', new Uint8Array(100)),
       search_params: [
         { key: 'anns_field', value: field },
         { key: 'topk', value: '99' },
@@ -243,7 +247,7 @@ describe('an answer, in pieces of any size', () => {
 
 test('a reason hides the request’s filters, and is left out when these are not known', () => {
   const shown = (request: Values | undefined, isWhole = true) =>
-    shownReason('cannot parse: name == "alice" and', request, isWhole);
+    shownReason('Search', 'cannot parse: name == "alice" and', request, isWhole, false);
   assert.equal(shown({ collection_name: 'docs' }), 'cannot parse: name == "alice" and');
   assert.equal(shown({ expr: 'name == "alice" and' }), 'cannot parse: <filter>');
   assert.equal(shown({ requests: [{ dsl: 'name == "alice" and' }] }), 'cannot parse: <filter>');
@@ -257,6 +261,40 @@ test('a reason hides the request’s filters, and is left out when these are not
     [{ requests: [{ highlighter: {} }] }],
   ];
   for (const [request, isWhole] of unknown) assert.equal(shown(request, isWhole), '');
+});
+
+test('a reason of a search by text is left out, that of a search by vectors stays', () => {
+  const type = methodTypes('HybridSearch').request;
+  const reason = (group: Uint8Array, captureFilter = false) => {
+    const sent = encoded(type, { collection_name: 'docs', requests: [{ placeholder_group: group }] });
+    const request = read(rpcOf('HybridSearch').request, sent);
+    return shownReason('HybridSearch', 'bad input: who is alice', request, true, captureFilter);
+  };
+  const text = placeholders('VarChar', Buffer.from('who is alice'));
+  assert.equal(reason(text), '');
+  assert.equal(reason(text, true), 'bad input: who is alice');
+  assert.equal(reason(placeholders('FloatVector', new Uint8Array(16))), 'bad input: who is alice');
+});
+
+test('a reason of a call with secrets is left out, even if filters may be shown', () => {
+  const schema = encoded(messageType('CollectionSchema'), {
+    name: 'docs',
+    external_spec: '{"key":"hunter22"}',
+  });
+  const requests: [rpc: string, request: object][] = [
+    ['CreateCredential', { username: 'alice', password: 'aHVudGVyMjI=' }],
+    ['UpdateCredential', { username: 'alice', newPassword: 'aHVudGVyMjI=' }],
+    ['RefreshExternalCollection', { collection_name: 'docs', external_spec: '{"key":"hunter22"}' }],
+    ['UpdateReplicateConfiguration', {}],
+    ['CreateCollection', { collection_name: 'docs', schema }],
+  ];
+  for (const [rpc, request] of requests) {
+    const values = read(rpcOf(rpc).request, encoded(methodTypes(rpc).request, request));
+    assert.equal(shownReason(rpc, 'invalid hunter22', values, true, true), '', rpc);
+  }
+  const plain = encoded(methodTypes('CreateCollection').request, { collection_name: 'docs' });
+  const values = read(rpcOf('CreateCollection').request, plain);
+  assert.equal(shownReason('CreateCollection', 'no vector field', values, true, false), 'no vector field');
 });
 
 describe('the reader', () => {

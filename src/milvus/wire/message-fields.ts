@@ -13,6 +13,8 @@ export interface Rpc {
   response: MessageFields;
   /** The SDK also makes this call internally, before the app's call. */
   internal?: true;
+  /** The request holds secrets, which are not read, so a reason of the server is never shown. */
+  hasSecrets?: true;
   /** The request always has a consistency level: an absent field means 0, Strong. */
   hasLevel?: true;
 }
@@ -66,9 +68,17 @@ const NO_KEYS: Field = { name: 'ids', as: 'message' };
 const RERANKERS: Field = { name: 'function_score', as: 'message' };
 const HIGHLIGHTER: Field = { name: 'highlighter', as: 'message' };
 
+/** common.proto, PlaceholderGroup: the vectors or texts of a search, of which only the type is read. */
+const PLACEHOLDER_GROUP: MessageFields = {
+  1: { name: 'placeholders', as: 'messages', fields: { 2: number('type') } },
+};
+/** common.proto, PlaceholderType. */
+export const VARCHAR = 21;
+
 const SEARCH: MessageFields = {
   ...PARTITIONS,
   5: text('dsl'),
+  6: message('placeholder_group', PLACEHOLDER_GROUP),
   8: texts('output_fields'),
   9: pairs('search_params'),
   12: number('nq'),
@@ -196,7 +206,12 @@ export const RPCS: Readonly<Record<string, Rpc>> = {
   AlterDatabase: altering(DATABASE, 5, 'alterDatabase', 'dropDatabaseProperties'),
   // Collection
   CreateCollection: {
-    request: { ...COLLECTION, 6: number('consistency_level') },
+    request: {
+      ...COLLECTION,
+      // schema.proto, CollectionSchema.
+      4: message('schema', { 12: text('external_spec') }),
+      6: number('consistency_level'),
+    },
     response: STATUS,
     hasLevel: true,
   },
@@ -220,9 +235,9 @@ export const RPCS: Readonly<Record<string, Rpc>> = {
     'AlterCollectionSchema',
     'ListSnapshots',
     'ListRestoreSnapshotJobs',
-    'RefreshExternalCollection',
     'ListRefreshExternalCollectionJobs',
   ]),
+  RefreshExternalCollection: { request: COLLECTION, response: ANSWER, hasSecrets: true },
   DescribeCollection: { request: COLLECTION, response: ANSWER, internal: true },
   BatchDescribeCollection: {
     operation: 'batchDescribeCollections',
@@ -271,13 +286,13 @@ export const RPCS: Readonly<Record<string, Rpc>> = {
     'DropResourceGroup',
     'UpdateResourceGroups',
     'TransferNode',
-    'UpdateReplicateConfiguration',
   ]),
+  UpdateReplicateConfiguration: { request: NOTHING, response: STATUS, hasSecrets: true },
   TransferReplica: { request: { 4: text('collection_name'), 6: text('db_name') }, response: STATUS },
   ...rpcs(NOTHING, ANSWER, ['ListResourceGroups', 'DescribeResourceGroup', 'GetReplicateConfiguration']),
   // User
-  CreateCredential: { operation: 'createUser', request: NOTHING, response: STATUS },
-  UpdateCredential: { operation: 'updateUser', request: NOTHING, response: STATUS },
+  CreateCredential: { operation: 'createUser', request: NOTHING, response: STATUS, hasSecrets: true },
+  UpdateCredential: { operation: 'updateUser', request: NOTHING, response: STATUS, hasSecrets: true },
   DeleteCredential: { operation: 'deleteUser', request: NOTHING, response: STATUS },
   ListCredUsers: { operation: 'listUsers', request: NOTHING, response: ANSWER },
   ...rpcs(NOTHING, STATUS, ['CreateRole', 'AlterRole', 'DropRole']),
@@ -301,7 +316,15 @@ export const RPCS: Readonly<Record<string, Rpc>> = {
   Connect: { request: NOTHING, response: ANSWER, internal: true },
   ...rpcs(NOTHING, ANSWER, ['GetVersion', 'CheckHealth', 'ListFileResources']),
   ...rpcs(NOTHING, STATUS, ['AddFileResource', 'RemoveFileResource']),
-  RunAnalyzer: { request: { 6: text('db_name'), 7: text('collection_name') }, response: ANSWER },
+  RunAnalyzer: {
+    request: {
+      // Texts.
+      3: { name: 'placeholder', as: 'entries' },
+      6: text('db_name'),
+      7: text('collection_name'),
+    },
+    response: ANSWER,
+  },
 };
 
 /** An unknown call is named after its RPC, and none of its fields are read. */

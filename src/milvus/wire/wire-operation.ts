@@ -10,9 +10,10 @@ import {
   readRequest,
   readUpsertResponse,
 } from '../attributes.ts';
-import { hiddenValuesOf, namesIn, withoutHidden } from '../hidden-values.ts';
+import { withoutHidden } from '../hidden-text.ts';
+import { hiddenValuesOf, namesIn } from '../hidden-values.ts';
 import { type Failure, failureOfResponse } from '../status.ts';
-import { ERROR_CODES, rpcOf } from './message-fields.ts';
+import { ERROR_CODES, rpcOf, VARCHAR } from './message-fields.ts';
 import type { Values } from './message-reader.ts';
 
 /** The name of an operation whose request is not known yet. */
@@ -53,15 +54,25 @@ export function readWireRequest(rpc: string, request: Values): WireRequest {
 
 /**
  * The server's reason, without its quotations of the request's filters. '' when quotations cannot be found:
- * the message was not read, or it has keys, rows or other values that are never read.
+ * the message was not read, or it has keys, rows, texts, secrets or other values that are never read.
  *
  * @param isWhole whether no field of the request was left out because of its length.
+ * @param captureFilter whether filters may be shown.
  */
-export function shownReason(reason: string, request: Values | undefined, isWhole: boolean): string {
+export function shownReason(
+  rpc: string,
+  reason: string,
+  request: Values | undefined,
+  isWhole: boolean,
+  captureFilter: boolean,
+): string {
+  if (rpcOf(rpc).hasSecrets || valuesOf(request?.schema)?.external_spec !== undefined) return '';
+  if (captureFilter) return reason;
   if (request === undefined || !isWhole) return '';
   const searches = listOf(request.requests);
   const all = [request, ...searches];
-  if (all.some((message) => UNREAD.some((name) => message[name] !== undefined))) return '';
+  if (all.some((message) => UNREAD.some((name) => message[name] !== undefined) || isTextSearch(message)))
+    return '';
   const hidden = hiddenValuesOf(request);
   if (hidden === undefined) return reason;
   const fields = all.map(({ search_params }) => parameter(search_params, 'anns_field'));
@@ -73,7 +84,10 @@ export function shownReason(reason: string, request: Values | undefined, isWhole
 }
 
 /** Fields that show that a message has such values. */
-const UNREAD = ['ids', 'expr_template_values', 'num_rows', 'function_score', 'highlighter'];
+const UNREAD = ['ids', 'expr_template_values', 'num_rows', 'function_score', 'highlighter', 'placeholder'];
+
+const isTextSearch = ({ placeholder_group }: Values): boolean =>
+  listOf(valuesOf(placeholder_group)?.placeholders).some(({ type }) => type === VARCHAR);
 
 /**
  * The limit of a hybrid search is in its ranker's parameters. The vectors counted are those of its first
