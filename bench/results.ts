@@ -30,7 +30,7 @@ export function setup(installed: Installed): string[] {
 
 export function roundsOf(plan: Plan): string {
   return (
-    `${plan.startUpRounds} for start-up, ${plan.searchRounds} ${searchesOf(plan)} (${plan.uniformRounds} of one search repeated) ` +
+    `${plan.startUpRounds} for start-up, ${plan.searchRounds} ${searchesOf(plan)} (${plan.uniformRounds} of one search repeated, ${plan.metricsRounds} with metrics) ` +
     `(${plan.floorRounds} of ${plan.floorCalls.toLocaleString('en')} after ` +
     `${plan.floorWarmUpCalls.toLocaleString('en')} for the floor), ${plan.memoryRounds} for memory, ` +
     `${plan.growthRounds} of ${plan.growthTurns} turns for each size of what grows, ${plan.burstRounds} bursts, ` +

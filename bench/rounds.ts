@@ -7,9 +7,10 @@ import type { Variant } from './variants.ts';
 /** Size of a run. */
 export interface Plan {
   startUpRounds: number;
-  /** Sets of processes, with the mixed and with the uniform workload. */
+  /** Sets of processes: with the mixed workload, with the uniform one, and with and without metrics. */
   searchRounds: number;
   uniformRounds: number;
+  metricsRounds: number;
   /** Of each process, in sequence. */
   searchStretches: number;
   /** Of each stretch. */
@@ -44,6 +45,7 @@ export const fullPlan: Plan = {
   startUpRounds: 15,
   searchRounds: 5,
   uniformRounds: 2,
+  metricsRounds: 3,
   searchStretches: 2,
   searchCalls: 6000,
   searchSlices: 30,
@@ -71,6 +73,7 @@ export const quickPlan: Plan = {
   startUpRounds: 2,
   searchRounds: 1,
   uniformRounds: 1,
+  metricsRounds: 1,
   searchStretches: 2,
   searchCalls: 600,
   searchSlices: 2,
