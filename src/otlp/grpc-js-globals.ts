@@ -24,6 +24,6 @@ export const {
   mathRandom,
 } = held ?? own;
 
-const OriginalDate = (held ?? own).Date;
+const { Date: OriginalDate, Promise: OriginalPromise } = held ?? own;
 
-export { OriginalDate as Date };
+export { OriginalDate as Date, OriginalPromise as Promise };

@@ -1,11 +1,13 @@
 /**
- * Clocks, timers and random numbers as they were when the preload was loaded. In the bundle these stand for
- * the globals of the same names, in OpenTelemetry's code too: tools/build/build-package.ts.
+ * Clocks, timers, promises and random numbers as they were when the preload was loaded. In the bundle these
+ * stand for the globals of the same names, in OpenTelemetry's code too: tools/build/build-package.ts.
  * docs/decisions/original-clocks.md says why.
  */
 const {
   // Its instances are those of a replaced Date too, as all of them are made by this constructor.
   Date: OriginalDate,
+  // An app's, such as Bluebird, may lack Promise.withResolvers.
+  Promise: OriginalPromise,
   setTimeout,
   clearTimeout,
   setInterval,
@@ -18,6 +20,7 @@ export {
   clearInterval,
   clearTimeout,
   OriginalDate as Date,
+  OriginalPromise as Promise,
   queueMicrotask,
   setImmediate,
   setInterval,
@@ -37,6 +40,7 @@ export const performance = { now: clock.now.bind(clock), timeOrigin: clock.timeO
  */
 (globalThis as Record<symbol, unknown>)[Symbol.for('milvus-otel.originals')] = {
   Date: OriginalDate,
+  Promise: OriginalPromise,
   setTimeout,
   clearTimeout,
   setInterval,

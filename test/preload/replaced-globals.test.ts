@@ -1,4 +1,4 @@
-/** An app may replace clocks, timers and random numbers, and watch who calls them: the preload does not. */
+/** An app may replace clocks, timers, promises and random numbers, and watch who calls them: the preload does not. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import { useRuns } from './runs.ts';
 const runs = useRuns();
 const dist = path.join(import.meta.dirname, '../../dist');
 
-test('clocks, timers and random numbers that an app replaces are not called by the preload', async () => {
+test('clocks, timers, promises and random numbers that an app replaces are not called by the preload', async () => {
   const startedMs = Date.now();
   const { service, stdout, stderr, code } = await runs.run({
     file: 'test/fixtures/replaced-globals.mjs',

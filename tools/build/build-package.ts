@@ -177,6 +177,7 @@ const ORIGINALS: Record<string, [file: string, exported: string]> = {
   ...Object.fromEntries(
     [
       'Date',
+      'Promise',
       'performance',
       'setTimeout',
       'clearTimeout',
