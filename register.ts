@@ -21,9 +21,11 @@ import {
   describeMisspelling,
   describeProblem,
   describeSecondCopy,
+  KEPT_ON,
   showOpenTelemetryMessages,
   stderrWithout,
 } from './src/sdk/diagnostics.ts';
+import { keepRegistration } from './src/sdk/kept-registration.ts';
 import { loadChunk } from './src/sdk/lazy-modules.ts';
 import { isOff } from './src/sdk/metrics-and-logs.ts';
 import {
@@ -108,6 +110,7 @@ export function register(): void {
       'dd-trace': () => diagnostics.warn(DATADOG),
     });
     watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));
+    keepRegistration(() => diagnostics.info(KEPT_ON));
     watchInstrumentations((name) => {
       giveWay(name);
       diagnostics.info(`Using the app's instrumentation ${name} instead of the preload's.`);

@@ -129,6 +129,10 @@ export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>
 export const describeLaterSdk = (destination: string): string =>
   `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none. To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
 
+/** The app has called `disable()` of the API. */
+export const KEPT_ON =
+  "The app turned OpenTelemetry's API off; the preload keeps it on. To turn the preload off, set OTEL_SDK_DISABLED=true.";
+
 /** A tracer that does not use OpenTelemetry's API. */
 export const DATADOG =
   'Traces will be split between dd-trace and milvus-otel: both write the trace context of outgoing calls. Load only one.';

@@ -7,6 +7,16 @@ import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
 /** Global key under which every copy of API 1.x stores its registrations. Source: API 1.10, global-utils. */
 const API = Symbol.for('opentelemetry.js.api.1');
 
+/** One property for each registered part: trace, context, propagation, metrics, logs. Of API 1.0 to 1.10. */
+export interface Registrations {
+  version: string;
+  trace?: unknown;
+  context?: unknown;
+}
+
+export const registrations = (): Registrations | undefined =>
+  (globalThis as Record<symbol, Registrations | undefined>)[API];
+
 export interface Earlier {
   /** Version of the API that it has registered with. */
   apiVersion: string;
@@ -16,9 +26,7 @@ export interface Earlier {
 
 /** The SDK that was started before the preload, if there is one. */
 export function earlierSdk(): Earlier | undefined {
-  const registered = (globalThis as Record<symbol, unknown>)[API] as
-    | { version: string; trace?: unknown }
-    | undefined;
+  const registered = registrations();
   if (registered?.trace === undefined) return undefined;
   return { apiVersion: registered.version, shared: registered.trace === trace.getTracerProvider() };
 }
@@ -47,7 +55,7 @@ export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
  * 1.0 to 1.10, registerGlobal.
  */
 export function watchRegistration(attempted: () => void): void {
-  let api = (globalThis as Record<symbol, unknown>)[API] as Registered | undefined;
+  let api = registrations();
   if (api?.trace === undefined) return;
   /** Set between an assignment and the next read of the global. */
   let stopWaiting: (() => void) | undefined;
@@ -60,7 +68,7 @@ export function watchRegistration(attempted: () => void): void {
       stopWaiting = undefined;
       return api;
     },
-    set(value: Registered | undefined) {
+    set(value: Registrations | undefined) {
       stopWaiting?.();
       api = value;
       if (value?.trace === undefined) return;
@@ -73,12 +81,8 @@ export function watchRegistration(attempted: () => void): void {
   });
 }
 
-interface Registered {
-  trace?: unknown;
-}
-
 /** Calls `onRead` when `trace` is read, unless the returned function was called before. */
-function onNextRead(api: Registered, onRead: () => void): () => void {
+function onNextRead(api: Registrations, onRead: () => void): () => void {
   const provider = api.trace;
   const restore = () =>
     Reflect.defineProperty(api, 'trace', {

@@ -117,6 +117,20 @@ describe('with another SDK', { concurrency: 2 }, () => {
     }
   });
 
+  test('an app that turns the API off keeps its traces whole', async () => {
+    const { service, stdout, stderr, code } = await runs.run({ file: 'test/fixtures/api-turned-off.mjs' });
+    assert.deepEqual({ stdout, stderr, code }, { stdout: 'true\ntrue\ntrue\n', stderr: '', code: 0 });
+    const spans = await runs.spans(service, 10);
+    const request = ['GET', '  GET', '    search quick_setup'];
+    assert.deepEqual(outline(spans), ['connect default', ...request, ...request, ...request]);
+  });
+
+  test('an app that registers its own SDK instead of the preload’s has its spans itself', async () => {
+    const file = 'test/fixtures/own-sdk-instead.cjs';
+    const { stdout, stderr, code } = await runs.run({ file, env: TRACES_ONLY });
+    assert.deepEqual({ stdout, stderr, code }, { stdout: 'own exporter: 2\n', stderr: '', code: 0 });
+  });
+
   test('an app’s own instrumentations are logged only at info', async () => {
     const { stderr } = await runs.run({
       file: 'test/fixtures/own-sdk.mjs',
