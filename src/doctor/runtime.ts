@@ -32,6 +32,7 @@ export interface RuntimeOrder {
   version: string;
 }
 
+const API = '@opentelemetry/api';
 const LINE = 'node --import milvus-otel/register app.js';
 
 export function checkRuntime(order: RuntimeOrder): Finding[] {
@@ -303,7 +304,6 @@ function sdkFindings(appFolder: string): Finding[] {
 
 /** A copy of the API reads the global one only when that one is not older than itself. */
 function apiFindings({ appFolder, ownPreload }: RuntimeOrder): Finding[] {
-  const API = '@opentelemetry/api';
   const id = 'runtime.api';
   const versionFrom = (file: string) => {
     try {
@@ -341,7 +341,7 @@ function copiesFinding(appFolder: string): Finding {
   for (const { name, version } of installedCopies(appFolder))
     byName.set(name, [...(byName.get(name) ?? []), version]);
   const several = [...byName].filter(([, versions]) => versions.length > 1);
-  const listed = several.map(([name, versions]) => `${name} ${versions.toSorted().join(' and ')}`).join('; ');
+  const listed = describeCopies(several);
   const id = 'runtime.copies';
   const own = byName.get('milvus-otel')?.length ?? 0;
   if (own > 1)
@@ -359,6 +359,25 @@ function copiesFinding(appFolder: string): Finding {
         ? 'one copy of each package'
         : `several copies, without an effect on tracing: ${listed}`,
   };
+}
+
+/** Sorted, these stand first: an app may have fifty packages of OpenTelemetry twice. */
+const IMPORTANT = ['milvus-otel', SDK, '@grpc/grpc-js', API];
+const MOST_LISTED = 3;
+
+function describeCopies(several: [name: string, versions: string[]][]): string {
+  const rank = (name: string) => IMPORTANT.indexOf(name) >>> 0;
+  const sorted = several.toSorted(([a], [b]) => rank(a) - rank(b) || a.localeCompare(b));
+  const parts = sorted.slice(0, MOST_LISTED).map(([name, versions]) => {
+    const byVersion = Object.entries(Object.groupBy(versions, (version) => version));
+    const shown = byVersion
+      .toSorted(([a], [b]) => a.localeCompare(b, undefined, { numeric: true }))
+      .map(([version, { length } = []]) => (length === 1 ? version : `${version} (${length} copies)`));
+    return `${name} ${shown.join(' and ')}`;
+  });
+  const more = several.length - parts.length;
+  if (more > 0) parts.push(`and ${more} more package${more === 1 ? '' : 's'}`);
+  return parts.join('; ');
 }
 
 function esmFinding(ownPreload: string): Finding {

@@ -226,6 +226,29 @@ test('several copies are listed, and give a warning when they are of this packag
   );
 });
 
+test('of many copies, those that matter most are shown, each version once', () => {
+  const copy = (name: string, version: string, below = '') => ({
+    [`node_modules/${below}${name}/package.json`]: { name, version },
+  });
+  const names = ['resources', 'core', 'context-async-hooks', 'sdk-logs', 'sdk-metrics'];
+  const copies = names.map((name) => ({
+    ...copy(`@opentelemetry/${name}`, '2.10.0'),
+    ...copy(`@opentelemetry/${name}`, '2.10.0', 'x/node_modules/'),
+    ...copy(`@opentelemetry/${name}`, '2.9.0', 'y/node_modules/'),
+  }));
+  const folder = Object.assign(
+    {},
+    ...copies,
+    copy('@opentelemetry/api', '1.9.1', 'x/node_modules/'),
+    copy('@grpc/grpc-js', '1.14.7'),
+    copy('@grpc/grpc-js', '1.14.0', 'x/node_modules/'),
+  );
+  assert.equal(
+    finding('copies', { ...api('1.10.0'), ...folder }),
+    'ok: several copies, without an effect on tracing: @grpc/grpc-js 1.14.0 and 1.14.7; @opentelemetry/api 1.9.1 and 1.10.0; @opentelemetry/context-async-hooks 2.9.0 and 2.10.0 (2 copies); and 4 more packages',
+  );
+});
+
 test('an app of Next.js is known by the package', () => {
   assert.equal(isNextApp(appFolder({})), false);
   assert.equal(
