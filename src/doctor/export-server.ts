@@ -36,7 +36,7 @@ export async function startExportServer(
     responseDeserialize: asIs,
   });
   const accept: typeof answer = (_, respond) => respond(null, ACCEPTED);
-  server.addService({ Export: method(EXPORT) }, { Export: answer });
+  server.addService({ Export: method(EXPORT.traces) }, { Export: answer });
   for (const path of accepted) server.addService({ Export: method(path) }, { Export: accept });
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));

@@ -14,9 +14,9 @@ import type { Outcome, Send } from '../trace/outcome.ts';
 import type { SpanBatch } from '../trace/span-batch.ts';
 import { type Rejection, rejectionIn } from './partial-success.ts';
 import { reasonFor } from './reason.ts';
-import { type OpenSender, OtlpError } from './sender.ts';
+import { type OpenSender, OtlpError, type OtlpSender } from './sender.ts';
 import { verdictOn } from './status.ts';
-import { tracesProtocol, tracesTarget } from './target.ts';
+import { type OtlpTarget, tracesProtocol, tracesTarget } from './target.ts';
 import { startTimeLimit } from './time-limit.ts';
 
 export type ExporterName = 'otlp' | 'zipkin';
@@ -80,14 +80,19 @@ const startedAtWholeMicrosecond = (span: ReadableSpan): ReadableSpan => {
 
 function otlp(settings: Settings): SendOnce {
   const target = tracesTarget(settings);
-  const part = target.protocol === 'grpc' ? 'otlp-over-grpc' : 'otlp-over-http';
-  const sender = loadChunk<{ openSender: OpenSender }>(part).openSender(target, { keepsAlive: false });
+  const sender = openSender(target);
   const exportMs = settings.tracesExportTimeoutMs ?? settings.exportTimeoutMs;
   const limitMs = Math.min(exportMs, settings.batchTimeoutMs);
   const variable = limitMs === exportMs ? target.variables.timeout : 'OTEL_BSP_EXPORT_TIMEOUT';
   const isJson = target.protocol === 'http/json';
   const serialize = serializerFor(target.protocol);
   return async (batch) => rejectionIn(await sender.send(serialize(batch), { ms: limitMs, variable }), isJson);
+}
+
+/** A sender whose requests do not keep the app alive. */
+export function openSender(target: OtlpTarget): OtlpSender {
+  const part = target.protocol === 'grpc' ? 'otlp-over-grpc' : 'otlp-over-http';
+  return loadChunk<{ openSender: OpenSender }>(part).openSender(target, { keepsAlive: false });
 }
 
 export const zipkinUrl = (settings: Settings): string =>

@@ -27,11 +27,15 @@ import {
   type TimeLimit,
   tlsFiles,
 } from './sender.ts';
-import type { OtlpTarget } from './target.ts';
+import type { OtlpTarget, Signal } from './target.ts';
 import { startTimeLimit } from './time-limit.ts';
 
-/** The method that receives spans. */
-export const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+/** The methods that receive the signals. */
+export const EXPORT: Readonly<Record<Signal, string>> = {
+  traces: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+  metrics: '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export',
+  logs: '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
+};
 
 /** Header names that HTTP/2 forbids: Node rejects each request with one, and grpc-js would retry for ever. */
 const NOT_IN_HTTP2 = new Set([
@@ -99,10 +103,17 @@ class GrpcSender implements OtlpSender {
       const answer = new Promise<Uint8Array>((resolve, fail) => {
         let hasHeaders = false;
         call = client
-          .makeUnaryRequest(EXPORT, asIs, asIs, asBuffer(body), this.#metadata, (error, value) => {
-            if (error) fail(errorOf(error, isConnected, hasHeaders, !isReady(client)));
-            else resolve(value as Buffer);
-          })
+          .makeUnaryRequest(
+            EXPORT[this.#target.signal],
+            asIs,
+            asIs,
+            asBuffer(body),
+            this.#metadata,
+            (error, value) => {
+              if (error) fail(errorOf(error, isConnected, hasHeaders, !isReady(client)));
+              else resolve(value as Buffer);
+            },
+          )
           .on('metadata', () => {
             hasHeaders = true;
           });

@@ -1,14 +1,15 @@
-/** The collector's report on rejected spans, in an answer that accepts the others. */
+/** The collector's report on rejected items, in an answer that accepts the others. */
 import { integer, messages, text } from './protobuf.ts';
 
 export interface Rejection {
-  /** Spans; 0 where the reason is only a warning. */
+  /** Spans, data points or log records; 0 where the reason is only a warning. */
   count: number;
   reason: string;
 }
 
 /**
- * ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }.
+ * ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }; in those of
+ * other signals, only the first name differs.
  *
  * @returns undefined when all were accepted without a message, also for an unknown answer: its status was
  *   success
@@ -29,5 +30,6 @@ function inProtobuf(response: Uint8Array): [count: number, reason: string] {
 
 function inJson(response: Uint8Array): [count: number, reason: string] {
   const { partialSuccess } = JSON.parse(Buffer.from(response).toString('utf8'));
-  return [Number(partialSuccess?.rejectedSpans ?? 0), String(partialSuccess?.errorMessage ?? '')];
+  const { rejectedSpans, rejectedDataPoints, rejectedLogRecords, errorMessage } = partialSuccess ?? {};
+  return [Number(rejectedSpans ?? rejectedDataPoints ?? rejectedLogRecords ?? 0), String(errorMessage ?? '')];
 }

@@ -4,10 +4,10 @@ import type { OtlpTarget } from './target.ts';
 
 export interface OtlpSender {
   /**
-   * Sends an encoded ExportTraceServiceRequest, which must not change until the promise settles. It is sent
+   * Sends an encoded request of the target's signal, which must not change until the promise settles. It is sent
    * once; again only where the collector has certainly not read it.
    *
-   * @returns the encoded ExportTraceServiceResponse. Rejects with an OtlpError.
+   * @returns the encoded answer. Rejects with an OtlpError.
    */
   send(body: Uint8Array, limit: TimeLimit): Promise<Uint8Array>;
   /** The next request gets a new connection. Requests in flight keep theirs. */

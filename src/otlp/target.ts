@@ -1,10 +1,8 @@
-/**
- * Endpoint, protocol and credentials of the spans, as plain data: input of the senders in the app and at
- * exit.
- */
+/** Endpoint, protocol and credentials of a signal, as plain data: input of the senders in the app and at exit. */
 import { type Protocol, SCHEME, type Settings, withoutCredentials } from '../config/settings.ts';
 
 export interface OtlpTarget {
+  signal: Signal;
   protocol: Protocol;
   /** Origin for grpc, the whole URL for http. Always with a scheme. */
   url: string;
@@ -27,13 +25,6 @@ const DEFAULT_ENDPOINT: Record<Protocol, string> = {
   'http/json': 'http://localhost:4318',
 };
 
-/** How OpenTelemetry's exporter packages name the protocols: exporter-trace-otlp-proto, for instance. */
-export const EXPORTER_FORMAT: Record<Protocol, string> = {
-  grpc: 'grpc',
-  'http/protobuf': 'proto',
-  'http/json': 'http',
-};
-
 export type Signal = 'traces' | 'metrics' | 'logs';
 
 export const signalProtocol = (settings: Settings, signal: Signal): Protocol =>
@@ -48,7 +39,7 @@ export function shownEndpoint(settings: Settings): string {
 }
 
 /** Origin for grpc, the whole URL for http. Always with a scheme; of a Unix socket, as it was given. */
-export function urlOf(settings: Settings, signal: Signal): string {
+function urlOf(settings: Settings, signal: Signal): string {
   const protocol = signalProtocol(settings, signal);
   const own = settings[`${signal}Endpoint`];
   const insecure = settings[`${signal}Insecure`] ?? settings.insecure;
@@ -71,7 +62,7 @@ const VARIABLES = {
 } as const;
 
 /** For each, the variable of the signal where it is given, else the one for all signals. */
-export const variablesOf = (settings: Settings, signal: Signal): OtlpTarget['variables'] =>
+const variablesOf = (settings: Settings, signal: Signal): OtlpTarget['variables'] =>
   Object.fromEntries(
     Object.entries(VARIABLES).map(([name, setting]) => {
       const own = settings[`${signal}${setting}`] === undefined ? '' : `${signal.toUpperCase()}_`;
@@ -79,19 +70,22 @@ export const variablesOf = (settings: Settings, signal: Signal): OtlpTarget['var
     }),
   ) as OtlpTarget['variables'];
 
-export function tracesTarget(settings: Settings): OtlpTarget {
+export function targetOf(settings: Settings, signal: Signal): OtlpTarget {
   return {
-    protocol: tracesProtocol(settings),
-    url: urlOf(settings, 'traces'),
-    headers: { ...settings.headers, ...settings.tracesHeaders },
-    compression: settings.tracesCompression ?? settings.compression,
-    certificate: settings.tracesCertificate ?? settings.certificate,
-    clientKey: settings.tracesClientKey ?? settings.clientKey,
-    clientCertificate: settings.tracesClientCertificate ?? settings.clientCertificate,
+    signal,
+    protocol: signalProtocol(settings, signal),
+    url: urlOf(settings, signal),
+    headers: { ...settings.headers, ...settings[`${signal}Headers`] },
+    compression: settings[`${signal}Compression`] ?? settings.compression,
+    certificate: settings[`${signal}Certificate`] ?? settings.certificate,
+    clientKey: settings[`${signal}ClientKey`] ?? settings.clientKey,
+    clientCertificate: settings[`${signal}ClientCertificate`] ?? settings.clientCertificate,
     verify: settings.verifyCertificates,
-    variables: variablesOf(settings, 'traces'),
+    variables: variablesOf(settings, signal),
   };
 }
+
+export const tracesTarget = (settings: Settings): OtlpTarget => targetOf(settings, 'traces');
 
 /** Equal for equal targets; the headers cannot be read from it. */
 export const targetKey = (target: OtlpTarget): string =>

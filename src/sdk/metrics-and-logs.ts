@@ -3,21 +3,21 @@
  * NodeSDK. So OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is
  * read in one place.
  */
-import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
-import type { LogRecordExporter, LogRecordProcessor } from '@opentelemetry/sdk-logs';
+import type { LogRecordExporter, LogRecordProcessor, ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type {
   AggregationOption,
+  AggregationTemporality,
+  AggregationTemporalitySelector,
   IMetricReader,
   InstrumentType,
   PushMetricExporter,
+  ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
-import { LONGEST_TIMER_MS, type Settings, withoutCredentials } from '../config/settings.ts';
-import { GrpcStatus } from '../grpc-status.ts';
-import { connectionHint, shortReason } from '../otlp/exporter.ts';
-import { lastConnectionError, reasonFor } from '../otlp/reason.ts';
-import { OtlpError } from '../otlp/sender.ts';
-import { EXPORTER_FORMAT, signalProtocol, urlOf, variablesOf } from '../otlp/target.ts';
-import { VERSION } from '../version.ts';
+import { LONGEST_TIMER_MS, type Settings } from '../config/settings.ts';
+import { shortReason } from '../otlp/exporter.ts';
+import type { TimeLimit } from '../otlp/sender.ts';
+import { type SignalExport, SignalExporter } from '../otlp/signal-exporter.ts';
+import { type OtlpTarget, targetOf } from '../otlp/target.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 
@@ -25,10 +25,11 @@ export const isOff = (exporters: readonly string[]): boolean => exporters.includ
 
 type New<Options, Instance> = new (options: Options) => Instance;
 
+/** @param exporters gets those of OTLP */
 export function metricReaders(
   settings: Settings,
   diagnostics: Diagnostics,
-  reports: ExportReports,
+  exporters: SignalExporter<never>[],
 ): IMetricReader[] {
   if (isOff(settings.metricsExporter)) return [];
   const { PeriodicExportingMetricReader, ConsoleMetricExporter } = loadChunk<{
@@ -48,15 +49,32 @@ export function metricReaders(
   return settings.metricsExporter.map((name) => {
     if (name === 'console') return periodic(new ConsoleMetricExporter());
     if (name === 'prometheus') return prometheusReader(settings, diagnostics);
-    const { OTLPMetricExporter } = loadChunk<{
-      OTLPMetricExporter: New<OtlpOptions & { aggregationPreference: SelectAggregation }, PushMetricExporter>;
-    }>(`exporter-metrics-otlp-${EXPORTER_FORMAT[signalProtocol(settings, 'metrics')]}`);
-    const exporter = new OTLPMetricExporter({
-      ...otlpOptions(settings, 'metrics'),
-      aggregationPreference: aggregationOf(settings.histogramAggregation),
-    });
-    return periodic(reports.watch(exporter, 'metrics'));
+    const exporter = new OtlpMetricExporter(settings, diagnostics);
+    exporters.push(exporter);
+    return periodic(exporter);
   });
+}
+
+class OtlpMetricExporter extends SignalExporter<ResourceMetrics> implements PushMetricExporter {
+  readonly selectAggregation: SelectAggregation;
+  readonly selectAggregationTemporality: AggregationTemporalitySelector;
+
+  constructor(settings: Settings, { warn }: Diagnostics) {
+    const part = loadChunk<
+      Serializers<ResourceMetrics> &
+        Record<Settings['metricsTemporality'], (type: InstrumentType) => AggregationTemporality>
+    >('otlp-metrics');
+    const target = targetOf(settings, 'metrics');
+    const { metricExportTimeoutMs, metricExportIntervalMs } = settings;
+    const limit = limitOf(target, settings.metricsExportTimeoutMs ?? settings.exportTimeoutMs, [
+      { ms: metricExportTimeoutMs, variable: 'OTEL_METRIC_EXPORT_TIMEOUT' },
+      // Requests of an unreachable collector must not add up.
+      { ms: metricExportIntervalMs, variable: 'OTEL_METRIC_EXPORT_INTERVAL' },
+    ]);
+    super({ target, limit, serialize: serializeBy(part, target), warn });
+    this.selectAggregation = aggregationOf(settings.histogramAggregation);
+    this.selectAggregationTemporality = part[settings.metricsTemporality];
+  }
 }
 
 type SelectAggregation = (instrument: InstrumentType) => AggregationOption;
@@ -92,7 +110,12 @@ function prometheusReader(
   });
 }
 
-export function logProcessors(settings: Settings, reports: ExportReports): LogRecordProcessor[] {
+/** @param exporters gets those of OTLP */
+export function logProcessors(
+  settings: Settings,
+  { warn }: Diagnostics,
+  exporters: SignalExporter<never>[],
+): LogRecordProcessor[] {
   if (isOff(settings.logsExporter)) return [];
   const { BatchLogRecordProcessor, SimpleLogRecordProcessor, ConsoleLogRecordExporter } = loadChunk<{
     BatchLogRecordProcessor: New<BatchOptions, LogRecordProcessor>;
@@ -101,12 +124,15 @@ export function logProcessors(settings: Settings, reports: ExportReports): LogRe
   }>('sdk-logs');
   return settings.logsExporter.map((name) => {
     if (name === 'console') return new SimpleLogRecordProcessor({ exporter: new ConsoleLogRecordExporter() });
-    const { OTLPLogExporter } = loadChunk<{ OTLPLogExporter: New<OtlpOptions, LogRecordExporter> }>(
-      `exporter-logs-otlp-${EXPORTER_FORMAT[signalProtocol(settings, 'logs')]}`,
-    );
-    const exporter = new OTLPLogExporter(otlpOptions(settings, 'logs'));
+    const target = targetOf(settings, 'logs');
+    const serializers = loadChunk<Serializers<ReadableLogRecord[]>>('otlp-logs');
+    const limit = limitOf(target, settings.logsExportTimeoutMs ?? settings.exportTimeoutMs, [
+      { ms: settings.logBatchTimeoutMs, variable: 'OTEL_BLRP_EXPORT_TIMEOUT' },
+    ]);
+    const exporter = new SignalExporter({ target, limit, serialize: serializeBy(serializers, target), warn });
+    exporters.push(exporter);
     return new BatchLogRecordProcessor({
-      exporter: reports.watch(exporter, 'logs'),
+      exporter,
       scheduledDelayMillis: settings.logScheduleDelayMs,
       maxQueueSize: settings.logMaxQueueSize,
       maxExportBatchSize: Math.min(settings.logMaxExportBatchSize, settings.logMaxQueueSize),
@@ -123,119 +149,20 @@ interface BatchOptions {
   exportTimeoutMillis: number;
 }
 
-/** Options of OpenTelemetry's exporters. They read certificates themselves, by their variables. */
-interface OtlpOptions {
-  url: string;
-  headers?: Record<string, string>;
-  /** Of grpc-js. */
-  metadata?: object;
-  compression: 'none' | 'gzip';
-  timeoutMillis: number;
-  userAgent: string;
-}
+/** OpenTelemetry's serializers of a signal. */
+type Serializers<Items> = Record<'protobuf' | 'json', { serializeRequest: SignalExport<Items>['serialize'] }>;
 
-function otlpOptions(settings: Settings, signal: Signal): OtlpOptions {
-  const headers = { ...settings.headers, ...settings[`${signal}Headers`] };
-  const timeoutMs = settings[`${signal}ExportTimeoutMs`] ?? settings.exportTimeoutMs;
-  return {
-    url: urlOf(settings, signal),
-    ...(signalProtocol(settings, signal) === 'grpc' ? { metadata: metadataOf(headers) } : { headers }),
-    compression: settings[`${signal}Compression`] ?? settings.compression,
-    timeoutMillis: Math.min(timeoutMs, LONGEST_TIMER_MS),
-    userAgent: `milvus-otel/${VERSION}`,
-  };
-}
+const serializeBy = <Items>(
+  { protobuf, json }: Serializers<Items>,
+  { protocol }: OtlpTarget,
+): SignalExport<Items>['serialize'] => {
+  const serializer = protocol === 'http/json' ? json : protobuf;
+  return (items) => serializer.serializeRequest(items);
+};
 
-function metadataOf(headers: Record<string, string>): object {
-  const { Metadata } = loadChunk<{ Metadata: new () => { set(name: string, value: string): void } }>(
-    'exporter-logs-otlp-grpc',
-  );
-  const metadata = new Metadata();
-  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
-  return metadata;
-}
-
-type Signal = 'metrics' | 'logs';
-
-const SIGNAL_NAMES: Record<Signal, string> = { metrics: 'Metrics', logs: 'Logs' };
-
-interface SignalExporter {
-  export(items: any, done: (result: ExportResult) => void): void;
-}
-
-/** Reports failed exports of metrics and logs, which OpenTelemetry does only at OTEL_LOG_LEVEL=error. */
-export class ExportReports {
-  readonly #settings: Settings;
-  readonly #diagnostics: Diagnostics;
-  readonly #inFlight = new Map<Signal, number>();
-  /** Signals whose last export failed without a reason: the next one may have it. */
-  readonly #unexplained = new Set<Signal>();
-
-  constructor(settings: Settings, diagnostics: Diagnostics) {
-    this.#settings = settings;
-    this.#diagnostics = diagnostics;
-  }
-
-  watch<Exporter extends SignalExporter>(exporter: Exporter, signal: Signal): Exporter {
-    const send = exporter.export;
-    exporter.export = (items, done) => {
-      this.#count(signal, 1);
-      send.call(exporter, items, (result) => {
-        this.#count(signal, -1);
-        this.#unexplained.delete(signal);
-        if (result.code !== ExportResultCode.SUCCESS) this.#warn(signal, result.error);
-        done(result);
-      });
-    };
-    return exporter;
-  }
-
-  /** At exit: requests without an answer by now never get one. */
-  reportUnfinished(): void {
-    const timeout = `no answer within ${this.#settings.flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
-    for (const [signal, count] of this.#inFlight) if (count > 0) this.#warn(signal, new Error(timeout));
-    this.#inFlight.clear();
-    for (const signal of this.#unexplained) this.#warn(signal, new Error('No connection was made in time'));
-  }
-
-  #count(signal: Signal, change: 1 | -1): void {
-    this.#inFlight.set(signal, (this.#inFlight.get(signal) ?? 0) + change);
-  }
-
-  #warn(signal: Signal, thrown: Error | undefined): void {
-    const protocol = signalProtocol(this.#settings, signal);
-    const url = urlOf(this.#settings, signal);
-    const error = otlpErrorOf(thrown, protocol === 'grpc');
-    if (error.message === '') {
-      this.#unexplained.add(signal);
-      return;
-    }
-    const target = { protocol, url, variables: variablesOf(this.#settings, signal) };
-    const reason = shortReason(reasonFor(error, target));
-    const isAnswer = error.status !== undefined;
-    const event = isAnswer ? `Collector rejected ${signal}` : `${SIGNAL_NAMES[signal]} cannot be sent`;
-    this.#diagnostics.warn(`${event} (${withoutCredentials(url)}): ${reason}.${connectionHint(reason)}`);
-  }
-}
-
-/** Statuses that grpc-js gives to a call without an answer, too. */
-const WITHOUT_ANSWER: ReadonlySet<number> = new Set([
-  GrpcStatus.CANCELLED,
-  GrpcStatus.DEADLINE_EXCEEDED,
-  GrpcStatus.UNAVAILABLE,
-]);
-
-/** The error of one of OpenTelemetry's exporters, as the preload's own senders have it. */
-function otlpErrorOf(error: Error | undefined, isGrpc: boolean): OtlpError {
-  const { code, details, message } = (error ?? {}) as {
-    code?: unknown;
-    details?: unknown;
-    message?: unknown;
-  };
-  const text =
-    [details, message].find((given): given is string => typeof given === 'string' && given !== '') ?? '';
-  if (typeof code !== 'number') return new OtlpError(text, { isGrpc });
-  if (!isGrpc) return new OtlpError(`HTTP status ${code}`, { status: code, isGrpc });
-  if (!WITHOUT_ANSWER.has(code)) return new OtlpError(text, { status: code, isGrpc });
-  return new OtlpError(lastConnectionError(text) ?? text, { isGrpc });
-}
+/** The shortest limit. */
+const limitOf = ({ variables }: OtlpTarget, exportMs: number, others: TimeLimit[]): TimeLimit =>
+  others.reduce((shortest, other) => (other.ms < shortest.ms ? other : shortest), {
+    ms: exportMs,
+    variable: variables.timeout,
+  });

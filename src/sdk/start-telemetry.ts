@@ -5,6 +5,7 @@ import { defaultResource, resourceFromAttributes } from '@opentelemetry/resource
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import type { Protocol, Settings } from '../config/settings.ts';
 import { zipkinUrl } from '../otlp/exporter.ts';
+import type { SignalExporter } from '../otlp/signal-exporter.ts';
 import { tracesProtocol, tracesTarget } from '../otlp/target.ts';
 import { settlesWithin } from '../shutdown/with-timeout.ts';
 import { Clock } from '../trace/clock.ts';
@@ -12,7 +13,7 @@ import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
-import { ExportReports, isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
+import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
 import { withoutLogs } from './sdk-internals.ts';
 import { SpanPipeline } from './span-pipeline.ts';
@@ -47,11 +48,11 @@ export interface Telemetry {
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
   const spans = new SpanPipeline(settings, diagnostics, new Clock());
-  const reports = new ExportReports(settings, diagnostics);
-  const sdk = keepingMessages(() => createSdk(settings, serviceName, diagnostics, spans, reports));
+  const exporters: SignalExporter<never>[] = [];
+  const sdk = keepingMessages(() => createSdk(settings, serviceName, diagnostics, spans, exporters));
   sdk.start();
   if (!isOff(settings.metricsExporter)) observe(spans, settings);
-  return new StartedTelemetry(settings, spans, reports);
+  return new StartedTelemetry(settings, spans, exporters);
 }
 
 function createSdk(
@@ -59,17 +60,17 @@ function createSdk(
   serviceName: string,
   diagnostics: Diagnostics,
   spans: SpanPipeline,
-  reports: ExportReports,
+  exporters: SignalExporter<never>[],
 ): NodeSDK {
   const options = {
     spanProcessors: spans.processors,
-    metricReaders: metricReaders(settings, diagnostics, reports),
+    metricReaders: metricReaders(settings, diagnostics, exporters),
     resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
     resourceDetectors: resourceDetectors(settings),
     ...tracingOptions(settings),
   };
   if (isOff(settings.logsExporter)) return withoutLogs(NodeSDK, options);
-  return new NodeSDK({ ...options, logRecordProcessors: logProcessors(settings, reports) });
+  return new NodeSDK({ ...options, logRecordProcessors: logProcessors(settings, diagnostics, exporters) });
 }
 
 /** The SDK's providers have it, the API's types do not. */
@@ -79,13 +80,16 @@ interface Flushable {
 
 class StartedTelemetry implements Telemetry {
   readonly #spans: SpanPipeline;
-  readonly #reports: ExportReports;
+  readonly #exporters: readonly SignalExporter<never>[];
+  readonly #flushTimeoutMs: number;
   readonly #otherProviders: Flushable[];
   #isFlushed = false;
 
-  constructor(settings: Settings, spans: SpanPipeline, reports: ExportReports) {
+  /** @param exporters those of metrics and logs over OTLP */
+  constructor(settings: Settings, spans: SpanPipeline, exporters: readonly SignalExporter<never>[]) {
     this.#spans = spans;
-    this.#reports = reports;
+    this.#exporters = exporters;
+    this.#flushTimeoutMs = settings.flushTimeoutMs;
     const providers: object[] = [];
     if (!isOff(settings.metricsExporter)) providers.push(metrics.getMeterProvider());
     if (!isOff(settings.logsExporter)) providers.push(logs.getLoggerProvider());
@@ -98,24 +102,32 @@ class StartedTelemetry implements Telemetry {
 
   async send(limitMs: number): Promise<boolean> {
     this.#spans.drainWorkers();
-    const flushed = await Promise.all(
-      [...this.#spans.processors, ...this.#otherProviders].map((one) =>
-        settlesWithin(limitMs, one.forceFlush?.()),
-      ),
-    );
+    const flushed = await Promise.all([
+      ...this.#spans.processors.map((one) => settlesWithin(limitMs, one.forceFlush?.())),
+      settlesWithin(limitMs, this.#sendMetricsAndLogs()),
+    ]);
     return flushed.every(Boolean);
+  }
+
+  async #sendMetricsAndLogs(): Promise<void> {
+    await Promise.allSettled(this.#otherProviders.map((one) => one.forceFlush?.()));
+    // The reader of metrics does not wait for its exporter for long.
+    await Promise.all(this.#exporters.map((one) => one.forceFlush()));
   }
 
   async flush(limitMs: number): Promise<boolean> {
     this.#spans.exitBegins();
+    for (const exporter of this.#exporters) exporter.exitBegins();
     // A connection that was never used cannot be dead, so the first one gets the whole time.
     const isFinished = await this.send(this.#spans.hasDelivered ? limitMs * FLUSH_SHARE : limitMs);
     this.#isFlushed = true;
+    const reason = `no answer within ${this.#flushTimeoutMs} ms (OTEL_NODE_FLUSH_TIMEOUT)`;
+    for (const exporter of this.#exporters) exporter.giveUp(reason);
     return isFinished;
   }
 
   close(timeoutMs: number): void {
-    this.#reports.reportUnfinished();
+    for (const exporter of this.#exporters) exporter.giveUp('the process exited before the answer');
     this.#spans.close(timeoutMs);
   }
 

@@ -122,8 +122,8 @@ function hideNextBeforeExit(): void {
 }
 
 /**
- * The time limit is over and a request is in flight. Those with spans do not keep the process alive.
- * Exporters of metrics and logs do, and cannot be cancelled.
+ * The time limit is over and a request is in flight. Those of the preload's senders do not keep the process
+ * alive. Zipkin's exporter and those of a configuration file do, and cannot be cancelled.
  */
 function exitSoon(): void {
   setTimeout(() => process.exit(), 20).unref();

@@ -12,6 +12,8 @@ const file = 'test/fixtures/three-signals.mjs';
 const FLUSH_TIMEOUT_MS = 1_000;
 // For a busy machine; less than the 10 s for which the exporters would retry.
 const SLACK_MS = 6_000;
+/** Where each attempt fails at once. */
+const AMPLE = { OTEL_NODE_FLUSH_TIMEOUT: '20000' };
 
 const sockets = new Set<net.Socket>();
 const servers = {
@@ -77,16 +79,14 @@ describe('at the exit of an app whose collector is', { concurrency: 2 }, () => {
     const path = (signal: string) => (isGrpc ? '' : `/v1/${signal}`);
 
     test(`unreachable by ${protocol}: each signal has its line`, async () => {
-      const [logs, metrics, spans, ...others] = await run(urls.absent, protocol, 'end').then(inOrder);
+      const [logs, metrics, spans, ...others] = await run(urls.absent, protocol, 'end', AMPLE).then(inOrder);
       assert.deepEqual(others, []);
       const refused = `connect ECONNREFUSED ${urls.absent.slice('http://'.length)}. Check that a collector listens there, or run npx milvus-otel doctor.`;
       assert.equal(spans, `milvus-otel: 1 span was lost (${urls.absent}): ${refused}`);
-      // The HTTP exporters of OpenTelemetry retry until the timeout, and do not report why.
-      const reason = isGrpc ? refused : NO_ANSWER;
       for (const [signal, line] of Object.entries({ logs, metrics }))
         assert.equal(
           line,
-          `milvus-otel: ${name(signal)} cannot be sent (${urls.absent}${path(signal)}): ${reason}`,
+          `milvus-otel: ${name(signal)} cannot be sent (${urls.absent}${path(signal)}): ${refused}`,
         );
     });
 
@@ -127,7 +127,7 @@ describe('at the exit of an app whose collector is', { concurrency: 2 }, () => {
   });
 
   test('one with another protocol: each line names the protocol and its variable', async () => {
-    const lines = await run(urls.refusing, 'grpc', 'end');
+    const lines = await run(urls.refusing, 'grpc', 'end', AMPLE);
     assert.equal(lines.length, 3);
     const port = new URL(urls.refusing).port;
     for (const line of lines)
@@ -154,6 +154,44 @@ test('while an app runs, a signal that fails again and again has one line', asyn
   assert.equal(lines.length, 2, stderr);
   assert.match(lines[0] ?? '', /^milvus-otel: Logs cannot be sent \(/);
   assert.match(lines[1] ?? '', /^milvus-otel: Metrics cannot be sent \(/);
+});
+
+describe('an app that exports metrics every 100 ms exits as usual when its collector is', {
+  concurrency: 2,
+}, () => {
+  for (const endpoint of ['absent', 'silent'] as const)
+    for (const protocol of ['grpc', 'http/protobuf'])
+      test(`${endpoint} by ${protocol}`, async () => {
+        const startedMs = performance.now();
+        const { code, stderr } = await runs.run({
+          file: 'test/fixtures/metrics-for-a-while.mjs',
+          env: {
+            OTEL_EXPORTER_OTLP_ENDPOINT: urls[endpoint],
+            OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+            OTEL_TRACES_EXPORTER: 'none',
+            OTEL_METRICS_EXPORTER: 'otlp',
+            OTEL_METRIC_EXPORT_INTERVAL: '100',
+            OTEL_NODE_FLUSH_TIMEOUT: String(FLUSH_TIMEOUT_MS),
+          },
+        });
+        const tookMs = performance.now() - startedMs;
+        assert.equal(code, 0);
+        assert.match(stderr, /^milvus-otel: Metrics cannot be sent [^\n]*\n$/);
+        assert.ok(tookMs < 1_000 + FLUSH_TIMEOUT_MS + SLACK_MS, `${tookMs} ms`);
+      });
+});
+
+test('a top-level await that never settles keeps its exit code when no answer arrives in time', async () => {
+  const { code } = await runs.run({
+    file: 'test/fixtures/exits.mjs',
+    args: ['never-settle'],
+    env: {
+      OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: urls.silent,
+      OTEL_METRICS_EXPORTER: 'otlp',
+      OTEL_NODE_FLUSH_TIMEOUT: String(FLUSH_TIMEOUT_MS),
+    },
+  });
+  assert.equal(code, 13);
 });
 
 /** Lines of logs, metrics and spans. */

@@ -195,14 +195,14 @@ describe('variables of all signals', { concurrency: 2 }, () => {
   test('metrics and logs to a collector that is unreachable are reported', async () => {
     const { stderr, code } = await runs.run({
       file,
-      env: { ...all('http://127.0.0.1:1'), OTEL_NODE_FLUSH_TIMEOUT: '3000' },
+      env: all('http://127.0.0.1:1'),
     });
     assert.equal(code, 0);
     for (const signal of ['metrics', 'logs'])
       assert.match(
         stderr,
         new RegExp(
-          `^milvus-otel: (Metrics|Logs) cannot be sent \\(http://127.0.0.1:1/v1/${signal}\\): no answer within \\d+ ms .*$`,
+          `^milvus-otel: (Metrics|Logs) cannot be sent \\(http://127.0.0.1:1/v1/${signal}\\): connect ECONNREFUSED .*$`,
           'm',
         ),
       );

@@ -27,6 +27,7 @@ const VARIABLES = { endpoint: '', headers: '', protocol: '', certificate: '', ti
 const senderOf = (target: Partial<OtlpTarget>): OtlpSender => {
   const sender = openGrpcSender(
     {
+      signal: 'traces',
       protocol: 'grpc',
       url: 'http://127.0.0.1:4317',
       headers: {},
@@ -115,7 +116,7 @@ describe('a call', () => {
     assert.deepEqual(JSON.parse(JSON.stringify(headers)), {
       ':authority': url.replace('http://', ''),
       ':method': 'POST',
-      ':path': EXPORT,
+      ':path': EXPORT.traces,
       ':scheme': 'http',
       'accept-encoding': 'identity',
       'api-key': 'k',

@@ -17,6 +17,7 @@ afterEach(async () => {
 function senderTo(port: number, target: Partial<OtlpTarget> = {}) {
   const sender = openHttpSender(
     {
+      signal: 'traces',
       protocol: 'http/protobuf',
       url: `http://127.0.0.1:${port}/v1/traces`,
       headers: {},

@@ -20,6 +20,11 @@ test('rejected spans and the reason are read from protobuf and from JSON', () =>
   });
 });
 
+test('the JSON of each signal has its own name for the number', () => {
+  for (const name of ['rejectedSpans', 'rejectedDataPoints', 'rejectedLogRecords'])
+    assert.equal(rejectionIn(json({ partialSuccess: { [name]: 7 } }), true)?.count, 7);
+});
+
 test('an answer that rejects nothing counts only if it has a warning', () => {
   for (const bytes of [[], [0x0a, 0]]) assert.equal(rejectionIn(Buffer.from(bytes), false), undefined);
   for (const value of [{}, null, { partialSuccess: {} }, 'ok'])

@@ -10,6 +10,7 @@ const shownOf = (env: Env) => shownEndpoint(readSettings(env));
 
 test('without any variable, spans go over gRPC to the collector on this machine', () => {
   assert.deepEqual(targetOf({}), {
+    signal: 'traces',
     protocol: 'grpc',
     url: 'http://localhost:4317',
     headers: {},

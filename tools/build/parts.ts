@@ -22,6 +22,13 @@ export const PARTS: Record<string, string> = {
   'bundled-milvus': `export { BundledCalls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
   'otlp-json': `export { JsonTraceSerializer as serializer } from '@opentelemetry/otlp-transformer';`,
+  'otlp-logs': `export { JsonLogsSerializer as json, ProtobufLogsSerializer as protobuf } from '@opentelemetry/otlp-transformer';`,
+  'otlp-metrics': `export { JsonMetricsSerializer as json, ProtobufMetricsSerializer as protobuf } from '@opentelemetry/otlp-transformer';
+export {
+  CumulativeTemporalitySelector as cumulative,
+  DeltaTemporalitySelector as delta,
+  LowMemoryTemporalitySelector as lowmemory,
+} from '@opentelemetry/exporter-metrics-otlp-http';`,
   'otlp-over-grpc': `export { openGrpcSender as openSender } from '${join(root, 'src/otlp/grpc-sender.ts')}';`,
   'otlp-protobuf': `export { ProtobufTraceSerializer as serializer } from '@opentelemetry/otlp-transformer';`,
   'queue-metrics': `export { observeQueues } from '${join(root, 'src/trace/queue-metrics.ts')}';`,
@@ -65,7 +72,6 @@ export const LAZY = [
 ];
 export const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
 for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
-PARTS['exporter-logs-otlp-grpc'] += "export { Metadata } from '@grpc/grpc-js';";
 
 function detectors(name: string, ...exported: string[]): string {
   return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';

@@ -129,7 +129,10 @@ export async function startGrpcRefusing(
     ({ request }, respond) => {
       const refused = refusal(++attempts);
       if (refused !== undefined) respond(refused);
-      else behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error, answer) => respond(error, answer));
+      else
+        behind.makeUnaryRequest(EXPORT.traces, asIs, asIs, request, (error, answer) =>
+          respond(error, answer),
+        );
     },
     ServerCredentials.createInsecure(),
     maxBytes,
@@ -297,7 +300,7 @@ export async function startLargeAnswers(
     const Client = makeGenericClientConstructor({}, 'TraceService');
     const behind = new Client(`127.0.0.1:${grpcPort}`, credentials.createInsecure());
     const server = await startExportServer(({ request }, respond) => {
-      behind.makeUnaryRequest(EXPORT, asIs, asIs, request, (error) => respond(error, answer));
+      behind.makeUnaryRequest(EXPORT.traces, asIs, asIs, request, (error) => respond(error, answer));
     });
     return {
       port: server.port,
