@@ -3,7 +3,7 @@
  * An error in here must not fail the app: one line reports it, and the app runs untraced.
  */
 import { join } from 'node:path';
-import { logs, metrics } from '@opentelemetry/api';
+import { metrics } from '@opentelemetry/api';
 import { readSettings, type Settings } from './src/config/settings.ts';
 import { activateOnLoad, type Lambda } from './src/instrumentations/activation.ts';
 import { BundledApps } from './src/instrumentations/bundles.ts';
@@ -12,6 +12,7 @@ import { describeSelection, selectInstrumentations } from './src/instrumentation
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { installedSdk, SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp/target.ts';
+import { registeredSdk } from './src/registered-sdk.ts';
 import { startFromFile } from './src/sdk/declarative-config.ts';
 import {
   createDiagnostics,
@@ -27,14 +28,9 @@ import {
 } from './src/sdk/diagnostics.ts';
 import { keepRegistration } from './src/sdk/kept-registration.ts';
 import { loadChunk } from './src/sdk/lazy-modules.ts';
+import { logs } from './src/sdk/logs-api.ts';
 import { isOff } from './src/sdk/metrics-and-logs.ts';
-import {
-  asOurs,
-  earlierSdk,
-  hasDatadog,
-  watchInstrumentations,
-  watchRegistration,
-} from './src/sdk/other-sdk.ts';
+import { asOurs, hasDatadog, watchInstrumentations, watchRegistration } from './src/sdk/other-sdk.ts';
 import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
 import { adopt, startTelemetry } from './src/sdk/start-telemetry.ts';
 import { flushAtExit } from './src/shutdown/exit-hooks.ts';
@@ -66,7 +62,7 @@ export function register(): void {
     const { captureFilter, rpcSpans } = settings;
     const makeMilvus = () => asOurs(() => new MilvusInstrumentation({ captureFilter, rpcSpans }));
     if (hasDatadog()) diagnostics.warn(DATADOG);
-    const earlier = earlierSdk();
+    const earlier = registeredSdk();
     if (earlier !== undefined) {
       diagnostics.warn(describeEarlierSdk(earlier));
       if (selection.milvus && earlier.shared) adopt(makeMilvus());

@@ -20,7 +20,7 @@ import {
   quotingProblem,
   shellNodeOptions,
 } from './node-options.ts';
-import { installedCopies, packageOf } from './packages.ts';
+import { type InstalledPackage, installedCopies, packageOf } from './packages.ts';
 
 export interface RuntimeOrder {
   appFolder: string;
@@ -38,13 +38,14 @@ const LINE = 'node --import milvus-otel/register app.js';
 export function checkRuntime(order: RuntimeOrder): Finding[] {
   const entry = entryFile(order);
   const ways = waysIn(order, entry);
+  const copies = installedCopies(order.appFolder);
   return [
     { id: 'runtime.node', status: 'ok', found: `Node ${process.versions.node}` },
     ...preloadFindings(order, ways),
     ...packageFindings(order, ways),
     ...sdkFindings(order.appFolder),
-    ...apiFindings(order),
-    copiesFinding(order.appFolder),
+    ...apiFindings(order, copies),
+    copiesFinding(copies),
     esmFinding(order.ownPreload),
     ...bundleFindings(order.appFolder, entry),
   ];
@@ -303,21 +304,28 @@ function sdkFindings(appFolder: string): Finding[] {
 }
 
 /** A copy of the API reads the global one only when that one is not older than itself. */
-function apiFindings({ appFolder, ownPreload }: RuntimeOrder): Finding[] {
+function apiFindings(
+  { appFolder, ownPreload }: RuntimeOrder,
+  copies: readonly InstalledPackage[],
+): Finding[] {
   const id = 'runtime.api';
-  const versionFrom = (file: string) => {
+  const packageFrom = (file: string) => {
     try {
       return packageOf(createRequire(file).resolve(API));
     } catch {
       return undefined;
     }
   };
-  const own = versionFrom(ownPreload);
-  const apps = versionFrom(join(appFolder, 'any.js'));
+  const own = packageFrom(ownPreload);
+  const apps = packageFrom(join(appFolder, 'any.js'));
   if (own === undefined || apps === undefined) return [];
   const [ownMajor = 0, ownMinor = 0] = own.version.split('.').map(Number);
-  const [major = 0, minor = 0] = apps.version.split('.').map(Number);
-  if (major === ownMajor && minor <= ownMinor)
+  const isShared = ({ version }: InstalledPackage) => {
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    return major === ownMajor && minor <= ownMinor;
+  };
+  const separate = [apps, ...copies.filter(({ name }) => name === API)].find((copy) => !isShared(copy));
+  if (separate === undefined)
     return [
       {
         id,
@@ -329,17 +337,16 @@ function apiFindings({ appFolder, ownPreload }: RuntimeOrder): Finding[] {
     {
       id,
       status: 'warning',
-      found: `${API} ${apps.version} in ${apps.folder} cannot use ${own.version} of the preload: the app's own spans are lost, and Milvus spans are not their children`,
-      fix: `npm install ${API}@${own.version}`,
+      found: `${API} ${separate.version} in ${separate.folder} cannot use ${own.version} of the preload: the spans of its users are lost, and Milvus spans are not their children`,
+      fix: `npm install ${API}@${separate === apps ? own.version : separate.version}`,
     },
   ];
 }
 
 /** Facts; of these packages several copies do no harm by themselves. */
-function copiesFinding(appFolder: string): Finding {
+function copiesFinding(copies: readonly InstalledPackage[]): Finding {
   const byName = new Map<string, string[]>();
-  for (const { name, version } of installedCopies(appFolder))
-    byName.set(name, [...(byName.get(name) ?? []), version]);
+  for (const { name, version } of copies) byName.set(name, [...(byName.get(name) ?? []), version]);
   const several = [...byName].filter(([, versions]) => versions.length > 1);
   const listed = describeCopies(several);
   const id = 'runtime.copies';

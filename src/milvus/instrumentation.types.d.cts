@@ -1,4 +1,4 @@
-import type { LoggerProvider, MeterProvider, TracerProvider } from '@opentelemetry/api';
+import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
 
 /** Options of {@link MilvusInstrumentation}. */
 export interface MilvusInstrumentationConfig {
@@ -29,7 +29,8 @@ export declare class MilvusInstrumentation {
   isEnabled(): boolean;
   setTracerProvider(provider: TracerProvider): void;
   setMeterProvider(provider: MeterProvider): void;
-  setLoggerProvider(provider: LoggerProvider): void;
+  /** Any logger provider; the instrumentation writes no log records. */
+  setLoggerProvider(provider: object): void;
   setConfig(config: MilvusInstrumentationConfig): void;
   getConfig(): MilvusInstrumentationConfig;
 }

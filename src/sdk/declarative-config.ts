@@ -5,10 +5,11 @@
  */
 
 import { accessSync, constants } from 'node:fs';
-import { logs, metrics, type ProxyTracerProvider, trace } from '@opentelemetry/api';
+import { metrics, type ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { settlesWithin } from '../shutdown/with-timeout.ts';
 import { keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
+import { logs } from './logs-api.ts';
 import { adopt, type Telemetry } from './start-telemetry.ts';
 
 interface Flushable {

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { secretsIn, withoutSecrets } from '../config/redaction.ts';
 import type { Misspelling, Problem, Settings } from '../config/settings.ts';
-import type { Earlier } from './other-sdk.ts';
+import type { RegisteredSdk } from '../registered-sdk.ts';
 
 const PREFIX = 'milvus-otel: ';
 
@@ -120,7 +120,7 @@ export const describeMisspelling = ({ variable, meant, isRenamed }: Misspelling)
     : `Unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
 
 /** An SDK that started first. */
-export const describeEarlierSdk = ({ apiVersion, shared }: Earlier): string =>
+export const describeEarlierSdk = ({ apiVersion, shared }: RegisteredSdk): string =>
   shared
     ? 'Two OpenTelemetry SDKs found: the one that started first exports all spans, milvus-otel adds those of Milvus. To export with milvus-otel, load it first or alone.'
     : `Two OpenTelemetry SDKs found: the one that started first has @opentelemetry/api ${oneLine(apiVersion)}, older than that of milvus-otel, so Milvus is not traced. Load milvus-otel first or alone, or install one version of @opentelemetry/api.`;

@@ -4,7 +4,7 @@
  * Milvus gets no trace context.
  */
 import type { ContextManager } from '@opentelemetry/api';
-import { registrations } from './other-sdk.ts';
+import { registrations } from '../registered-sdk.ts';
 
 /**
  * Every copy of the API turns the context manager off before it removes it: that is noticed here. Up to its next wait,

@@ -3,33 +3,7 @@
  * API keeps the tracer provider that was registered first, and each instrumentation exists once.
  */
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
-
-/** Global key under which every copy of API 1.x stores its registrations. Source: API 1.10, global-utils. */
-const API = Symbol.for('opentelemetry.js.api.1');
-
-/** One property for each registered part: trace, context, propagation, metrics, logs. Of API 1.0 to 1.10. */
-export interface Registrations {
-  version: string;
-  trace?: unknown;
-  context?: unknown;
-}
-
-export const registrations = (): Registrations | undefined =>
-  (globalThis as Record<symbol, Registrations | undefined>)[API];
-
-export interface Earlier {
-  /** Version of the API that it has registered with. */
-  apiVersion: string;
-  /** Whether the preload's API can use it: an older API shares nothing with it. */
-  shared: boolean;
-}
-
-/** The SDK that was started before the preload, if there is one. */
-export function earlierSdk(): Earlier | undefined {
-  const registered = registrations();
-  if (registered?.trace === undefined) return undefined;
-  return { apiVersion: registered.version, shared: registered.trace === trace.getTracerProvider() };
-}
+import { API, type Registrations, registrations } from '../registered-sdk.ts';
 
 /** Whether the current request for a tracer comes from one of the preload's instrumentations. */
 let making = false;

@@ -1,5 +1,5 @@
 /** Settings → a started NodeSDK, with two ways to send pending spans: one returns a promise, one blocks. */
-import { logs, metrics, trace } from '@opentelemetry/api';
+import { metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -13,6 +13,7 @@ import type { observeQueues as ObserveQueues } from '../trace/queue-metrics.ts';
 import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
+import { logs } from './logs-api.ts';
 import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceDetectors } from './resource.ts';
 import { withoutLogs } from './sdk-internals.ts';

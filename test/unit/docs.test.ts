@@ -18,7 +18,7 @@ import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@open
 import { HttpBaseClient, HttpClient } from '@zilliz/milvus2-sdk-node';
 import { readSettings, SETTINGS } from '../../src/config/settings.ts';
 import { ATTR, type AttributeSink, readCost, readRequest } from '../../src/milvus/attributes.ts';
-import { MilvusInstrumentation } from '../../src/milvus/instrumentation.ts';
+import { MilvusInstrumentation } from '../../src/milvus/instrumentation-entry.ts';
 import { HTTP_OPERATIONS, OPERATIONS } from '../../src/milvus/operations.ts';
 import {
   ATTRIBUTE_DOCUMENTATION,

@@ -170,6 +170,17 @@ describe("the app's API", () => {
     ]);
   });
 
+  test('works, but a newer copy of another package does not', () => {
+    const found = finding('api', {
+      ...api('1.4.0'),
+      'node_modules/x/node_modules/@opentelemetry/api/package.json': {
+        name: '@opentelemetry/api',
+        version: '1.99.0',
+      },
+    });
+    assert.match(found, /^warning: @opentelemetry\/api 1\.99\.0 in .*x.node_modules.* cannot use/);
+  });
+
   test('is of no concern where the app has none', () => {
     assert.equal(findings({}).api, undefined);
   });

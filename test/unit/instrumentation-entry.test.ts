@@ -11,7 +11,7 @@ test('the instrumentation for an app with its own SDK loads nothing of the prelo
     import { registerHooks } from 'node:module';
     const loaded = [];
     registerHooks({ load(url, context, next) { loaded.push(url); return next(url, context); } });
-    await import('./src/milvus/instrumentation.ts');
+    await import('./src/milvus/instrumentation-entry.ts');
     console.log(JSON.stringify(loaded));`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
     cwd: root,

@@ -15,6 +15,7 @@ const dist = join(root, 'dist');
 const importHookFile = join(root, 'src/instrumentations/import-hook.ts');
 const requireHookFile = join(root, 'src/instrumentations/require-hook.ts');
 const originalsFile = join(root, 'src/sdk/originals.ts');
+const logsApiFile = join(root, 'src/sdk/logs-api.ts');
 
 /** Shared with the app. */
 const EXTERNAL = ['@opentelemetry/api'];
@@ -87,6 +88,27 @@ export const execAsync = (...args) => promisify(process.getBuiltinModule('node:c
           map: null,
         }
       : undefined,
+};
+
+/** Names of the API that older versions of it lack: see src/sdk/logs-api.ts. */
+const LOGS_NAMES: readonly string[] = ['logs', 'createNoopLogger', 'SeverityNumber'];
+
+const logsApi: Plugin = {
+  name: 'logs-api',
+  transform(code, id) {
+    if (!id.includes('/node_modules/@opentelemetry/')) return undefined;
+    const changed = code.replace(
+      /^import \{ (.*) \} from "@opentelemetry\/api";$/gm,
+      (line, list: string) => {
+        const names = list.split(', ');
+        const ofLogs = names.filter((name) => LOGS_NAMES.includes(name));
+        if (ofLogs.length === 0) return line;
+        const others = names.filter((name) => !ofLogs.includes(name));
+        return `import { ${others.join(', ')} } from "@opentelemetry/api";import { ${ofLogs.join(', ')} } from "${logsApiFile}";`;
+      },
+    );
+    return changed === code ? undefined : { code: changed, map: null };
+  },
 };
 
 /** Bundles packages that upstream loads by require(): users do not have them installed. */
@@ -212,6 +234,7 @@ const common = {
     hooks,
     lateChildProcess,
     bundledRequires,
+    logsApi,
     replacedLines,
   ],
   resolve: { conditionNames: ['import', 'module', 'node', 'default'] },
@@ -272,7 +295,7 @@ async function buildInto(out: string): Promise<void> {
   const { output } = await build({
     input: {
       preload: join(root, 'register.ts'),
-      instrumentation: join(root, 'src/milvus/instrumentation.ts'),
+      instrumentation: join(root, 'src/milvus/instrumentation-entry.ts'),
       ...Object.fromEntries(Object.keys(PARTS).map((name) => [name, `part:${name}`])),
     },
     ...inApp,
