@@ -177,11 +177,14 @@ function reasonIn(body: Buffer, type = ''): string {
         : type.startsWith('text/plain')
           ? (body.toString().split('\n')[0] ?? '')
           : '';
-    return reason === '' ? '' : `: ${reason.slice(0, 200)}`;
+    return reason === '' ? '' : `: ${withoutQuote(reason).slice(0, 200)}`;
   } catch {
     return '';
   }
 }
+
+/** Collectors in Go quote a JSON request that they cannot read: attributes of spans. */
+const withoutQuote = (reason: string): string => reason.replace(/, error found in #\d+ byte of .*/s, '');
 
 /** The error of the last address, when several were tried. */
 const reasonOf = (error: Error): string =>

@@ -82,13 +82,19 @@ describe('a failure has', () => {
     assert.deepEqual([error.status, error.retryAfterMs, error.message], [503, 7_000, 'HTTP status 503']);
   });
 
-  test("the collector's reason: protobuf, JSON or a line of text, but no HTML page", async () => {
+  test("the collector's reason: protobuf, JSON or a line of text, but no HTML page and no quote of the request", async () => {
     const answers = [
       ['application/x-protobuf', Buffer.from([0x08, 8, 0x12, 5, ...Buffer.from('quota')]), ': quota'],
       ['application/json', '{"code":8,"message":"quota"}', ': quota'],
       ['text/plain; charset=utf-8', 'quota\nmore', ': quota'],
       ['text/html', '<html>quota</html>', ''],
       ['application/json', 'quota', ''],
+      // A collector in Go quotes the request.
+      [
+        'text/plain',
+        'ReadInt64: overflow, error found in #10 byte of ...|"secret"|...',
+        ': ReadInt64: overflow',
+      ],
     ] as const;
     let calls = 0;
     const { port } = await start((_, response) => {

@@ -21,9 +21,11 @@ export const PARTS: Record<string, string> = {
   ),
   'bundled-milvus': `export { BundledCalls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
-  'otlp-json': `export { JsonTraceSerializer as serializer } from '@opentelemetry/otlp-transformer';`,
-  'otlp-logs': `export { JsonLogsSerializer as json, ProtobufLogsSerializer as protobuf } from '@opentelemetry/otlp-transformer';`,
-  'otlp-metrics': `export { JsonMetricsSerializer as json, ProtobufMetricsSerializer as protobuf } from '@opentelemetry/otlp-transformer';
+  'otlp-json': readableJson('Trace', 'serializer'),
+  'otlp-logs': `${readableJson('Logs', 'json')}
+export { ProtobufLogsSerializer as protobuf } from '@opentelemetry/otlp-transformer';`,
+  'otlp-metrics': `${readableJson('Metrics', 'json')}
+export { ProtobufMetricsSerializer as protobuf } from '@opentelemetry/otlp-transformer';
 export {
   CumulativeTemporalitySelector as cumulative,
   DeltaTemporalitySelector as delta,
@@ -72,6 +74,12 @@ export const LAZY = [
 ];
 export const partOf = (packageName: string) => packageName.replace('@opentelemetry/', '');
 for (const name of LAZY) PARTS[partOf(name)] = `export * from '${name}';`;
+
+function readableJson(signal: string, exported: string): string {
+  return `import { Json${signal}Serializer } from '@opentelemetry/otlp-transformer';
+import { readable } from '${join(root, 'src/otlp/json-numbers.ts')}';
+export const ${exported} = readable(Json${signal}Serializer);`;
+}
 
 function detectors(name: string, ...exported: string[]): string {
   return `import { ${exported.join(', ')} } from '@opentelemetry/resource-detector-${name}';
