@@ -44,18 +44,43 @@ export class SpanBatch {
   }
 }
 
-/** Characters of attributes that are text, those of events included: a stack trace is one. */
-function textIn({ attributes, events }: ReadableSpan): number {
-  let length = lengthOfTexts(attributes);
-  for (const event of events) length += lengthOfTexts(event.attributes);
-  return length;
+/** Characters and bytes of a span's texts and values: a stack trace is an attribute of an event. */
+function textIn({ name, attributes, events, links, status }: ReadableSpan): number {
+  try {
+    let length = lengthOf(name) + lengthOf(status.message) + lengthOf(attributes);
+    for (const event of events) length += lengthOf(event.name) + lengthOf(event.attributes);
+    for (const link of links) length += lengthOf(link.attributes);
+    return length;
+  } catch {
+    // A value of the app throws: its span is reported when it is serialized.
+    return 0;
+  }
 }
 
-function lengthOfTexts(attributes: ReadableSpan['attributes'] = {}): number {
+/** Estimated bytes of a number, a boolean or an empty value in an array. */
+const ELEMENT_BYTES = 8;
+
+/** A value may contain itself: the app can change it after the span has ended. */
+const MAX_DEPTH = 10;
+const MAX_LENGTH = 64 * 2 ** 20;
+
+function lengthOf(value: unknown, depth = 0): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return 0;
+  if (ArrayBuffer.isView(value)) return value.byteLength;
   let length = 0;
-  for (const key in attributes) {
-    const value = attributes[key];
-    if (typeof value === 'string') length += value.length;
+  if (Array.isArray(value)) {
+    length = value.length * ELEMENT_BYTES;
+    for (const element of value) {
+      if (length > MAX_LENGTH) break;
+      length += lengthOf(element, depth + 1);
+    }
+  } else {
+    const fields = value as Record<string, unknown>;
+    for (const key in fields) {
+      if (length > MAX_LENGTH) break;
+      length += lengthOf(fields[key], depth + 1);
+    }
   }
   return length;
 }
