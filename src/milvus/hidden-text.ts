@@ -125,6 +125,9 @@ const RUN = 8;
 /** Shorter parts, such as "the length of", are common to many texts. */
 const MIN_PART = 2 * RUN - 1;
 
+/** A text of repeated characters must not be searched from each of them. */
+const MAX_STARTS = 16;
+
 /** Finds the parts that a text shares with others, which may be long and many. */
 class PartsOfText {
   readonly #text: string;
@@ -137,26 +140,31 @@ class PartsOfText {
       const run = text.slice(at, at + RUN);
       const starts = this.#starts.get(run);
       if (starts === undefined) this.#starts.set(run, [at]);
-      else starts.push(at);
+      else if (starts.length < MAX_STARTS) starts.push(at);
     }
   }
 
   *sharedWith(other: string): Generator<string> {
     for (let at = 0; at + RUN <= other.length; at += RUN)
       for (const start of this.#starts.get(other.slice(at, at + RUN)) ?? []) {
-        const part = this.#around(start, other, at);
-        if (part.length >= MIN_PART) yield part;
+        const { before, after } = this.#around(start, other, at);
+        if (before + RUN + after < MIN_PART) continue;
+        yield this.#text.slice(start - before, start + RUN + after);
+        // The next runs are in the same part.
+        at += after;
+        break;
       }
   }
 
-  /** The longest shared part around a run that starts at these positions. */
-  #around(start: number, other: string, at: number): string {
+  /** Number of characters before and after a run at these positions that both texts share. */
+  #around(start: number, other: string, at: number): { before: number; after: number } {
     const text = this.#text;
     let before = 0;
     while (before < Math.min(start, at) && text[start - before - 1] === other[at - before - 1]) before++;
-    let end = start + RUN;
-    while (end < text.length && text[end] === other[at + end - start]) end++;
-    return text.slice(start - before, end);
+    const end = start + RUN;
+    let after = 0;
+    while (end + after < text.length && text[end + after] === other[at + RUN + after]) after++;
+    return { before, after };
   }
 }
 

@@ -203,6 +203,8 @@ test('a part of a text in many long rows is found fast enough for a call', () =>
   const data = Array.from({ length: 100 }, (_, id) => ({ id, text: `${text}${id} alice4711 was here` }));
   const started = performance.now();
   assert.equal(described("near '99 alice4711 was here'", { ...BOOKS, data }), "near '<filter>'");
+  const repeated = [{ text: 'a'.repeat(1_000_000) }];
+  assert.equal(described(`near '${'a'.repeat(100_000)}b'`, { ...BOOKS, data: repeated }), "near '<filter>b'");
   const took = performance.now() - started;
   assert.ok(took < 5_000, `${took} ms`);
 });
