@@ -1,5 +1,7 @@
 /** The pause before the next attempt, as the OTLP specification has it: exponential backoff with jitter. */
 
+import { LONGEST_TIMER_MS } from '../config/settings.ts';
+
 const FIRST_MS = 1_000;
 const LAST_MS = 30_000;
 /** Processes that lost their collector at the same time must not all retry at the same time. */
@@ -23,7 +25,8 @@ export class RetryDelay {
    */
   failed(beforeMs: number, atLeastMs = 0): void {
     this.currentMs = Math.min(beforeMs * 2 || FIRST_MS, LAST_MS);
-    this.pauseMs = Math.max(this.#withJitter(this.currentMs), atLeastMs);
+    // A longer timer would fire at once.
+    this.pauseMs = Math.min(Math.max(this.#withJitter(this.currentMs), atLeastMs), LONGEST_TIMER_MS);
   }
 
   accepted(): void {

@@ -45,8 +45,9 @@ export class SpanBatch {
 }
 
 /** Characters and bytes of a span's texts and values: a stack trace is an attribute of an event. */
-function textIn({ name, attributes, events, links, status }: ReadableSpan): number {
+function textIn(span: ReadableSpan): number {
   try {
+    const { name, attributes, events, links, status } = span;
     let length = lengthOf(name) + lengthOf(status.message) + lengthOf(attributes);
     for (const event of events) length += lengthOf(event.name) + lengthOf(event.attributes);
     for (const link of links) length += lengthOf(link.attributes);

@@ -79,15 +79,8 @@ export class SpanQueue implements SpanProcessor {
 
   onEnd(span: ReadableSpan): void {
     if ((span.spanContext().traceFlags & 1) === 0 || !this.#hasRoom()) return;
-    try {
-      this.#open ??= new SpanBatch();
-      this.#open.add(span);
-    } catch (error) {
-      // The app's call of span.end() must not fail because of the span's content.
-      this.counts.drop(1);
-      this.lastError ??= `a span could not be read: ${(error as Error)?.message ?? error}`;
-      return;
-    }
+    this.#open ??= new SpanBatch();
+    this.#open.add(span);
     this.unsent++;
     if (this.#open.count >= this.#maxBatchSize || this.#open.bytes >= FULL_BATCH_BYTES) this.#seal();
     this.#schedule();

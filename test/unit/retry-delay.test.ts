@@ -34,6 +34,14 @@ test('the pause is at least what the collector asks for, and the next one is not
   assert.equal(delay.pauseMs, 2_000);
 });
 
+test('the pause is never longer than a timer can be, whatever the collector asks for', () => {
+  for (const atLeastMs of [1e13, Number.POSITIVE_INFINITY]) {
+    const delay = newDelay();
+    delay.failed(0, atLeastMs);
+    assert.equal(delay.pauseMs, 2 ** 31 - 1);
+  }
+});
+
 test('jitter is a fifth, in both directions', () => {
   for (const [random, pauseMs] of [
     [0, 800],
