@@ -96,12 +96,22 @@ const noQuery = ({ guessed }: JoinOrder, found: string): Finding => ({
   fix: '--jaeger http://HOST:16686, the address of the Jaeger UI (or of Tempo: http://HOST:3200)',
 });
 
-const isClient = ({ kind, attributes }: FoundSpan): boolean =>
+const isCall = ({ kind, attributes }: FoundSpan): boolean =>
   kind === 'client' && (attributes['db.system.name'] === 'milvus' || 'rpc.method' in attributes);
 const isServer = ({ kind, name }: FoundSpan): boolean => kind === 'server' && /MilvusService\//.test(name);
 
+/** The probe's calls. Those below a span of the server are calls among Milvus' parts. */
+function clientsOf(spans: readonly FoundSpan[]): FoundSpan[] {
+  const byId = new Map(spans.map((span) => [span.spanId, span]));
+  const isInside = (span: FoundSpan, levels = spans.length): boolean => {
+    const parent = byId.get(span.parentSpanId ?? '');
+    return parent !== undefined && levels > 0 && (isServer(parent) || isInside(parent, levels - 1));
+  };
+  return spans.filter((span) => isCall(span) && !isInside(span));
+}
+
 function pairs(spans: readonly FoundSpan[]): [client: FoundSpan, server: FoundSpan][] {
-  const clients = spans.filter(isClient);
+  const clients = clientsOf(spans);
   return spans
     .filter(isServer)
     .flatMap((server): [FoundSpan, FoundSpan][] =>
@@ -123,7 +133,7 @@ export function joinFindings(
   }: Pick<JoinOrder, 'traceId' | 'serviceName' | 'queryUrl' | 'collector' | 'milvusAddress'>,
 ): Finding[] {
   const shown = withoutCredentials(queryUrl);
-  const clients = spans.filter(isClient);
+  const clients = clientsOf(spans);
   const servers = spans.filter(isServer);
   const findings: Finding[] = [];
   if (clients.length === 0)

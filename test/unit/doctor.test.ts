@@ -193,6 +193,20 @@ describe('the join', () => {
     assert.ok(!JSON.stringify(found([])).includes('planted-pw'));
   });
 
+  // getVersion default └─ standalone: MilvusService/GetVersion └─ standalone: RootCoord/AllocTimestamp (a client)
+  test('takes no call inside of the server for the app’s span', () => {
+    const inner: FoundSpan = {
+      ...client,
+      spanId: 'dddddddddddddddd',
+      parentSpanId: server.spanId,
+      name: 'milvus.proto.rootcoord.RootCoord/AllocTimestamp',
+      service: server.service,
+      attributes: { 'rpc.method': 'AllocTimestamp' },
+    };
+    assert.match(found([client, server, inner])['join.client']?.found ?? '', /"getVersion default"/);
+    assert.match(found([server, inner])['join.client']?.found ?? '', /send to different collectors/);
+  });
+
   test('measures the skew of the clocks from client and server', () => {
     for (const [shiftMs, text] of [
       [250, /the server's clock is 249\.0 ms ahead of the client's \(±3\.0 ms\)/],
