@@ -66,8 +66,8 @@ export function appFindings({
       id: 'app.preload',
       status: 'failure',
       found:
-        'nothing was loaded into the app: the command is not Node, or its environment does not reach the Node process',
-      fix: 'the command that runs Node itself: -- node app.js',
+        'nothing was loaded into the app: the command is not Node, or it replaces NODE_OPTIONS before it starts Node',
+      fix: 'the command that runs Node itself: -- node app.js; or --import milvus-otel/register in the NODE_OPTIONS that the command sets',
     });
   else if (oldNode !== undefined)
     findings.push({

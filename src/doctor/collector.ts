@@ -6,7 +6,7 @@ import { GrpcStatus } from '../grpc-status.ts';
 import { openGrpcSender } from '../otlp/grpc-sender.ts';
 import { openHttpSender } from '../otlp/http-sender.ts';
 import { rejectionIn } from '../otlp/partial-success.ts';
-import { reasonFor } from '../otlp/reason.ts';
+import { PROXY_FAILURE, reasonFor } from '../otlp/reason.ts';
 import { OtlpError, type OtlpSender } from '../otlp/sender.ts';
 import { type OtlpTarget, shownEndpoint, tracesTarget } from '../otlp/target.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
@@ -103,7 +103,12 @@ export async function checkPlace(
 
   const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   const reached = await reachAny(resolved.addresses, port, STEP_MS / Math.min(2, resolved.addresses.length));
-  if (failed(reached)) return add('tcp', `${where} ${whyNotReached(reached, host)}`, fixes.refused);
+  if (failed(reached)) {
+    const other = LOCAL.test(host) ? await otherLoopback(resolved.addresses, port) : undefined;
+    return other === undefined
+      ? add('tcp', `${where} ${whyNotReached(reached, host)}`, fixes.refused)
+      : add('tcp', `${where} is refused, and ${other}:${port} accepts connections`, `${other} as the host`);
+  }
   add('tcp', `${where} accepts connections`);
 
   const protocol = wanted === 'http/2' ? 'gRPC (HTTP/2)' : 'HTTP/1.1';
@@ -153,11 +158,19 @@ function canBeRead(file: string): boolean {
   }
 }
 
+const LOCAL = /^(localhost$|127\.|::1$)/;
+
+/** The loopback address that was not tried, if it accepts connections: a server may listen on one family only. */
+async function otherLoopback(tried: readonly string[], port: number): Promise<string | undefined> {
+  const others = ['127.0.0.1', '::1'].filter((address) => !tried.includes(address));
+  const reached = await reachAny(others, port, STEP_MS / 2);
+  return failed(reached) ? undefined : reached.address.replace(/.*:.*/, '[$&]');
+}
+
 /** Inside a container, localhost is the container. */
 function whyNotReached({ failure, code }: Failure, host: string): string {
   const inContainer = existsSync('/.dockerenv') || existsSync('/run/.containerenv');
-  const local = /^(localhost|127\.|::1$)/.test(host);
-  const hint = inContainer && local ? '; in a container, localhost is the container itself' : '';
+  const hint = inContainer && LOCAL.test(host) ? '; in a container, localhost is the container itself' : '';
   if (code === 'ECONNREFUSED') return `refuses the connection: nothing listens there (ECONNREFUSED)${hint}`;
   if (code === 'ETIMEDOUT') return `does not answer: a firewall or a wrong address (${failure})${hint}`;
   return `cannot be reached: ${failure}${hint}`;
@@ -218,6 +231,10 @@ function exportFix(grpc: boolean, status: number | undefined, message: string): 
       : 'the path: OTEL_EXPORTER_OTLP_ENDPOINT is a base to which /v1/traces is added, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is';
   if (grpc ? status === GrpcStatus.RESOURCE_EXHAUSTED : status === 413 || status === 429)
     return 'the limits of the collector (memory, size, rate); or smaller batches: OTEL_BSP_MAX_EXPORT_BATCH_SIZE=64';
+  if (message.startsWith(PROXY_FAILURE))
+    return 'the proxy in grpc_proxy, https_proxy or http_proxy; or no_proxy with the host of the collector';
+  if (!grpc && status !== undefined && status < 300)
+    return 'the address of an OTLP receiver, mostly port 4318 for HTTP and 4317 for gRPC; 16686 is the port of Jaeger’s page';
   if (/deadline|no answer/i.test(message))
     return 'the log of the collector: it accepts connections and does not answer';
   return 'the log of the collector, at this moment';

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { withoutCredentials } from '../config/settings.ts';
 import { SDK } from '../milvus/sdk-version.ts';
+import { lastConnectionError, PROXY_FAILURE } from '../otlp/reason.ts';
 import { oneLine } from '../sdk/diagnostics.ts';
 import { checkPlace } from './collector.ts';
 import type { Finding } from './finding.ts';
@@ -108,7 +109,8 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
     answer.sdkVersion === null ? 'by plain gRPC, without the SDK' : `by the SDK ${answer.sdkVersion}`;
   const { failure } = answer;
   if (failure !== null) {
-    const reason = withoutCredentials(oneLine(failure.message)).slice(0, 200);
+    const message = lastConnectionError(failure.message) || failure.message;
+    const reason = withoutCredentials(oneLine(message)).slice(0, 200);
     if (failure.code === UNAUTHENTICATED || failure.code === PERMISSION_DENIED)
       return [
         {
@@ -123,7 +125,10 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
         id: 'milvus.probe',
         status: 'failure',
         found: `${failure.step} at ${shown} failed: ${reason}`,
-        fix: 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
+        fix:
+          message === PROXY_FAILURE
+            ? 'the proxy in grpc_proxy, https_proxy or http_proxy; or no_proxy with the host of Milvus'
+            : 'the log of Milvus at this moment; curl -f http://HOST:9091/healthz',
       },
     ];
   }
@@ -140,7 +145,7 @@ export function probeFindings(answer: ProbeAnswer | { failure: string }, shown: 
       id: 'milvus.probe',
       status: 'warning',
       found: `the preload reported in the probe: ${oneLine(answer.complaints.join(' ')).slice(0, 300)}`,
-      fix: 'see the stage "collector" above: the probe sends to the same collector',
+      fix: 'see the stages above: the probe has the same SDK, variables and collector',
     });
   findings.push(versionFinding(answer.version));
   return findings;

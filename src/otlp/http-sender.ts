@@ -138,8 +138,11 @@ function answerTo(request: ClientRequest): Promise<Uint8Array> {
         );
       bodyOf(response).then(
         (body) => {
-          if (isAccepted) resolve(body);
-          else fail(`HTTP status ${status}${reasonIn(body, response.headers['content-type'])}`);
+          const type = response.headers['content-type'];
+          // Web servers, Jaeger's page among them, answer every path with a page: nothing was accepted.
+          if (isAccepted && type?.startsWith('text/html')) fail(`HTTP status ${status} with a web page`);
+          else if (isAccepted) resolve(body);
+          else fail(`HTTP status ${status}${reasonIn(body, type)}`);
         },
         (error: Error) => fail(error.message),
       );

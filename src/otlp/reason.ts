@@ -32,6 +32,8 @@ function statusAdvice({ status, isGrpc }: OtlpError, { variables }: NamedTarget)
   if (isAuthentication) return { text: `Check ${variables.headers}` };
   if (!isGrpc && (status === 404 || status === 405))
     return { text: `Check the path in ${variables.endpoint}` };
+  if (!isGrpc && status !== undefined && status < 300)
+    return { text: `The address is not that of an OTLP receiver. Check ${variables.endpoint}` };
   return undefined;
 }
 
@@ -42,6 +44,8 @@ function connectionAdvice(text: string, { url, protocol, variables }: NamedTarge
   const where = `port ${port || (isTls ? 443 : 80)}`;
   const { endpoint } = variables;
   const isGrpc = protocol === 'grpc';
+  if (text === PROXY_FAILURE)
+    return { text: `Check grpc_proxy, https_proxy and http_proxy, or add ${hostname} to no_proxy` };
   if (/ENOTFOUND|EAI_AGAIN|^Name resolution failed/.test(text))
     return { text: `host ${hostname} cannot be resolved. Check ${endpoint}`, replaces: true };
   if (isTls && /wrong version number|packet length too long/.test(text))
@@ -67,6 +71,9 @@ function connectionAdvice(text: string, { url, protocol, variables }: NamedTarge
 const notGrpc = (where: string, { protocol }: OtlpTarget['variables']): string =>
   `${where} does not use gRPC. Set ${protocol}=http/protobuf, or use the gRPC port (4317 by default)`;
 
+/** grpc-js gives no reason when a proxy does not connect, and only then. */
+export const PROXY_FAILURE = 'the proxy does not connect';
+
 /** Messages of grpc-js without a connection: the error of the last attempt, some with the time. */
 const NO_CONNECTION =
   /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[\dT:.Z-]+\))?\. Resolution note: /s;
@@ -77,5 +84,6 @@ const NO_CONNECTION =
  */
 export function lastConnectionError(details: string): string | undefined {
   const error = NO_CONNECTION.exec(details)?.[1]?.trim();
+  if (error === 'undefined') return PROXY_FAILURE;
   return error === 'null' ? '' : error;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer as createHttp } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcp } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
@@ -89,6 +89,46 @@ describe('a collector', { concurrency: 2 }, () => {
     assertBroken(run, 'collector.tcp', /nothing listens there \(ECONNREFUSED\)/);
     // Later stages are checked as far as possible.
     assert.equal(findingOf(run.report, 'milvus.probe')?.status, 'ok');
+  });
+
+  test('that listens on the other loopback address', async (t) => {
+    const server = createTcp((socket) => socket.destroy());
+    t.after(() => server.close());
+    await once(server.listen({ port: 0, host: '::1', ipv6Only: true }), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const run = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` });
+    assertBroken(run, 'collector.tcp', /is refused, and \[::1\]:\d+ accepts connections/);
+    assert.equal(run.report.verdict.fix, '[::1] as the host');
+  });
+
+  test('behind a proxy that is down', async () => {
+    const run = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${around.receiver.grpcPort}`,
+      grpc_proxy: 'http://127.0.0.1:1',
+    });
+    assertBroken(run, 'collector.export', /the proxy does not connect/);
+    assert.match(run.report.verdict.fix ?? '', /no_proxy with the host of the collector/);
+    const probe = findingOf(run.report, 'milvus.probe');
+    assert.match(probe?.found ?? '', /failed: the proxy does not connect/);
+    assert.match(probe?.fix ?? '', /no_proxy with the host of Milvus/);
+  });
+
+  test('that is a web server with pages', async (t) => {
+    const page = '<html><a href="https://example.com">a page for every path</a></html>';
+    const server = createHttp((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/html' }).end(page);
+    });
+    t.after(() => server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const byGrpc = await doctor({ OTEL_EXPORTER_OTLP_ENDPOINT: address });
+    assertBroken(byGrpc, 'collector.protocol', /uses HTTP\/1\.1; the endpoint is set to gRPC/);
+    const byHttp = await doctor({
+      OTEL_EXPORTER_OTLP_ENDPOINT: address,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+    });
+    assertBroken(byHttp, 'collector.export', /HTTP status 200 with a web page/);
+    assert.match(byHttp.report.verdict.fix ?? '', /the address of an OTLP receiver/);
   });
 
   test('whose name is not known', async () => {

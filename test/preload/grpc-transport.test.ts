@@ -120,4 +120,28 @@ describe('spans over gRPC go', () => {
       assert.equal(proxied.length, viaProxy);
     });
   }
+
+  test('nowhere through a proxy that is down or refuses, and one line names the variables', async (t) => {
+    const refusing = createServer().on('connect', (_request, socket) =>
+      socket.end('HTTP/1.1 403 Forbidden\r\n\r\n'),
+    );
+    t.after(() => refusing.close());
+    await once(refusing.listen(0, '127.0.0.1'), 'listening');
+    const { port } = refusing.address() as AddressInfo;
+    for (const proxyPort of [port, 1]) {
+      const { stderr, code } = await runs.run({
+        file: 'test/fixtures/large-spans.mjs',
+        args: ['2', '1', '1'],
+        env: {
+          OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector.test:4317',
+          grpc_proxy: `http://127.0.0.1:${proxyPort}`,
+        },
+      });
+      assert.equal(code, 0);
+      assert.match(
+        stderr,
+        /^milvus-otel: \d+ spans? (was|were) lost \(http:\/\/collector\.test:4317\): the proxy does not connect\. Check grpc_proxy, https_proxy and http_proxy, or add collector\.test to no_proxy\.\n$/,
+      );
+    }
+  });
 });

@@ -116,6 +116,7 @@ test('the first bytes of an answer identify its protocol', () => {
   const cases: [bytes: Buffer, protocol: ReturnType<typeof recognise>][] = [
     [Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'http/1.1'],
     [Buffer.from('HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.'), 'tls'],
+    [Buffer.from('HTTP/1.1 200 OK\r\n\r\n<html><a href="https://www.jaegertracing.io">'), 'http/1.1'],
     [Buffer.from([0x15, 3, 3, 0, 2, 2, 22]), 'tls'],
     [Buffer.from([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0x40, 0]), 'http/2'],
     [Buffer.from('SSH-2.0-OpenSSH'), 'nothing'],

@@ -108,6 +108,14 @@ describe('a failure has', () => {
       );
   });
 
+  test('a status of success with a web page, which is not an answer of a collector', async () => {
+    const { port } = await start((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<html>Jaeger UI</html>');
+    });
+    const { status, message } = await failureOf(senderTo(port).send(Buffer.of(1), LIMIT));
+    assert.deepEqual([status, message], [200, 'HTTP status 200 with a web page']);
+  });
+
   test('no status when the connection breaks, but reports whether there was a connection', async () => {
     const { port } = await start((request) => request.socket.destroy());
     const broken = await failureOf(senderTo(port).send(Buffer.of(1), LIMIT));

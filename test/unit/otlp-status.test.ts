@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readSettings } from '../../src/config/settings.ts';
 import { GrpcStatus } from '../../src/grpc-status.ts';
-import { reasonFor } from '../../src/otlp/reason.ts';
+import { lastConnectionError, reasonFor } from '../../src/otlp/reason.ts';
 import { OtlpError } from '../../src/otlp/sender.ts';
 import { verdictOn } from '../../src/otlp/status.ts';
 import { tracesTarget } from '../../src/otlp/target.ts';
@@ -94,6 +94,18 @@ test('a mix of TLS and plain text names the scheme to write, both ways', () => {
     [unanswered('socket hang up', false), HTTP],
   ] as const)
     assert.match(shown(error, env), /If it uses TLS, write https:\/\/ in OTEL_EXPORTER_OTLP_ENDPOINT$/);
+});
+
+test('a web page and a proxy that does not connect name what to check', () => {
+  assert.equal(
+    shown(new OtlpError('HTTP status 200 with a web page', { status: 200, isGrpc: false }), HTTP),
+    'HTTP status 200 with a web page. The address is not that of an OTLP receiver. Check OTEL_EXPORTER_OTLP_ENDPOINT',
+  );
+  const details = 'No connection established. Last error: undefined. Resolution note: ';
+  assert.equal(
+    shown(unanswered(lastConnectionError(details) ?? ''), { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4317' }),
+    'the proxy does not connect. Check grpc_proxy, https_proxy and http_proxy, or add c to no_proxy',
+  );
 });
 
 test('an unknown host is named, and so is the variable of an unknown authority', () => {

@@ -317,7 +317,7 @@ async function buildInto(out: string): Promise<void> {
         ]),
       ),
     },
-    input: { 'grpc-js': '@grpc/grpc-js' },
+    input: { 'grpc-js': join(root, 'src/otlp/own-grpc-js.cjs') },
     output: files,
   });
   // Separate from the preload: the app waits for it at exit, so it loads only the code that it needs.
