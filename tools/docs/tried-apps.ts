@@ -26,6 +26,7 @@ const FRAMEWORKS = 'apps/frameworks.test.ts';
 const LIBRARIES = 'frameworks/libraries.test.ts';
 const SSR_APPS = 'frameworks/ssr-apps.test.ts';
 const RUNNERS = 'frameworks/test-runners.test.ts';
+const AI_APPS = 'frameworks/ai-apps.test.ts';
 const READ_OFF =
   'The runner has its own module loader, so the spans are [read from the gRPC calls](#bundled-apps)';
 const SEARCH = 'search docs';
@@ -196,6 +197,25 @@ export const TRIED_APPS = [
     notes:
       "Genkit creates the spans of flow and retriever. It also starts its own OpenTelemetry SDK: one line reports two SDKs, and Genkit's developer UI has no traces",
     test: LIBRARIES,
+  },
+  {
+    app: 'mem0',
+    packages: { mem0ai: '3' },
+    started: '`node --import milvus-otel/register app.cjs`',
+    seen: [SEARCH],
+    notes:
+      'Its Milvus store, in CommonJS: mem0 3.3 cannot load the SDK in an ES module. Calls of embeddings and models have spans too',
+    test: AI_APPS,
+  },
+  {
+    app: 'claude-context',
+    packages: { '@zilliz/claude-context-mcp': '0.1' },
+    started:
+      "In the MCP client, as for the MCP servers above, with the path of the package's `dist/index.js`",
+    seen: [SEARCH],
+    notes:
+      'Version 0.1.15 reports code as indexed when Milvus has rejected its rows. The span `insert` has the status ERROR and the reason',
+    test: AI_APPS,
   },
   {
     app: 'AWS Lambda',
