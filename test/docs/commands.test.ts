@@ -32,6 +32,7 @@ const appName = 'my-app';
 const cannotRun: Record<string, string> = {
   docker: 'a Docker engine',
   sam: 'an account of AWS',
+  n8n: '3 GB of packages',
 };
 
 /**
@@ -406,7 +407,7 @@ async function checkScript({ page, line, text }: DocumentedCommand): Promise<voi
 /** The program of cannotRun with which a part of the command begins. */
 function missingProgram(text: string): string | undefined {
   return Object.keys(cannotRun).find((program) =>
-    new RegExp(`(^|[;&|(]\\s*)(\\w+=\\S+\\s+)*${program}\\s`).test(text),
+    new RegExp(`(^|[;&|(]\\s*)(\\w+=('[^']*'|\\S+)\\s+)*${program}\\s`).test(text),
   );
 }
 
