@@ -85,14 +85,28 @@ function flushWhenIdle(telemetry: Telemetry, flush: () => Promise<boolean>): voi
     if (!telemetry.hasPendingSpans()) return;
     openStandardStreams();
     const idle = process.getActiveResourcesInfo();
-    setImmediate(async () => {
-      if (startedSince(idle, process.getActiveResourcesInfo())) return;
+    const flushIfIdle = async () => {
       const isOver = await flush();
       hideNextBeforeExit();
       if (!isOver) exitSoon();
-    });
+    };
+    const look = (turns: number) =>
+      setImmediate(() => {
+        if (!startedSince(idle, process.getActiveResourcesInfo())) flushIfIdle().catch(ignore);
+        else if (turns > 1) look(turns - 1);
+      });
+    look(IDLE_TURNS);
   });
 }
+
+/**
+ * grpc-js keeps the process alive for up to two turns of the event loop when a request with spans begins.
+ * Work of the app that takes a thread, a socket or a timer is not over so soon.
+ */
+const IDLE_TURNS = 5;
+
+/** A hook that fails, on a process object that the app has frozen for instance, is not the app's error. */
+const ignore = (): void => {};
 
 /**
  * Node opens them at their first use. They are listed as active resources, although they do not keep the
@@ -151,7 +165,7 @@ function flushOnSignal(signal: ExitSignal, flush: () => Promise<void>): void {
     // A terminal and npm each send one for the same Ctrl-C.
     if (flushing) return;
     flushing = true;
-    await flush();
+    await flush().catch(ignore);
     leave();
     process.kill(process.pid, signal);
   };

@@ -99,6 +99,15 @@ describe('a handler of beforeExit that writes the first output of the app runs o
   }
 });
 
+test('a handler of beforeExit runs once while a batch of spans is in flight', async () => {
+  const { service, ...result } = await runs.run({
+    file: 'test/fixtures/silent-until-before-exit.mjs',
+    args: ['log', '2000'],
+  });
+  assert.deepEqual(result, { stdout: 'beforeExit 1\n', stderr: '', code: 0, signal: null });
+  await runs.spans(service, 2_000);
+});
+
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   describe(`at ${signal}`, { concurrency: 2 }, () => {
     test('an app without a handler exits by it, after its spans are sent', async () => {

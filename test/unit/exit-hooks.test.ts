@@ -54,7 +54,7 @@ function install({ pending = true, flushMs = 0, isOver = true } = {}) {
 /** As Node does it when the event loop has drained: beforeExit until a handler starts nothing. */
 async function drain(): Promise<void> {
   app.emit('beforeExit', 0);
-  for (let turn = 0; turn < 3; turn++) await nextTurn();
+  for (let turn = 0; turn < 7; turn++) await nextTurn();
 }
 
 describe('when the event loop drains', () => {
@@ -88,6 +88,26 @@ describe('when the event loop drains', () => {
     app.on('beforeExit', () => app.resources.push('TCPSocketWrap'));
     await drain();
     assert.deepEqual(log, []);
+  });
+
+  test('a request with spans that begins at that moment is no work of the app', async () => {
+    install();
+    app.on('beforeExit', () => {
+      log.push("the app's beforeExit");
+      app.resources.push('TCPSocketWrap');
+      setImmediate(() => setImmediate(() => app.resources.pop()));
+    });
+    await drain();
+    assert.deepEqual(log, ["the app's beforeExit", 'flush 1000']);
+  });
+
+  test('a flush that fails is no error of the app', async () => {
+    install();
+    app.rawListeners = () => {
+      throw new TypeError('frozen');
+    };
+    await drain();
+    assert.deepEqual(log, ['flush 1000']);
   });
 
   test('a resource that was there before is no work, a second one of its kind is', async () => {
@@ -194,7 +214,7 @@ describe('an uncaught exception', () => {
 
 describe('a signal', () => {
   const turns = async () => {
-    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    for (let turn = 0; turn < 7; turn++) await nextTurn();
   };
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'])
