@@ -68,9 +68,15 @@ sign() {
   quietly openssl x509 -req -sha256 -in "$scratch/$1.csr" -CA "$folder/ca.crt" -CAkey "$folder/ca.key" \
     -set_serial "0x$(openssl rand -hex 16 | sed 's/^./1/')" -days "$days" -extfile "$scratch/$1.ext" -out "$scratch/$1.crt"
   chmod 644 "$scratch/$1.crt"
-  mv "$scratch/$1.key" "$folder/$1.key"
-  mv "$scratch/$1.crt" "$folder/$1.crt"
+  put "$1.key"
+  put "$1.crt"
   echo "$folder/$1.crt and .key" >&2
+}
+
+# put FILE: from scratch into the folder. An existing file is overwritten, not replaced: Compose mounts file by file, and a running
+# container would keep the old file.
+put() {
+  if [ -f "$folder/$1" ]; then cat "$scratch/$1" >"$folder/$1"; else mv "$scratch/$1" "$folder/$1"; fi
 }
 
 if [ ! -f "$folder/ca.key" ] || [ ! -f "$folder/ca.crt" ]; then

@@ -233,6 +233,8 @@ function exportFix(grpc: boolean, status: number | undefined, message: string): 
     return 'the limits of the collector (memory, size, rate); or smaller batches: OTEL_BSP_MAX_EXPORT_BATCH_SIZE=64';
   if (message.startsWith(PROXY_FAILURE))
     return 'the proxy in grpc_proxy, https_proxy or http_proxy; or no_proxy with the host of the collector';
+  if (/client certificate/.test(message))
+    return 'OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=/path/to/app.crt and OTEL_EXPORTER_OTLP_CLIENT_KEY=/path/to/app.key, of an authority that the collector knows';
   if (!grpc && status !== undefined && status < 300)
     return 'the address of an OTLP receiver, mostly port 4318 for HTTP and 4317 for gRPC; 16686 is the port of Jaeger’s page';
   if (/deadline|no answer/i.test(message))

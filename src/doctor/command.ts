@@ -27,11 +27,12 @@ const HELP = `npx milvus-otel doctor [options] [-- COMMAND …]
 
 Finds out why traces are missing: checks runtime, settings, collector, Milvus and the joined trace, and prints each result
 with its fix. Run it in the app's folder, with the app's variables. It creates nothing in Milvus, prints no secrets, and exits within
-15 s, or after the COMMAND.
+15 s (plus --wait), or after the COMMAND.
 
   --milvus ADDRESS   host:19530 or a URL; default MILVUS_ADDRESS, else localhost:19530
   --jaeger URL       query API to look up the probe's trace: Jaeger's, http://host:16686, or Tempo's;
                      default port 16686 of the collector's host
+  --wait SECONDS     how much longer to wait for the probe's trace, for a collector that samples whole traces; default 0
   --app DIR          the app's folder; default the working directory
   --env FILE         variables as NAME=value lines, for those not set here
   --json             prints one line of JSON, described in docs/doctor.md
@@ -64,6 +65,7 @@ interface Options {
   envFile: string | undefined;
   json: boolean;
   forMs: number;
+  waitMs: number;
   command: string[];
 }
 
@@ -99,6 +101,15 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+/** @throws UsageError */
+function milliseconds(option: string, value: string | boolean | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const seconds = Number(value);
+  if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 86_400)
+    throw new UsageError(`${option} ${value} is not a number of seconds above 0`);
+  return seconds * 1_000;
+}
+
 function readOptions(args: readonly string[]): Options {
   const end = args.indexOf('--');
   const own = end === -1 ? args : args.slice(0, end);
@@ -114,6 +125,7 @@ function readOptions(args: readonly string[]): Options {
         app: text,
         env: text,
         for: text,
+        wait: text,
         json: { type: 'boolean' },
       },
     }));
@@ -121,9 +133,8 @@ function readOptions(args: readonly string[]): Options {
     throw new UsageError((error as Error).message);
   }
   if (end !== -1 && command.length === 0) throw new UsageError('a command is missing after --');
-  const seconds = Number(values.for ?? APP_MS / 1_000);
-  if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 86_400)
-    throw new UsageError(`--for ${values.for} is not a number of seconds above 0`);
+  const forMs = milliseconds('--for', values.for) ?? APP_MS;
+  const waitMs = milliseconds('--wait', values.wait) ?? 0;
   if (values.for !== undefined && command.length === 0)
     throw new UsageError('--for needs a command: milvus-otel doctor --for 60 -- node app.js');
   const jaeger = values.jaeger as string | undefined;
@@ -136,7 +147,8 @@ function readOptions(args: readonly string[]): Options {
     app: resolve((values.app as string | undefined) ?? '.'),
     envFile: values.env as string | undefined,
     json: values.json === true,
-    forMs: seconds * 1_000,
+    forMs,
+    waitMs,
     command,
   };
 }
@@ -193,12 +205,13 @@ async function doctor(options: Options): Promise<number> {
     // An end through the exit event, which takes the probe along.
     for (const [signal, code] of EXIT_SIGNALS) process.on(signal, () => process.exit(code));
   }
+  const wholeMs = WHOLE_MS + options.waitMs;
   let isLate = false;
   const late = new Promise<void>((settle) =>
     setTimeout(() => {
       isLate = true;
       settle();
-    }, WHOLE_MS - 500),
+    }, wholeMs - 500),
   );
   const way = checkWay(options, appEnv, settings, found, startedMs + CHECKS_MS, progress);
   await Promise.race([way, late, interrupted]);
@@ -211,7 +224,7 @@ async function doctor(options: Options): Promise<number> {
         ...(isLate
           ? {
               status: 'failure',
-              found: `no answer within ${WHOLE_MS / 1_000} s`,
+              found: `no answer within ${wholeMs / 1_000} s`,
               fix: 'run the doctor again: a check did not finish',
             }
           : { status: 'skipped', found: 'interrupted before this check' }),
@@ -332,7 +345,7 @@ async function checkWay(
       guessed: options.jaeger === undefined,
       collector: collectorForServer(settings),
       milvusAddress: oneLine(address),
-      deadlineMs,
+      deadlineMs: deadlineMs + options.waitMs,
     });
   }
 }

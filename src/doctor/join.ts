@@ -143,8 +143,8 @@ export function joinFindings(
       found:
         servers.length > 0
           ? `trace ${traceId} has the server's span and not the client's: the two send to different collectors`
-          : `no span of trace ${traceId} is in ${shown}: the collector ${collector} passes them to another place`,
-      fix: `let the collector ${collector} export to ${shown}, or set OTEL_EXPORTER_OTLP_ENDPOINT to the collector of ${shown}`,
+          : `no span of trace ${traceId} is in ${shown}: the collector ${collector} passes them to another place, or samples whole traces and has not kept this one yet`,
+      fix: `let the collector ${collector} export to ${shown}, or set OTEL_EXPORTER_OTLP_ENDPOINT to the collector of ${shown}; for a collector that samples whole traces: --wait 60`,
     });
   else
     findings.push({

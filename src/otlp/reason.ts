@@ -52,6 +52,19 @@ function connectionAdvice(text: string, { url, protocol, variables }: NamedTarge
     return { text: `${where} does not use TLS. Write http:// in ${endpoint}`, replaces: true };
   if (isTls && /no application protocol/.test(text))
     return { text: notGrpc(where, variables), replaces: true };
+  // A server that asks for a certificate fails the handshake by one of these alerts.
+  if (/alert certificate required/.test(text))
+    return {
+      text: `the collector requires a client certificate. Set ${variables.clientCertificate} and ${variables.clientKey}`,
+      replaces: true,
+    };
+  if (/alert (unknown ca|bad certificate)/.test(text))
+    return {
+      text: `the collector does not accept the client certificate. Check ${variables.clientCertificate}`,
+      replaces: true,
+    };
+  if (/does not match certificate's altnames/.test(text))
+    return { text: `Use a host name of the certificate in ${endpoint}` };
   if (/unable to (verify|get)|self.signed certificate/i.test(text))
     return { text: `Set ${variables.certificate} to the file of its certificate authority` };
   if (isGrpc && text === 'Protocol error') return { text: notGrpc(where, variables), replaces: true };

@@ -16,7 +16,10 @@ export interface OtlpTarget {
   /** Whether the server's certificate must be valid: not with NODE_TLS_REJECT_UNAUTHORIZED=0. */
   verify: boolean;
   /** Names of the variables that the values come from, for messages. */
-  variables: Record<'endpoint' | 'headers' | 'protocol' | 'certificate' | 'timeout', string>;
+  variables: Record<
+    'endpoint' | 'headers' | 'protocol' | 'certificate' | 'clientCertificate' | 'clientKey' | 'timeout',
+    string
+  >;
 }
 
 const DEFAULT_ENDPOINT: Record<Protocol, string> = {
@@ -58,6 +61,8 @@ const VARIABLES = {
   headers: 'Headers',
   protocol: 'Protocol',
   certificate: 'Certificate',
+  clientCertificate: 'ClientCertificate',
+  clientKey: 'ClientKey',
   timeout: 'ExportTimeoutMs',
 } as const;
 
@@ -66,7 +71,7 @@ const variablesOf = (settings: Settings, signal: Signal): OtlpTarget['variables'
   Object.fromEntries(
     Object.entries(VARIABLES).map(([name, setting]) => {
       const own = settings[`${signal}${setting}`] === undefined ? '' : `${signal.toUpperCase()}_`;
-      return [name, `OTEL_EXPORTER_OTLP_${own}${name.toUpperCase()}`];
+      return [name, `OTEL_EXPORTER_OTLP_${own}${name.replace(/[A-Z]/g, '_$&').toUpperCase()}`];
     }),
   ) as OtlpTarget['variables'];
 

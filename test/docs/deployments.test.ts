@@ -11,8 +11,10 @@ import {
   globSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -243,7 +245,10 @@ describe('certificates.sh', () => {
     assert.equal(Math.round(days), 90);
   });
 
-  test('run again, it renews the certificates and keeps the authority', async () => {
+  test('run again, it renews the certificates inside of the files, and keeps the authority', async () => {
+    // Compose mounts file by file, and a container sees no other file that takes the name.
+    const inodes = () => readdirSync(folder).map((name) => statSync(path.join(folder, name)).ino);
+    const inodesBefore = inodes();
     const before = ['ca', 'collector', 'shop'].map((name) => certificate(name).fingerprint256);
     await run(`sh '${script}' '${folder}' shop`, scratch);
     const now = ['ca', 'collector', 'shop'].map((name) => certificate(name).fingerprint256);
@@ -251,6 +256,7 @@ describe('certificates.sh', () => {
       now.map((fingerprint, index) => fingerprint === before[index]),
       [true, false, false],
     );
+    assert.deepEqual(inodes(), inodesBefore);
   });
 
   test('the folder is closed to others, and has no temporary files', async () => {

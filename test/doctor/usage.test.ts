@@ -18,7 +18,16 @@ describe('the command', { concurrency: 2 }, () => {
     test(`explains itself: ${args.join(' ')}`, async () => {
       const { stdout, stderr, code } = await run(...args);
       assert.match(stdout, /npx milvus-otel doctor \[options\] \[-- COMMAND …\]/);
-      for (const option of ['--milvus', '--jaeger', '--app', '--env', '--json', '--for', 'MILVUS_TOKEN'])
+      for (const option of [
+        '--milvus',
+        '--jaeger',
+        '--app',
+        '--env',
+        '--json',
+        '--for',
+        '--wait',
+        'MILVUS_TOKEN',
+      ])
         assert.ok(stdout.includes(option), option);
       assert.deepEqual([stderr, code], ['', 0]);
     });
@@ -30,6 +39,7 @@ describe('the command', { concurrency: 2 }, () => {
     [['doctor', '--jaeger', 'localhost:16686'], /--jaeger needs a URL with http:\/\//],
     [['doctor', '--'], /a command is missing after --/],
     [['doctor', '--for', 'ever', '--', 'node'], /--for ever is not a number of seconds/],
+    [['doctor', '--wait', 'no'], /--wait no is not a number of seconds/],
     [['doctor', '--for', '5'], /--for needs a command/],
     [['doctor', '--env', '/no/such.env'], /--env \/no\/such\.env cannot be read: ENOENT/],
   ];

@@ -17,6 +17,7 @@ import {
   type ProductionSet,
   startProductionSet,
 } from '../../tools/servers/production-set.ts';
+import { runDoctor } from '../doctor/runs.ts';
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'milvus-otel-production-'));
 const certificates = path.join(scratch, 'certificates');
@@ -206,6 +207,14 @@ test('Jaeger’s spans survive its restart, and the collector queues spans meanw
     'search nowhere',
   ]);
   assert.deepEqual(names(await waitForOperations('in-between', 1)), ['search nowhere']);
+});
+
+test('the doctor finds its trace, although the collector keeps no other', async () => {
+  const { report } = await runDoctor({
+    args: ['--milvus', milvus.address, '--jaeger', set.jaegerUrl, '--wait', '30'],
+    env: { ...clientTls('app'), OTEL_EXPORTER_OTLP_ENDPOINT: `https://localhost:${set.appGrpcPort}` },
+  });
+  assert.ok(report.sound, JSON.stringify(report, null, 1));
 });
 
 test('Milvus’ Go part shows a certificate when the variables of OpenTelemetry name one', async () => {

@@ -22,7 +22,15 @@ afterEach(async () => {
   for (const close of opened.splice(0).reverse()) await close();
 });
 
-const VARIABLES = { endpoint: '', headers: '', protocol: '', certificate: '', timeout: '' };
+const VARIABLES = {
+  endpoint: '',
+  headers: '',
+  protocol: '',
+  certificate: '',
+  clientCertificate: '',
+  clientKey: '',
+  timeout: '',
+};
 
 const senderOf = (target: Partial<OtlpTarget>): OtlpSender => {
   const sender = openGrpcSender(

@@ -96,6 +96,24 @@ test('a mix of TLS and plain text names the scheme to write, both ways', () => {
     assert.match(shown(error, env), /If it uses TLS, write https:\/\/ in OTEL_EXPORTER_OTLP_ENDPOINT$/);
 });
 
+test('a server that asks for a client certificate, and one with other host names, name the variables', () => {
+  const alert = (name: string) =>
+    `407D537D:error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert ${name}:rec.c`;
+  assert.equal(
+    shown(unanswered(alert('certificate required')), TLS),
+    'the collector requires a client certificate. Set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY',
+  );
+  for (const name of ['unknown ca', 'bad certificate'])
+    assert.equal(
+      shown(unanswered(alert(name)), { ...TLS, OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE: 'a.crt' }),
+      'the collector does not accept the client certificate. Check OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE',
+    );
+  assert.match(
+    shown(unanswered("Hostname/IP does not match certificate's altnames: Host: c."), TLS),
+    /\. Use a host name of the certificate in OTEL_EXPORTER_OTLP_ENDPOINT$/,
+  );
+});
+
 test('a web page and a proxy that does not connect name what to check', () => {
   assert.equal(
     shown(new OtlpError('HTTP status 200 with a web page', { status: 200, isGrpc: false }), HTTP),

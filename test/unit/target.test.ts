@@ -24,6 +24,8 @@ test('without any variable, spans go over gRPC to the collector on this machine'
       headers: 'OTEL_EXPORTER_OTLP_HEADERS',
       protocol: 'OTEL_EXPORTER_OTLP_PROTOCOL',
       certificate: 'OTEL_EXPORTER_OTLP_CERTIFICATE',
+      clientCertificate: 'OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE',
+      clientKey: 'OTEL_EXPORTER_OTLP_CLIENT_KEY',
       timeout: 'OTEL_EXPORTER_OTLP_TIMEOUT',
     },
   });
