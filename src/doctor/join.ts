@@ -50,7 +50,8 @@ export async function checkJoin(order: JoinOrder): Promise<Finding[]> {
       const response = await fetch(url, {
         headers,
         redirect: 'manual',
-        signal: AbortSignal.timeout(Math.min(leftMs, 2_000)),
+        // It takes no fractions.
+        signal: AbortSignal.timeout(Math.ceil(Math.min(leftMs, 2_000))),
       });
       const text = await response.text();
       const found = readAnswer(response.status, text);
