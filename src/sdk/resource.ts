@@ -1,9 +1,13 @@
 import { join, sep } from 'node:path';
 import {
+  defaultResource,
+  detectResources,
   hostDetector,
   osDetector,
   processDetector,
+  type Resource,
   type ResourceDetector,
+  resourceFromAttributes,
   serviceInstanceIdDetector,
 } from '@opentelemetry/resources';
 import type { Settings } from '../config/settings.ts';
@@ -58,6 +62,12 @@ const LOCAL: Record<string, ResourceDetector> = {
 
 /** Not part of `all`. */
 const WITH_USER_DATA: Record<string, ResourceDetector> = { processargs: argumentsOfProcess };
+
+/** The resource of all signals. Some of its attributes may be asynchronous. */
+export const resourceOf = (settings: Settings, serviceName: string): Resource =>
+  defaultResource()
+    .merge(resourceFromAttributes({ 'service.name': serviceName }))
+    .merge(detectResources({ detectors: resourceDetectors(settings) }));
 
 /** The detectors behind the names of OTEL_NODE_RESOURCE_DETECTORS, which are known to be valid. */
 export function resourceDetectors(settings: Settings): ResourceDetector[] {

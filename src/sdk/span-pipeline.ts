@@ -1,4 +1,5 @@
 /** From an ended span to the collector: the span processors, and one queue for each exporter. */
+import type { Resource } from '@opentelemetry/resources';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Settings } from '../config/settings.ts';
 import {
@@ -28,7 +29,8 @@ export class SpanPipeline {
   #workers: WorkersSpans | undefined;
   #isExiting = false;
 
-  constructor(settings: Settings, diagnostics: Diagnostics, clock: Clock) {
+  /** @param resource of the spans */
+  constructor(settings: Settings, diagnostics: Diagnostics, clock: Clock, resource: Resource) {
     this.#settings = settings;
     this.#diagnostics = diagnostics;
     const exporters = isOff(settings.tracesExporter) ? [] : [...new Set(settings.tracesExporter)];
@@ -37,12 +39,12 @@ export class SpanPipeline {
       ...exporters.map((name) =>
         name === 'console'
           ? new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() })
-          : this.#processorOf(name as ExporterName),
+          : this.#processorOf(name as ExporterName, resource),
       ),
     ];
   }
 
-  #processorOf(name: ExporterName): SpanProcessor {
+  #processorOf(name: ExporterName, resource: Resource): SpanProcessor {
     const settings = this.#settings;
     const send = this.#reporting(name, createSend(name, settings));
     const onGivenUp = (count: number, reason: string) =>
@@ -52,7 +54,7 @@ export class SpanPipeline {
     const queue = new SpanQueue(send, settings, onGivenUp);
     this.queues.set(name, queue);
     if (name !== 'otlp') return queue;
-    if (inWorker()) return new SpansToMain(queue, tracesTarget(settings));
+    if (inWorker()) return new SpansToMain(queue, tracesTarget(settings), resource);
     this.#workers = new WorkersSpans(queue, () => tracesTarget(settings));
     return queue;
   }

@@ -1,7 +1,7 @@
 /** Settings → a started NodeSDK, with two ways to send pending spans: one returns a promise, one blocks. */
 import { metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
-import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
+import type { Resource } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import type { Protocol, Settings } from '../config/settings.ts';
 import { zipkinUrl } from '../otlp/exporter.ts';
@@ -15,7 +15,7 @@ import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { logs } from './logs-api.ts';
 import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
-import { resourceDetectors } from './resource.ts';
+import { resourceOf } from './resource.ts';
 import { withoutLogs } from './sdk-internals.ts';
 import { SpanPipeline } from './span-pipeline.ts';
 import { tracingOptions } from './tracing-options.ts';
@@ -48,9 +48,10 @@ export interface Telemetry {
 }
 
 export function startTelemetry(settings: Settings, serviceName: string, diagnostics: Diagnostics): Telemetry {
-  const spans = new SpanPipeline(settings, diagnostics, new Clock());
+  const resource = resourceOf(settings, serviceName);
+  const spans = new SpanPipeline(settings, diagnostics, new Clock(), resource);
   const exporters: SignalExporter<never>[] = [];
-  const sdk = keepingMessages(() => createSdk(settings, serviceName, diagnostics, spans, exporters));
+  const sdk = keepingMessages(() => createSdk(settings, resource, diagnostics, spans, exporters));
   sdk.start();
   if (!isOff(settings.metricsExporter)) observe(spans, settings);
   return new StartedTelemetry(settings, spans, exporters);
@@ -58,7 +59,7 @@ export function startTelemetry(settings: Settings, serviceName: string, diagnost
 
 function createSdk(
   settings: Settings,
-  serviceName: string,
+  resource: Resource,
   diagnostics: Diagnostics,
   spans: SpanPipeline,
   exporters: SignalExporter<never>[],
@@ -66,8 +67,8 @@ function createSdk(
   const options = {
     spanProcessors: spans.processors,
     metricReaders: metricReaders(settings, diagnostics, exporters),
-    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': serviceName })),
-    resourceDetectors: resourceDetectors(settings),
+    resource,
+    autoDetectResources: false,
     ...tracingOptions(settings),
   };
   if (isOff(settings.logsExporter)) return withoutLogs(NodeSDK, options);

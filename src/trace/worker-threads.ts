@@ -121,24 +121,32 @@ export class SpansToMain implements SpanProcessor {
   readonly #queue: SpanQueue;
   readonly #channel: Channel;
   readonly #thread: number;
-  #resource: Resource | undefined;
-  #state: 'alone' | 'answered' | 'settling' | 'relaying' = 'alone';
+  readonly #targetKey: string;
+  readonly #resource: Resource;
+  /** Whether all attributes of the resource are known. */
+  #isSettled: boolean;
+  /** Whether the main thread exports to the same target. */
+  #isAnswered = false;
+  #isRelaying = false;
   /** Spans in the current window. */
   #posted = 0;
   #windowsInFlight = 0;
 
-  constructor(queue: SpanQueue, target: OtlpTarget) {
+  /** @param resource of all spans */
+  constructor(queue: SpanQueue, target: OtlpTarget, resource: Resource) {
     const { BroadcastChannel, threadId } = threads();
     this.#queue = queue;
     this.#thread = threadId;
-    this.#channel = new BroadcastChannel(CHANNEL);
-    this.#channel.onmessage = ({ data }) => {
-      const message = data as Message;
-      if (message.kind === 'taken' && message.thread === this.#thread) this.#windowsInFlight--;
-      if (this.#state !== 'alone' || message.kind !== 'here' || message.target !== targetKey(target)) return;
-      this.#state = 'answered';
+    this.#targetKey = targetKey(target);
+    this.#resource = resource;
+    this.#isSettled = !resource.asyncAttributesPending;
+    // At once, and not with the first span: the thread may be terminated after it.
+    resource.waitForAsyncAttributes?.().then(() => {
+      this.#isSettled = true;
       this.#begin();
-    };
+    });
+    this.#channel = new BroadcastChannel(CHANNEL);
+    this.#channel.onmessage = ({ data }) => this.#take(data as Message);
     this.#channel.unref();
     this.#channel.postMessage({ kind: 'who' });
   }
@@ -146,13 +154,10 @@ export class SpansToMain implements SpanProcessor {
   onStart(): void {}
 
   onEnd(span: ReadableSpan): void {
-    if (this.#state === 'relaying' && this.#windowsInFlight < MAX_WINDOWS_IN_FLIGHT) {
+    if (!this.#isRelaying) this.#readAnswers();
+    if (this.#isRelaying && this.#windowsInFlight < MAX_WINDOWS_IN_FLIGHT) {
       if ((span.spanContext().traceFlags & 1) !== 0) this.#post(span);
-    } else {
-      this.#resource = span.resource;
-      this.#queue.onEnd(span);
-      this.#begin();
-    }
+    } else this.#queue.onEnd(span);
   }
 
   forceFlush(): Promise<void> {
@@ -163,19 +168,28 @@ export class SpansToMain implements SpanProcessor {
     return this.#queue.shutdown();
   }
 
-  /** Once the main thread has answered and the first span has shown the resource. */
+  /** Those that the event loop has not delivered: a thread that is busy from its start on delivers none. */
+  #readAnswers(): void {
+    for (;;) {
+      const received = threads().receiveMessageOnPort(this.#channel);
+      if (received === undefined) return;
+      this.#take(received.message as Message);
+    }
+  }
+
+  #take(message: Message): void {
+    if (message.kind === 'taken' && message.thread === this.#thread) this.#windowsInFlight--;
+    if (message.kind !== 'here' || message.target !== this.#targetKey) return;
+    this.#isAnswered = true;
+    this.#begin();
+  }
+
   #begin(): void {
-    if (this.#state !== 'answered' || this.#resource === undefined) return;
-    const resource = this.#resource;
-    this.#state = 'settling';
-    const relay = () => {
-      const { attributes, schemaUrl } = resource;
-      this.#channel.postMessage({ kind: 'resource', thread: this.#thread, attributes, schemaUrl });
-      for (const batch of this.#queue.release()) for (const span of batch.spans) this.#post(span);
-      this.#state = 'relaying';
-    };
-    if (resource.asyncAttributesPending) resource.waitForAsyncAttributes?.().then(relay);
-    else relay();
+    if (this.#isRelaying || !this.#isAnswered || !this.#isSettled) return;
+    const { attributes, schemaUrl } = this.#resource;
+    this.#channel.postMessage({ kind: 'resource', thread: this.#thread, attributes, schemaUrl });
+    for (const batch of this.#queue.release()) for (const span of batch.spans) this.#post(span);
+    this.#isRelaying = true;
   }
 
   #post(span: ReadableSpan): void {

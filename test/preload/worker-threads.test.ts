@@ -66,6 +66,12 @@ describe('a worker that is terminated', { concurrency: 2 }, () => {
   });
 });
 
+test('a worker that is terminated after its first turn with spans loses none', async () => {
+  const { service, stdout, stderr } = await runs.run({ file: 'test/fixtures/busy-worker.mjs' });
+  assert.deepEqual({ stdout, stderr }, { stdout: 'terminated\n', stderr: '' });
+  assert.equal((await runs.spans(service, 3_000)).length, 3_000);
+});
+
 test('a main thread that is busy from the worker’s start on gets its spans when it is free', async () => {
   const { service, stdout } = await runs.run({ file, env: { BUSY_MS: '3000' } });
   assert.equal(stdout, 'terminated\n');

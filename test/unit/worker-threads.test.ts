@@ -66,11 +66,11 @@ function mainThread(target = TARGET) {
 }
 
 /** A worker that the main thread has started; the SDK in it is started too. */
-function worker(id: number, target = TARGET) {
+function worker(id: number, { target = TARGET, resource = RESOURCE } = {}) {
   process.emit('worker', {} as never);
   threadId = id;
   const queue = newQueue();
-  const processor = new SpansToMain(queue, target);
+  const processor = new SpansToMain(queue, target, resource);
   const end = (spans: readonly ReadableSpan[]) => {
     for (const span of spans) processor.onEnd(span);
   };
@@ -109,11 +109,10 @@ test("a worker's spans go to the main thread with their own resource, those from
 
 test('spans of several workers keep the resource of their thread', () => {
   const main = mainThread();
-  const workers = ['a', 'b'].map((name, id) => ({
-    name,
-    ...worker(id + 1),
-    spans: endedSpans(2, resourceFromAttributes({ 'service.name': name })),
-  }));
+  const workers = ['a', 'b'].map((name, id) => {
+    const resource = resourceFromAttributes({ 'service.name': name });
+    return { ...worker(id + 1, { resource }), spans: endedSpans(2, resource) };
+  });
   deliver();
   for (const { end, spans } of workers) end(spans);
   deliver();
@@ -126,7 +125,7 @@ test('spans of several workers keep the resource of their thread', () => {
 test('a worker whose SDK was started before the main thread listens is asked to join', () => {
   threadId = 1;
   const alone = newQueue();
-  const processor = new SpansToMain(alone, TARGET);
+  const processor = new SpansToMain(alone, TARGET, RESOURCE);
   for (const span of endedSpans(1, RESOURCE)) processor.onEnd(span);
   deliver();
   assert.equal(alone.unsent, 1);
@@ -143,6 +142,16 @@ test('a worker with another target sends its spans itself', () => {
   end(endedSpans(2, RESOURCE));
   deliver();
   assert.deepEqual([main.queue.unsent, namesIn(queue)], [0, ['s0', 's1']]);
+});
+
+test('a worker that delivers no message, as it is busy from its start on, reads the answer with its first span', () => {
+  const main = mainThread();
+  const { queue, end } = worker(1);
+  for (const channel of channels.slice(0, 1)) read(channel);
+  end(endedSpans(2, RESOURCE));
+  assert.equal(queue.unsent, 0);
+  deliver();
+  assert.deepEqual(namesIn(main.queue), ['s0', 's1']);
 });
 
 test('without a main thread that answers, a worker sends its spans itself', () => {
@@ -165,10 +174,11 @@ test('a span that is not sampled is not posted', () => {
 
 test('spans wait in the worker for the asynchronous attributes of their resource', async () => {
   const main = mainThread();
-  const { queue, end } = worker(1);
   const { promise, resolve } = Promise.withResolvers<string>();
+  const resource = resourceFromAttributes({ 'host.id': promise });
+  const { queue, end } = worker(1, { resource });
   deliver();
-  end(endedSpans(2, resourceFromAttributes({ 'host.id': promise })));
+  end(endedSpans(2, resource));
   deliver();
   assert.deepEqual([main.queue.unsent, queue.unsent], [0, 2]);
   resolve('h');
