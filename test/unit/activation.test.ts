@@ -127,7 +127,7 @@ describe('an instrumentation is created', () => {
     assert.deepEqual(log, ['of-file is created', 'of-builtin is created']);
   });
 
-  test('by nothing when its module is not loaded', () => {
+  test('only when its module is loaded', () => {
     start([newEntry('unused', [newModule()])]);
     app(newModule());
     assert.equal(log.length, 1);

@@ -170,7 +170,7 @@ describe('a call over an installed gRPC', () => {
     assert.match(warnings[0] ?? '', /^Milvus is bundled into server\.mjs:/);
   });
 
-  test('gives no line when only packages load it: an installed SDK has its own', () => {
+  test('logs no line when only packages load it, since an installed SDK has its own line', () => {
     watch().beforeLoading('http2', '/app/node_modules/@grpc/grpc-js/build/src/transport.js');
     sessionOfGrpc().request(SEARCH);
     assert.deepEqual([warnings, loaded], [[], 1]);

@@ -70,7 +70,7 @@ test('every bad value is described in one line', () => {
   }
 });
 
-test("OpenTelemetry's own messages are shown from the level that was asked for", () => {
+test("OpenTelemetry's own messages are shown at the configured level and above", () => {
   const lines: string[] = [];
   showOpenTelemetryMessages('warn', (line) => lines.push(line));
   diag.error('broken', { port: 4317 }, 'twice');
@@ -80,7 +80,7 @@ test("OpenTelemetry's own messages are shown from the level that was asked for",
   assert.deepEqual(lines, ['milvus-otel: [error] broken {"port":4317} twice\n', 'milvus-otel: [warn] odd\n']);
 });
 
-test("OpenTelemetry's own messages are not shown when no level asks for them", () => {
+test("OpenTelemetry's own messages are hidden without a configured level", () => {
   for (const level of [undefined, 'none'] as const) {
     const lines: string[] = [];
     showOpenTelemetryMessages('error', () => {});

@@ -170,7 +170,7 @@ describe('the join', () => {
     Object.fromEntries(joinFindings(spans, about).map((finding) => [finding.id, finding]));
 
   // getVersion default └─ standalone: MilvusService/GetVersion
-  test('is there when the server’s span is a child of the client’s', () => {
+  test('is found when the server’s span is a child of the client’s', () => {
     const findings = found([client, server]);
     assert.deepEqual(
       Object.values(findings).map(({ status }) => status),
@@ -180,7 +180,7 @@ describe('the join', () => {
   });
 
   // getVersion default · somebody: else └─ standalone: MilvusService/GetVersion
-  test('is not there when the server’s span has another parent', () => {
+  test('is missing when the server’s span has another parent', () => {
     const findings = found([client, { ...server, parentSpanId: 'cccccccccccccccc' }]);
     assert.equal(findings['join.parent']?.status, 'failure');
     assert.match(findings['join.parent']?.found ?? '', /its parent is cccccccccccccccc/);

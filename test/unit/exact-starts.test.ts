@@ -25,7 +25,7 @@ const timesOf = (span: Span) => {
 /** Times are doubles of ms since 1970, made into nanoseconds twice. */
 const ROUNDING_MS = 0.001;
 
-test('a span contains its child, at whatever part of a millisecond they start', () => {
+test('a span contains its child, whatever fraction of a millisecond they start at', () => {
   for (let pair = 0; pair < 500; pair++) {
     const parent = tracer.startSpan('GET', {}, ROOT_CONTEXT);
     const child = tracer.startSpan('search docs', {}, trace.setSpan(ROOT_CONTEXT, parent));
@@ -49,7 +49,7 @@ test('a child does not start before its parent when the clock is set back in bet
   assert.ok(timesOf(tracer.startSpan('GET', {}, ROOT_CONTEXT)).startMs < timesOf(parent).startMs - 3_500_000);
 });
 
-test('a start that was given is left alone', () => {
+test('a start time that the app passes is unchanged', () => {
   const span = tracer.startSpan('GET', { startTime: 1_700_000_000_000 });
   assert.equal(timesOf(span).startMs, 1_700_000_000_000);
 });

@@ -1,4 +1,4 @@
-/** Which exit flushes when, on a stand-in for `process` whose events the test emits. */
+/** When each kind of exit flushes and closes the telemetry. The test replaces `process` and emits its events. */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -8,7 +8,7 @@ import { flushAtExit } from '../../src/shutdown/exit-hooks.ts';
 const realProcess = process;
 const LIMIT_MS = 1_000;
 
-/** What the process and the telemetry did, in its order. */
+/** Actions of the process and the telemetry, in order. */
 let log: string[] = [];
 
 class StandIn extends EventEmitter {
@@ -34,7 +34,7 @@ afterEach(() => {
   globalThis.process = realProcess;
 });
 
-/** Telemetry whose flush takes `flushMs` of the stand-in's clock, and whether it is over then. */
+/** Telemetry whose flush takes `flushMs` on the stand-in's clock, and resolves to `isOver`. */
 function install({ pending = true, flushMs = 0, isOver = true } = {}) {
   const telemetry = {
     hasPendingSpans: () => pending,
@@ -51,14 +51,14 @@ function install({ pending = true, flushMs = 0, isOver = true } = {}) {
   flushAtExit(telemetry as never, LIMIT_MS);
 }
 
-/** As Node does it when the event loop has drained: beforeExit until a handler starts nothing. */
+/** Emits beforeExit as Node does when the event loop has drained. */
 async function drain(): Promise<void> {
   app.emit('beforeExit', 0);
   for (let turn = 0; turn < 7; turn++) await nextTurn();
 }
 
 describe('when the event loop drains', () => {
-  test('pending spans are flushed, and closing comes after the handlers of exit', async () => {
+  test('pending spans are flushed, and the telemetry closes after the exit handlers of the app', async () => {
     install();
     app.on('exit', () => log.push("the app's exit"));
     await drain();
@@ -67,7 +67,7 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ['flush 1000', "the app's exit", 'close 1000']);
   });
 
-  test('closing comes also after handlers of exit that the app installs now', async () => {
+  test('the telemetry also closes after exit handlers that the app installs during beforeExit', async () => {
     install({ pending: false });
     app.on('beforeExit', () => app.on('exit', () => log.push("the app's exit")));
     await drain();
@@ -75,7 +75,7 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ["the app's exit", 'close 1000']);
   });
 
-  test('nothing is flushed when nothing is pending, and the app sees each beforeExit', async () => {
+  test('there is no flush without pending spans, and the app receives each beforeExit', async () => {
     install({ pending: false });
     app.on('beforeExit', () => log.push("the app's beforeExit"));
     await drain();
@@ -83,14 +83,14 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, Array(2).fill("the app's beforeExit"));
   });
 
-  test('nothing is flushed while a handler of beforeExit has started work', async () => {
+  test('the flush waits for work that a beforeExit handler has started', async () => {
     install();
     app.on('beforeExit', () => app.resources.push('TCPSocketWrap'));
     await drain();
     assert.deepEqual(log, []);
   });
 
-  test('a request with spans that begins at that moment is no work of the app', async () => {
+  test('a request with spans that is in flight at beforeExit does not count as work of the app', async () => {
     install();
     app.on('beforeExit', () => {
       log.push("the app's beforeExit");
@@ -101,7 +101,7 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ["the app's beforeExit", 'flush 1000']);
   });
 
-  test('a flush that fails is no error of the app', async () => {
+  test('a failed flush causes no error in the app', async () => {
     install();
     app.rawListeners = () => {
       throw new TypeError('frozen');
@@ -110,7 +110,7 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ['flush 1000']);
   });
 
-  test('a resource that was there before is no work, a second one of its kind is', async () => {
+  test('a new resource counts as work, an older one of the same type does not', async () => {
     install();
     app.resources = ['PipeWrap'];
     let started = ['PipeWrap', 'PipeWrap'];
@@ -124,7 +124,7 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ['flush 1000']);
   });
 
-  test('the app sees beforeExit once, although the flush makes Node emit it again', async () => {
+  test('the app receives beforeExit once, although the flush makes Node emit it again', async () => {
     install();
     app.on('beforeExit', () => log.push("the app's beforeExit"));
     await drain();
@@ -134,7 +134,7 @@ describe('when the event loop drains', () => {
     assert.equal(log.at(-1), "the app's beforeExit", 'its handler is back after that');
   });
 
-  test('a flush that is not over in time does not hold the process', async (t) => {
+  test('a flush that exceeds its limit does not keep the process alive', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     install({ isOver: false });
     await drain();
@@ -142,7 +142,7 @@ describe('when the event loop drains', () => {
     assert.deepEqual(log, ['flush 1000', 'process.exit()']);
   });
 
-  test('closing has the time that the flush has left, and none after a flush that used all', async () => {
+  test('closing gets the remaining time of the limit, and none when the flush was incomplete', async () => {
     install({ flushMs: 700 });
     await drain();
     await drain();
@@ -150,7 +150,7 @@ describe('when the event loop drains', () => {
     assert.equal(log.at(-1), 'close 300');
   });
 
-  test('closing has no time after a flush that took longer than the limit', async () => {
+  test('closing gets no time when the flush took longer than the limit', async () => {
     install({ flushMs: 5_000 });
     await drain();
     await drain();
@@ -158,7 +158,7 @@ describe('when the event loop drains', () => {
     assert.equal(log.at(-1), 'close 0');
   });
 
-  test('streams that the app has closed disturb nothing', async () => {
+  test('streams that the app has closed do not prevent the flush', async () => {
     install();
     Object.defineProperty(app, 'stdout', {
       get() {
@@ -171,7 +171,7 @@ describe('when the event loop drains', () => {
 });
 
 describe('process.exit()', () => {
-  test('closes after the handlers of exit, with the whole time, and keeps the code', () => {
+  test('closes after the exit handlers of the app, with the full limit, and keeps the code', () => {
     install();
     app.on('exit', () => log.push("the app's exit"));
     app.emit('exit', 3);
@@ -179,7 +179,7 @@ describe('process.exit()', () => {
     assert.deepEqual(log, ["the app's exit", 'close 1000', 'exited with 3']);
   });
 
-  test('closes once, even when a handler of exit calls it again', () => {
+  test('closes once, even when an exit handler calls it again', () => {
     install();
     app.emit('exit', 0);
     app.reallyExit?.(0);
@@ -187,7 +187,7 @@ describe('process.exit()', () => {
     assert.equal(log.filter((line) => line.startsWith('close')).length, 1);
   });
 
-  test('closes in the event where Node has no reallyExit', () => {
+  test('closes in the exit event when Node has no process.reallyExit', () => {
     app.reallyExit = undefined;
     install();
     app.emit('exit', 0);
@@ -196,7 +196,7 @@ describe('process.exit()', () => {
 });
 
 describe('an uncaught exception', () => {
-  test('closes after the handlers of exit', () => {
+  test('closes after the exit handlers of the app', () => {
     install();
     app.on('exit', () => log.push("the app's exit"));
     app.emit('uncaughtExceptionMonitor', new Error('of the app'));
@@ -204,7 +204,7 @@ describe('an uncaught exception', () => {
     assert.deepEqual(log, ["the app's exit", 'close 1000']);
   });
 
-  test('that a handler of exit throws closes at once: Node calls no handler after it', () => {
+  test('in an exit handler closes at once, because Node calls no further handler', () => {
     install();
     app.emit('exit', 0);
     app.emit('uncaughtExceptionMonitor', new Error('of the app'));
@@ -237,19 +237,19 @@ describe('a signal', () => {
     assert.deepEqual(log, ["the app's handler"]);
   });
 
-  test('is never without a handler while the app installs its own', () => {
+  test('always has a handler while the app installs its own', () => {
     install();
     app.on('SIGTERM', () => {});
     assert.equal(app.listenerCount('SIGTERM'), 2);
   });
 
-  test('that was handled before the preload stays with that handler', () => {
+  test('with a handler from before the preload is left to that handler', () => {
     app.on('SIGTERM', () => {});
     install();
     assert.equal(app.listenerCount('SIGTERM'), 1);
   });
 
-  test('flushes again after the app has removed its handler, in either way', async () => {
+  test('has a handler again after the app has removed its own, by off() or removeAllListeners()', async () => {
     install();
     const handler = () => {};
     app.on('SIGTERM', handler);
@@ -264,7 +264,7 @@ describe('a signal', () => {
     }
   });
 
-  test('without pending spans ends the process without a flush', async () => {
+  test('ends the process without a flush when no span is pending', async () => {
     install({ pending: false });
     app.emit('SIGINT', 'SIGINT');
     await turns();

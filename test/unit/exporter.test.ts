@@ -33,14 +33,14 @@ const sendTo = (env: Record<string, string>, name: ExporterName = 'otlp') =>
 
 const HTTP = { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' };
 
-/** A send function to a gRPC collector that answers with this status, and these bytes where it accepts. */
+/** A send function to a gRPC collector that answers with this status; the body is for status 0. */
 async function toGrpc(code: number, details = 'why', body = Buffer.alloc(0)) {
   const server = await startExportServer((_call, done) => done(code === 0 ? null : { code, details }, body));
   opened.push(() => server.stop());
   return sendTo({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${server.port}` });
 }
 
-/** The environment of an app whose HTTP collector answers so; what it has received is added to `bodies`. */
+/** The environment of an app whose HTTP collector gives this answer. Received bodies are added to `bodies`. */
 async function httpCollector(
   status: number,
   answer: string | Buffer = '',
@@ -85,7 +85,7 @@ const UNSERIALIZABLE = Object.create(endedSpans(1)[0] as ReadableSpan, {
   },
 }) as ReadableSpan;
 
-/** Number of names, `error.type` and so on of an outcome, without its text. */
+/** All fields of an outcome except its text. */
 const withoutReason = (outcome: Outcome) => {
   const { reason: _, ...rest } = outcome as { reason?: string };
   return rest;
@@ -94,7 +94,7 @@ const withoutReason = (outcome: Outcome) => {
 describe('the answer of a gRPC collector', () => {
   for (const [name, code] of Object.entries(GrpcStatus).filter(([, value]) => value !== 0)) {
     const isRetried = RETRYABLE_CODES.includes(name);
-    test(`${name} ${isRetried ? 'keeps the spans for another attempt' : 'loses the spans'}, under its name`, async () => {
+    test(`${name} ${isRetried ? 'keeps the spans for a retry' : 'drops the spans'}, with its name as errorType`, async () => {
       const outcome = await (await toGrpc(code))(batchOf(2));
       assert.deepEqual(
         withoutReason(outcome),
@@ -111,11 +111,11 @@ describe('the answer of a gRPC collector', () => {
     });
   }
 
-  test('OK is an acceptance', async () => {
+  test('OK means that the spans were accepted', async () => {
     assert.deepEqual(await (await toGrpc(0))(batchOf(2)), { kind: 'accepted' });
   });
 
-  test('OK with rejected spans has their number, which is never more than were sent', async () => {
+  test('OK with rejected spans gives their number, at most the number that was sent', async () => {
     // ExportTraceServiceResponse { partial_success = 1 { rejected_spans = 1, error_message = 2 } }
     const rejecting = (count: number) => Buffer.from([0x0a, 8, 0x08, count, 0x12, 4, ...Buffer.from('old.')]);
     assert.deepEqual(await (await toGrpc(0, '', rejecting(1)))(batchOf(2)), {
@@ -128,12 +128,12 @@ describe('the answer of a gRPC collector', () => {
     });
   });
 
-  test('OK with a text and no rejected span is an acceptance with a warning', async () => {
+  test('OK with a text and no rejected span means accepted, with a warning', async () => {
     const warning = Buffer.from([0x0a, 6, 0x12, 4, ...Buffer.from('slow')]);
     assert.deepEqual(await (await toGrpc(0, '', warning))(batchOf(2)), { kind: 'accepted', warning: 'slow' });
   });
 
-  test('that a message is too large is one for several spans, and a refusal for a single one', async () => {
+  test('"message too large" splits a batch of several spans, and drops a single span', async () => {
     const send = await toGrpc(
       GrpcStatus.RESOURCE_EXHAUSTED,
       'grpc: received message larger than max (5 vs. 4)',
@@ -148,7 +148,7 @@ describe('the answer of a gRPC collector', () => {
 
 describe('the answer of an HTTP collector', () => {
   for (const status of [429, 502, 503, 504])
-    test(`${status} keeps the spans for another attempt`, async () => {
+    test(`${status} keeps the spans for a retry`, async () => {
       assert.deepEqual(await (await toHttp(status))(batchOf(2)), {
         kind: 'later',
         reason: `HTTP status ${status}`,
@@ -159,23 +159,23 @@ describe('the answer of an HTTP collector', () => {
     });
 
   for (const status of [301, 400, 401, 403, 404, 405, 408, 500, 501])
-    test(`${status} loses the spans`, async () => {
+    test(`${status} drops the spans`, async () => {
       const outcome = await (await toHttp(status))(batchOf(2));
       assert.deepEqual(withoutReason(outcome), { kind: 'refused', errorType: `${status}` });
     });
 
-  test('Retry-After is the earliest time of the next attempt', async () => {
+  test('Retry-After gives the earliest time of the next attempt', async () => {
     const outcome = await (await toHttp(503, '', { 'retry-after': '7' }))(batchOf(2));
     assert.equal((outcome as { afterMs: number }).afterMs, 7_000);
   });
 
-  test('413 splits a batch, and refuses a single span', async () => {
+  test('413 splits a batch of several spans, and drops a single span', async () => {
     const send = await toHttp(413);
     assert.deepEqual(await send(batchOf(2)), { kind: 'too large' });
     assert.deepEqual(withoutReason(await send(batchOf(1))), { kind: 'refused', errorType: '413' });
   });
 
-  test('is read as JSON where JSON was sent', async () => {
+  test('is read as JSON when the request was JSON', async () => {
     const answer = JSON.stringify({ partialSuccess: { rejectedSpans: '1', errorMessage: 'too old' } });
     const env = { ...(await httpCollector(200, answer)), OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' };
     assert.deepEqual(await sendTo(env)(batchOf(2)), {
@@ -186,7 +186,7 @@ describe('the answer of an HTTP collector', () => {
 });
 
 describe('without an answer', () => {
-  test('an unreachable collector gets the spans later, and a hint follows', async () => {
+  test('the spans are kept for a retry, and the log line has a hint about the connection', async () => {
     const closed = await httpCollector(200);
     for (const close of opened.splice(0)) await close();
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: closed.OTEL_EXPORTER_OTLP_ENDPOINT };
@@ -198,7 +198,7 @@ describe('without an answer', () => {
     }
   });
 
-  test('the reason names the time limit that was over, the shorter of the two', async () => {
+  test('the reason names the shorter one of the two time limits', async () => {
     const env = { ...HTTP, OTEL_EXPORTER_OTLP_ENDPOINT: await silentServer() };
     for (const variable of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_BSP_EXPORT_TIMEOUT']) {
       const outcome = await sendTo({ ...env, [variable]: '30' })(batchOf(2));
@@ -207,7 +207,7 @@ describe('without an answer', () => {
     }
   });
 
-  test('a file that cannot be read is a refusal with the name of the error', async () => {
+  test('an unreadable certificate file drops the spans, with the error code as errorType', async () => {
     const send = sendTo({
       OTEL_EXPORTER_OTLP_ENDPOINT: 'https://127.0.0.1:4317',
       OTEL_EXPORTER_OTLP_CERTIFICATE: '/no-such-file.pem',
@@ -217,7 +217,7 @@ describe('without an answer', () => {
 });
 
 describe('a span that cannot be serialized', () => {
-  test('splits its batch, and alone it is unserializable with the reason', async () => {
+  test('splits its batch; a batch of this span alone is unserializable, with the reason', async () => {
     const send = await toHttp(200);
     assert.deepEqual(await send(new SpanBatch([...endedSpans(1), UNSERIALIZABLE])), { kind: 'too large' });
     assert.deepEqual(await send(new SpanBatch([UNSERIALIZABLE])), {
@@ -231,7 +231,7 @@ describe('a span that cannot be serialized', () => {
     [3, 'one in the middle'],
     [6, 'the last'],
   ] as const)
-    test(`is the only one that is missing in the requests at exit when it is ${place}`, () => {
+    test(`is the only span missing from the requests at exit when it is ${place}`, () => {
       const spans = endedSpans(6);
       spans.splice(at, 0, UNSERIALIZABLE);
       const { requests, error } = requestBodies([new SpanBatch(spans), batchOf(2)], readSettings(HTTP));
@@ -246,7 +246,7 @@ describe('a span that cannot be serialized', () => {
       assert.equal(error, 'a span could not be serialized: name is gone');
     });
 
-  test('is not reported where there is none', () => {
+  test('is not reported when all spans can be serialized', () => {
     const { requests, error } = requestBodies([batchOf(2)], readSettings({}));
     assert.deepEqual([requests.map(({ count }) => count), error], [[2], undefined]);
   });
@@ -266,7 +266,7 @@ test('a batch waits for the asynchronous attributes of its resource', async () =
 });
 
 describe('Zipkin', () => {
-  test('gets whole microseconds as start', async () => {
+  test('gets start times in whole microseconds', async () => {
     const bodies: Buffer[] = [];
     const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = await httpCollector(202, '', {}, bodies);
     const [span] = endedSpans(1) as [ReadableSpan];
@@ -276,14 +276,14 @@ describe('Zipkin', () => {
     assert.equal(JSON.parse(String(bodies[0]))[0].timestamp, 1_700_000_000_123_456);
   });
 
-  test('that refuses spans gets them again', async () => {
+  test('gets refused spans again', async () => {
     const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = await httpCollector(500);
     const outcome = await sendTo({ OTEL_EXPORTER_ZIPKIN_ENDPOINT: `${endpoint}` }, 'zipkin')(batchOf(1));
     assert.equal(outcome.kind, 'later');
     assert.match((outcome as { reason: string }).reason, /500/);
   });
 
-  test('that does not answer is given up after the time limit', async () => {
+  test('without an answer fails after the time limit', async () => {
     const send = sendTo(
       {
         OTEL_EXPORTER_ZIPKIN_ENDPOINT: await silentServer(),

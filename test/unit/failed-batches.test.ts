@@ -1,4 +1,4 @@
-/** What becomes of a batch that failed although the collector was reachable. */
+/** Retries, splits and the loss of a batch that failed although the collector was reachable. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FailedBatches } from '../../src/trace/failed-batches.ts';
@@ -12,7 +12,7 @@ const UNREACHABLE: Later = { ...EXHAUSTED, isUnreachable: true };
 
 const batchOf = (count: number) => new SpanBatch(endedSpans(count));
 
-/** A batch that failed so often, each time after another one was accepted, and its history. */
+/** A batch with this number of failures, each followed by the acceptance of another batch. */
 function failedTimes(times: number, outcome = BUSY, batch = batchOf(2)) {
   const failed = new FailedBatches();
   for (let time = 0; time < times; time++) {
@@ -22,7 +22,7 @@ function failedTimes(times: number, outcome = BUSY, batch = batchOf(2)) {
   return { failed, batch };
 }
 
-test('a batch is due until it fails, and again after another one was accepted', () => {
+test('a failed batch is due again after another batch was accepted', () => {
   const failed = new FailedBatches();
   const batch = batchOf(1);
   assert.equal(failed.isDue(batch), true);
@@ -33,7 +33,7 @@ test('a batch is due until it fails, and again after another one was accepted', 
 });
 
 describe('splitting', () => {
-  test('begins at the fourth failure while others are accepted', () => {
+  test('starts at the fourth failure while other batches are accepted', () => {
     for (const [times, isWorth] of [
       [1, false],
       [2, false],
@@ -44,13 +44,13 @@ describe('splitting', () => {
     }
   });
 
-  test('needs an acceptance of another batch since the last failure', () => {
+  test('requires that another batch was accepted since the last failure', () => {
     const { failed, batch } = failedTimes(3);
     failed.failed(batch, BUSY);
     assert.equal(failed.isWorthSplitting(batch, BUSY, false), false);
   });
 
-  test('begins at the second failure where the size may be the cause, in a flush at the first', () => {
+  test('starts at the second failure when the size may be the cause, and at the first in a flush', () => {
     const failed = new FailedBatches();
     const batch = batchOf(2);
     assert.equal(failed.isWorthSplitting(batch, EXHAUSTED, false), false);
@@ -59,7 +59,7 @@ describe('splitting', () => {
     assert.equal(failed.isWorthSplitting(batch, EXHAUSTED, false), true);
   });
 
-  test('goes on with a part only after another batch was accepted', () => {
+  test('continues with a part only after another batch was accepted', () => {
     const { failed, batch } = failedTimes(1, EXHAUSTED, batchOf(4));
     const [part] = batch.split();
     failed.splitInto([part], batch);
@@ -68,7 +68,7 @@ describe('splitting', () => {
     assert.equal(failed.isWorthSplitting(part, EXHAUSTED, false), true);
   });
 
-  test('is worth nothing for one span, nor while the collector is unreachable', () => {
+  test('does not happen to a single span, or while the collector is unreachable', () => {
     const single = failedTimes(5, BUSY, batchOf(1));
     assert.equal(single.failed.isWorthSplitting(single.batch, BUSY, false), false);
     const { failed, batch } = failedTimes(5);
@@ -76,29 +76,29 @@ describe('splitting', () => {
   });
 });
 
-describe('a batch is given up', () => {
-  test('at its eighth failure that counts, and the first does not: others may fail too', () => {
+describe('a batch is dropped', () => {
+  test('at its ninth failure: the first one does not count, since other batches may have failed too', () => {
     const { failed, batch } = failedTimes(8);
     assert.equal(failed.failed(batch, BUSY), undefined);
     const before = failedTimes(7);
     assert.deepEqual(before.failed.failed(before.batch, BUSY), { failures: 7, othersWereAccepted: true });
   });
 
-  test('never while nothing else is accepted', () => {
+  test('at no failure while no other batch is accepted', () => {
     const failed = new FailedBatches();
     const batch = batchOf(1);
     for (let time = 0; time < 100; time++)
       assert.deepEqual(failed.failed(batch, BUSY), { failures: 0, othersWereAccepted: false });
   });
 
-  test('at its eighth failure with a status that may mean "never", whatever becomes of others', () => {
+  test('at its eighth failure with a status that may be permanent, even when no other batch is accepted', () => {
     const failed = new FailedBatches();
     const batch = batchOf(1);
     for (let time = 1; time < 8; time++) assert.equal(failed.failed(batch, EXHAUSTED)?.failures, time);
     assert.equal(failed.failed(batch, EXHAUSTED), undefined);
   });
 
-  test('with the failures that it had before the split', () => {
+  test('at a failure count that includes the failures before a split', () => {
     const { failed, batch } = failedTimes(7);
     const [part, other] = batch.split();
     failed.splitInto([part, other], batch);
@@ -109,7 +109,7 @@ describe('a batch is given up', () => {
     assert.equal(failed.failed(part, BUSY), undefined);
   });
 
-  test('at once when it is a part that is still too large while others are accepted', () => {
+  test('at once when it is a part that is still too large and other batches are accepted', () => {
     const { failed, batch } = failedTimes(1, EXHAUSTED);
     const [part] = batch.split();
     failed.splitInto([part], batch);
@@ -120,7 +120,7 @@ describe('a batch is given up', () => {
 });
 
 describe('a pause', () => {
-  test('resumes its batch after its time, once, and does not keep it for takePaused', (t) => {
+  test('resumes its batch once, after its time, and takePaused() no longer returns it', (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     const failed = new FailedBatches();
     let resumed = 0;
@@ -132,7 +132,7 @@ describe('a pause', () => {
     assert.deepEqual(failed.takePaused(), []);
   });
 
-  test('ends when its batch is taken', (t) => {
+  test('is cancelled when its batch is taken', (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     const failed = new FailedBatches();
     const batch = batchOf(1);

@@ -324,7 +324,7 @@ test('a stream that the server refuses is retried at once', async () => {
 });
 
 describe('a connection', () => {
-  test('is one for all calls', async () => {
+  test('serves all calls', async () => {
     const { url, sessions } = await start((stream) => accept(stream));
     const sender = senderOf({ url });
     await Promise.all([sender.send(Buffer.of(1), { ms: 10_000 }), sender.send(Buffer.of(2), { ms: 10_000 })]);
@@ -332,7 +332,7 @@ describe('a connection', () => {
     assert.equal(sessions.length, 1);
   });
 
-  test('that is refused gives no gRPC code', async () => {
+  test('that is refused results in an error without a gRPC code', async () => {
     const { url } = await start(() => {});
     for (const close of opened.splice(0)) await close();
     const error = await failureOf(senderOf({ url }).send(Buffer.of(1), { ms: 10_000 }));
@@ -349,7 +349,7 @@ describe('a connection', () => {
     assert.match(error.message, /ECONNREFUSED/);
   });
 
-  test('that is lost during a call gives no gRPC code, and the next call opens another', async () => {
+  test('that is lost during a call results in an error without a gRPC code, and the next call opens another', async () => {
     let calls = 0;
     const { url, sessions } = await start((stream) => {
       calls += 1;
@@ -409,7 +409,7 @@ describe('a connection', () => {
     if (!socket.destroyed) await once(socket, 'close');
   });
 
-  test('is not made with headers that cannot be sent; the reason names the header, not its value', () => {
+  test('is refused for invalid headers, and the reason names the header without its value', () => {
     assert.throws(
       () => senderOf({ headers: { 'a b': 'secret' } }),
       /Header name must be a valid HTTP token \["a b"\]/,
@@ -420,14 +420,14 @@ describe('a connection', () => {
     );
   });
 
-  test('is not made with a header that belongs to HTTP/1, or that gRPC needs as bytes', () => {
+  test('is refused for a header of HTTP/1, or one that gRPC requires as bytes', () => {
     for (const name of ['connection', 'keep-alive', 'te', 'key-bin'])
       assert.throws(() => senderOf({ headers: { [name]: 'secret' } }), {
         message: `the header ${name} cannot be sent over gRPC`,
       });
   });
 
-  test('is not made when a configured certificate is missing', async () => {
+  test('is refused when a configured certificate file is missing', async () => {
     const sender = senderOf({ url: 'https://127.0.0.1:1', certificate: '/nowhere/ca.pem' });
     await assert.rejects(sender.send(Buffer.of(1), { ms: 10_000 }), /ENOENT.*ca\.pem/);
   });

@@ -176,7 +176,7 @@ test('names stay, and so does text unrelated to the request', () => {
   );
 });
 
-test('a filter whose text only code of the app knows cannot be read, and that code does not run', () => {
+test('a filter with its own toString() cannot be read, and toString() does not run', () => {
   let runs = 0;
   const filter = { toString: () => `${runs++}` };
   for (const request of [{ filter }, { expr: [filter] }, { data: [{ anns_field: 'v', filter }] }])
@@ -287,7 +287,7 @@ test('data of any kind can be hidden, or is reported as unreadable', () => {
   assert.ok(hidden > RUNS.numRuns / 2, `${hidden} of ${RUNS.numRuns}`);
 });
 
-test('rows that hold themselves, and many rows, are searched once', () => {
+test('rows that contain themselves, and many rows, are searched once', () => {
   const row: Record<string, unknown> = { text: 'alice4711' };
   for (let key = 0; key < 20; key++) row[`key${key}`] = [row, row];
   const vector = Array.from({ length: 768 }, (_, index) => index / 768);

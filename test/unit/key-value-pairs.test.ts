@@ -9,11 +9,11 @@ test('pairs are trimmed and percent-decoded, and a value may hold = and ;', () =
   });
 });
 
-test('of a key that is there twice, the last value counts', () => {
+test('the last value of a repeated key is used', () => {
   assert.deepEqual(decodePairs('a=1,b=2,a=3').values, { a: '3', b: '2' });
 });
 
-test('a key that an object has by itself is one like any other', () => {
+test('names of inherited properties are valid keys', () => {
   const { values } = decodePairs('__proto__=1,constructor=2');
   assert.deepEqual(Object.entries(values), [
     ['__proto__', '1'],
@@ -21,7 +21,7 @@ test('a key that an object has by itself is one like any other', () => {
   ]);
 });
 
-test('what cannot be used is named by its key or its place, never by its value', () => {
+test('an unusable pair is reported by its key or its position, never by its value', () => {
   assert.deepEqual(decodePairs('ok=1,hunter2,=hunter2,a=%,hunter2=,my key=%'), {
     values: { ok: '1', hunter2: '' },
     unusable: [
@@ -35,7 +35,7 @@ test('what cannot be used is named by its key or its place, never by its value',
   assert.deepEqual(decodeHeaders('hunter2%20=').unusable, ['pair 1 (not the name of a header)']);
 });
 
-test('names of headers are in lower case; what a header cannot carry is unusable', () => {
+test('header names become lower case, and pairs that are invalid in a header are unusable', () => {
   assert.deepEqual(decodeHeaders('Api-Key=k,sp ace=1,city=K%C3%B6ln,ok=%09~'), {
     values: { 'api-key': 'k', ok: '\t~' },
     unusable: ['pair 2 (not the name of a header)', 'city=*** (characters that no header has)'],

@@ -104,7 +104,7 @@ describe('an OTLP exporter', () => {
     assert.equal(logs.target.url, 'http://localhost:4318/v1/logs');
   });
 
-  test('has the headers of all signals and its own, which count more', async () => {
+  test('has the headers of all signals and its own, which take precedence', async () => {
     const { metrics, logs } = await exportBoth({
       OTEL_EXPORTER_OTLP_HEADERS: 'a=1,b=1',
       OTEL_EXPORTER_OTLP_METRICS_HEADERS: 'b=2',
@@ -133,7 +133,7 @@ describe('an OTLP exporter', () => {
     assert.deepEqual([logs.target.compression, logs.target.certificate], ['none', '/logs.pem']);
   });
 
-  test('aggregates histograms as it is set, and nothing else', () => {
+  test('applies the configured aggregation to histograms only', () => {
     for (const [value, type] of [
       ['explicit_bucket_histogram', 0],
       ['base2_exponential_bucket_histogram', 5],
@@ -148,14 +148,14 @@ describe('an OTLP exporter', () => {
     }
   });
 
-  test('has the temporality that is set', () => {
+  test('has the configured temporality', () => {
     start({ ...common, OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta' });
     const { exporter } = optionsOf('PeriodicExportingMetricReader');
     assert.equal(exporter.selectAggregationTemporality('COUNTER'), 'delta');
   });
 });
 
-test('limits that contradict are made to fit: the reader and the processor would throw', () => {
+test('contradicting limits are adjusted, since the reader and the processor would throw', () => {
   start({
     OTEL_METRICS_EXPORTER: 'console',
     OTEL_METRIC_EXPORT_INTERVAL: '100',

@@ -158,7 +158,7 @@ test('an operation that failed is recorded with its code and type next to them, 
   });
 });
 
-test('many operations of one kind are one point, and another collection is another', async () => {
+test('operations of one kind and collection share a data point', async () => {
   for (const collection_name of ['docs', 'docs', 'others', 'docs']) start({ collection_name }).end({});
   const counts = (await recorded()).dataPoints.map(({ attributes, value }) => [
     attributes[ATTR.collection],

@@ -239,7 +239,7 @@ test('the request id that goes to the access log is an attribute', () => {
   assert.equal(succeed({ request }).attributes[ATTR.clientRequestId], 'order-7');
 });
 
-test('the database of the request counts over that of the client', () => {
+test('the database of the request takes precedence over that of the client', () => {
   const span = succeed({ request: { collection_name: 'docs', db_name: 'archive' } });
   assert.equal(span.attributes[ATTR.namespace], 'archive');
   assert.equal(succeed({ request: { db_name: '' } }).attributes[ATTR.namespace], 'sales');
@@ -269,7 +269,7 @@ for (const [address, host, port] of [
 const FILTER = 'owner == "hunter2"';
 const CANNOT_PARSE = `cannot parse expression: ${FILTER}, error: token recognition error at: '"hunter2"'`;
 
-test('a filter is in no attribute unless it is enabled', () => {
+test('a filter is in an attribute only when that is enabled', () => {
   for (const request of [{ filter: FILTER }, { expr: FILTER }]) {
     assert.equal(succeed({ request }).attributes[ATTR.queryText], undefined);
     assert.equal(succeed({ request, captureFilter: true }).attributes[ATTR.queryText], FILTER);
@@ -303,7 +303,7 @@ test('a filter that the server quotes is removed from the description, with its 
   }
 });
 
-test('a description is left out when only code of the app knows the text of the filter', () => {
+test('a description is left out when the filter has its own toString()', () => {
   const filter = { toString: () => FILTER };
   assert.equal(fail({ request: { filter } }, new Error(CANNOT_PARSE)).status.message, '');
 });

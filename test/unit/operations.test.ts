@@ -125,7 +125,7 @@ test('only connecting has another name than its method', () => {
   );
 });
 
-test('methods that every object has are no operations', () => {
+test('inherited methods of objects are no operations', () => {
   for (const name of ['toString', 'hasOwnProperty', '__proto__']) assert.ok(!Object.hasOwn(OPERATIONS, name));
 });
 

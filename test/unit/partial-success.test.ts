@@ -25,7 +25,7 @@ test('the JSON of each signal has its own name for the number', () => {
     assert.equal(rejectionIn(json({ partialSuccess: { [name]: 7 } }), true)?.count, 7);
 });
 
-test('an answer that rejects nothing counts only if it has a warning', () => {
+test('an answer without rejected spans is reported only with a warning', () => {
   for (const bytes of [[], [0x0a, 0]]) assert.equal(rejectionIn(Buffer.from(bytes), false), undefined);
   for (const value of [{}, null, { partialSuccess: {} }, 'ok'])
     assert.equal(rejectionIn(json(value), true), undefined);

@@ -36,7 +36,7 @@ test('the probe is traced and sends at once, whatever the settings of the app ar
     assert.deepEqual(settings[key], fallbacks[key], key);
 });
 
-test("the probe has the app's collector, credentials and service name, or a name that shows whose spans they are", () => {
+test("the probe has the app's collector, credentials and service name, or else the name of the doctor", () => {
   const app = {
     PATH: '/bin',
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4317',

@@ -31,7 +31,7 @@ test('each wire type is read, in the order of the fields', () => {
   );
 });
 
-test('of a field that is there several times, the last one counts, and all messages are listed', () => {
+test('the last value of a repeated field is used, and all its messages are listed', () => {
   const message = written((writer) => {
     for (const value of ['first', 'last']) writer.writeStringField(1, value);
     for (const value of [1, 2]) writer.writeVarintField(2, value);

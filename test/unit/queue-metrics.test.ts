@@ -1,4 +1,4 @@
-/** The metrics of the span queue: each ended span is in exactly one of its numbers. */
+/** The metrics of the span queue: each ended span is counted in exactly one of them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ROOT_CONTEXT } from '@opentelemetry/api';
@@ -148,7 +148,7 @@ test('the component is named as the conventions name it, with the server of its 
   }
 });
 
-test('whatever the collector answers, each ended span is in one of the numbers', async () => {
+test('each ended span is counted in exactly one metric, whatever the collector answers', async () => {
   const outcome: fc.Arbitrary<Outcome> = fc.oneof(
     fc.constant<Outcome>({ kind: 'accepted' }),
     fc.constant<Outcome>({ kind: 'accepted', rejected: { count: 1, reason: 'r' } }),

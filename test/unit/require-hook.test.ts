@@ -63,7 +63,7 @@ test('a listed package and its files are patched, each once', () => {
   assert.deepEqual(seen, ['pg/lib/client.js in node_modules/pg', 'pg in node_modules/pg']);
 });
 
-test('other packages, and files of the app, are not seen', () => {
+test('other packages, and files of the app, are ignored', () => {
   assert.deepEqual([app('left-pad').patched, app('./local.js').patched], [undefined, undefined]);
   assert.deepEqual(seen, []);
 });

@@ -36,7 +36,7 @@ test("the app's name is that of the nearest package.json above that has one", as
   assert.equal(packageName(at('packages/api/dist/src/main.js')), '@acme/shop');
 });
 
-test('names that are no names are passed over', async () => {
+test('invalid names are skipped', async () => {
   const at = await app({
     'package.json': '{"name":"shop"}',
     'a/package.json': '{"name":""}',
@@ -63,7 +63,7 @@ test('the service name is OTEL_SERVICE_NAME, else service.name of the resource a
   assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'a=b, service.name=shop,c=d' }), 'shop');
 });
 
-test('service.name in the resource attributes is decoded, and none when it cannot be', () => {
+test('service.name in the resource attributes is decoded, and ignored when that fails', () => {
   assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=my%20shop' }), 'my shop');
   assert.equal(serviceName({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=100%' }), undefined);
 });
@@ -132,7 +132,7 @@ test('arguments of the process are found by processargs alone', () => {
     assert.ok(!found(names).includes('process.command_args'), names.join());
 });
 
-test('env finds what the variables say, each attribute for itself', () => {
+test('env finds the attributes of the variables, each independently of the others', () => {
   const settings = readSettings({
     OTEL_NODE_RESOURCE_DETECTORS: 'env',
     OTEL_SERVICE_NAME: 'shop',

@@ -5,7 +5,7 @@ import { RetryDelay } from '../../src/trace/retry-delay.ts';
 /** Without jitter. */
 const newDelay = () => new RetryDelay(() => 0.5);
 
-test('the pause doubles from a second to half a minute, and begins anew after an acceptance', () => {
+test('the pause doubles from 1 s to 30 s, and restarts at 1 s after an accepted batch', () => {
   const delay = newDelay();
   const pauses: number[] = [];
   for (let attempt = 0; attempt < 7; attempt++) {
@@ -19,14 +19,14 @@ test('the pause doubles from a second to half a minute, and begins anew after an
   assert.equal(delay.pauseMs, 1_000);
 });
 
-test('requests that began at the same time count as one attempt', () => {
+test('concurrent requests count as one attempt', () => {
   const delay = newDelay();
   const beforeMs = delay.currentMs;
   for (let request = 0; request < 10; request++) delay.failed(beforeMs);
   assert.equal(delay.pauseMs, 1_000);
 });
 
-test('the pause is at least what the collector asks for, and the next one is not longer for it', () => {
+test('the pause is at least the time that the collector requests, which does not affect the next pause', () => {
   const delay = newDelay();
   delay.failed(0, 45_000);
   assert.equal(delay.pauseMs, 45_000);
@@ -34,7 +34,7 @@ test('the pause is at least what the collector asks for, and the next one is not
   assert.equal(delay.pauseMs, 2_000);
 });
 
-test('the pause is never longer than a timer can be, whatever the collector asks for', () => {
+test('the pause does not exceed the longest timer, whatever time the collector requests', () => {
   for (const atLeastMs of [1e13, Number.POSITIVE_INFINITY]) {
     const delay = newDelay();
     delay.failed(0, atLeastMs);
@@ -42,7 +42,7 @@ test('the pause is never longer than a timer can be, whatever the collector asks
   }
 });
 
-test('jitter is a fifth, in both directions', () => {
+test('jitter adds or subtracts up to a fifth', () => {
   for (const [random, pauseMs] of [
     [0, 800],
     [1, 1_200],
@@ -54,11 +54,11 @@ test('jitter is a fifth, in both directions', () => {
   }
 });
 
-test('a single batch pauses longer with each failure, for half a minute at most', () => {
+test('the pause of a single batch doubles with each failure, up to 30 s', () => {
   const delay = newDelay();
   assert.deepEqual(
     [0, 1, 2, 4, 5, 7].map((failures) => delay.ofBatch(failures)),
     [1_000, 2_000, 4_000, 16_000, 30_000, 30_000],
   );
-  assert.equal(delay.currentMs, 0, 'the others do not wait');
+  assert.equal(delay.currentMs, 0, 'other batches do not wait');
 });

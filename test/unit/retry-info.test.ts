@@ -31,7 +31,7 @@ test('a RetryInfo gives the time to wait, also among other details', () => {
   assert.equal(retryDelayIn(Buffer.concat([help, statusWith(info, delay(3n))])), 3_000);
 });
 
-test('no RetryInfo, a negative one, or another message gives no time to wait', () => {
+test('a missing or negative RetryInfo, or another message, gives no time to wait', () => {
   assert.equal(retryDelayIn(undefined), undefined);
   assert.equal(retryDelayIn('text'), undefined);
   assert.equal(retryDelayIn(Buffer.alloc(0)), undefined);

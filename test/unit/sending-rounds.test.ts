@@ -1,4 +1,4 @@
-/** The requests at exit: which are sent again, and when it is given up. */
+/** The rounds of requests at exit: which requests are repeated, and which round is the last. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readSettings } from '../../src/config/settings.ts';
@@ -53,18 +53,18 @@ async function send(
   return { failures, requests, most };
 }
 
-test('what is accepted is sent once, a limited number at a time', async () => {
+test('accepted requests are sent once, with a limited number in flight', async () => {
   const { failures, requests, most } = await send(50, () => ACCEPTED);
   assert.deepEqual([new Set(failures), requests.length], [new Set([null]), 50]);
   assert.equal(most, 16);
 });
 
-test('what is refused is not sent again, and keeps its reason', async () => {
+test('a refused request is not repeated, and keeps its reason', async () => {
   const { failures, requests } = await send(3, (body) => (body === 1 ? REFUSED : ACCEPTED));
   assert.deepEqual([failures, requests.length], [[null, { reason: 'bad' }, null], 3]);
 });
 
-test('rejected spans are reported with their number, a mere warning is not', async () => {
+test('rejected spans are reported with their number; a warning without rejected spans is not reported', async () => {
   const answers = [{ rejectedSpans: 2, errorMessage: 'old' }, { errorMessage: 'slow' }];
   const { failures } = await send(
     2,
@@ -75,12 +75,12 @@ test('rejected spans are reported with their number, a mere warning is not', asy
 });
 
 describe('a collector that accepts', () => {
-  test('a few at a time gets the others in further rounds, until it has all', async () => {
+  test('a few requests at a time gets the others in further rounds', async () => {
     const { failures } = await send(40, (_body, _sent, inFlight) => (inFlight > 3 ? BUSY : ACCEPTED));
     assert.deepEqual(new Set(failures), new Set([null]));
   });
 
-  test('none in a round is not asked again', async () => {
+  test('no request of a round gets no further round', async () => {
     const { failures, requests } = await send(5, () => BUSY);
     assert.deepEqual(
       [new Set(failures.map((failure) => failure?.reason)), requests.length],
@@ -88,7 +88,7 @@ describe('a collector that accepts', () => {
     );
   });
 
-  test('some and then none gets no third round', async () => {
+  test('some requests of the first round and none of the second gets no third round', async () => {
     const { failures, requests } = await send(5, (body, sent) => (body < 2 && sent <= 5 ? ACCEPTED : BUSY));
     assert.deepEqual(
       failures.map((failure) => failure?.reason),
@@ -100,7 +100,7 @@ describe('a collector that accepts', () => {
 
 describe('a connection that breaks', () => {
   for (const bad of [0, 5, 9])
-    test(`for request ${bad} of 10 takes no other with it: they are sent one at a time`, async () => {
+    test(`for request ${bad} of 10 loses only that request: the others are repeated one at a time`, async () => {
       const { failures } = await send(10, (body, _sent, inFlight) =>
         body === bad || inFlight > 1 ? BROKEN : ACCEPTED,
       );
@@ -110,18 +110,18 @@ describe('a connection that breaks', () => {
       );
     });
 
-  test('also for two single requests is the end', async () => {
+  test('again for two single requests ends the sending', async () => {
     const { failures, requests } = await send(10, () => BROKEN);
     assert.deepEqual(new Set(failures.map((failure) => failure?.reason)), new Set(['read ECONNRESET']));
     assert.equal(requests.length, 12);
   });
 
-  test('of a single body is not tried again', async () => {
+  test('for the only request is not followed by another attempt', async () => {
     assert.equal((await send(1, () => BROKEN)).requests.length, 1);
   });
 });
 
-test('an unreachable collector is tried once', async () => {
+test('an unreachable collector gets one attempt', async () => {
   const { failures, requests } = await send(5, () => UNREACHABLE);
   assert.match(failures[0]?.reason ?? '', /ECONNREFUSED/);
   assert.equal(requests.length, 5);

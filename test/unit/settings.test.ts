@@ -381,7 +381,7 @@ test('a batch that is larger than its queue is reported', () => {
   }
 });
 
-test('a list with none is off, and what else is in it is reported', () => {
+test('a list with none is off, and its other items are reported', () => {
   for (const [variable, key] of [
     ['OTEL_TRACES_EXPORTER', 'tracesExporter'],
     ['OTEL_PROPAGATORS', 'propagators'],

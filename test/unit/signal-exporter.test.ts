@@ -57,7 +57,7 @@ test('an accepted export is sent once, without a line', async () => {
   assert.deepEqual([sent, results, lines], [['items'], [{ code: ExportResultCode.SUCCESS }], []]);
 });
 
-test('what a partial success rejects is reported', async () => {
+test('items that a partial success rejects are reported', async () => {
   // rejected_data_points = 5, error_message = 'nope'
   outcomes = [Buffer.from([0x0a, 8, 0x08, 5, 0x12, 4, 0x6e, 0x6f, 0x70, 0x65])];
   start().export();
@@ -89,7 +89,7 @@ describe('a failed attempt', () => {
     ]);
   });
 
-  test('is repeated at once when the app exits, and then no more', async () => {
+  test('is retried once, immediately, when the app exits', async () => {
     outcomes = [refused(), refused()];
     const { exporter, results, export: exportItems } = start();
     exportItems();
@@ -136,7 +136,7 @@ test('items that cannot be serialized are reported, and not sent', async () => {
 });
 
 describe('an export without an answer', () => {
-  test('ends when it is given up, and an answer that comes later changes nothing', async () => {
+  test('ends as failed when it is given up, and a later answer has no effect', async () => {
     const answer = Promise.withResolvers<Uint8Array>();
     const silent = mock.fn(() => answer.promise);
     Object.assign(globalThis, { sendOfStub: silent });

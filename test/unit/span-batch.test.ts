@@ -11,7 +11,7 @@ const [plain] = endedSpans(1) as [ReadableSpan];
 const bytesOf = (fields: Partial<ReadableSpan>): number => new SpanBatch([{ ...plain, ...fields }]).bytes;
 const event = { name: 'found', time: plain.startTime };
 
-describe('counted are the characters and bytes of', () => {
+describe('the size includes the characters and bytes of', () => {
   const places: Record<string, Partial<ReadableSpan>> = {
     'a text': { attributes: { a: TEXT } },
     'an array': { attributes: { a: ['', TEXT] } },

@@ -10,7 +10,7 @@ import { endedSpans } from '../support/ended-spans.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted' };
 const LATER = { kind: 'later', reason: 'connect ECONNREFUSED', isUnreachable: true } as const;
-/** From a collector that is there. */
+/** Outcomes of a reachable collector. */
 const BUSY = { kind: 'later', reason: 'busy' } as const;
 const EXHAUSTED = { kind: 'later', reason: 'exhausted', mayBeTooLarge: true } as const;
 const TOO_LARGE: Outcome = { kind: 'too large' };
@@ -18,18 +18,18 @@ const REFUSED: Outcome = { kind: 'refused', reason: 'HTTP status 400' };
 
 interface Attempt {
   spans: ReadableSpan[];
-  /** Tells the queue what became of it, and lets the queue go on. */
+  /** Gives the queue the outcome of the attempt, and lets it continue. */
   answer(outcome: Outcome): Promise<void>;
 }
 
 const LIMITS: QueueLimits = { maxQueueSize: 100, maxExportBatchSize: 10, scheduleDelayMs: 5_000 };
 
-/** Lets everything run that needs no timer. */
+/** Runs all pending work that needs no timer. */
 const settle = async () => {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 };
 
-/** A queue whose attempts to send wait for their answer here, in the order in which they were made. */
+/** A queue whose attempts to send wait here for their outcome, in order. */
 function makeQueue(limits: Partial<QueueLimits> = {}) {
   const attempts: Attempt[] = [];
   const givenUp: [count: number, reason: string][] = [];
@@ -49,7 +49,7 @@ function makeQueue(limits: Partial<QueueLimits> = {}) {
   const end = (spans: readonly ReadableSpan[]) => {
     for (const span of spans) queue.onEnd(span);
   };
-  /** The next attempt that the test has not read; there must be one. */
+  /** The next unread attempt; fails without one. */
   const attempt = (): Attempt => {
     const next = attempts.shift();
     assert.ok(next !== undefined, 'nothing is being sent');
@@ -69,7 +69,7 @@ function stopTime(t: TestContext): (ms: number) => Promise<void> {
   };
 }
 
-test('a span waits for the delay, and all that ended meanwhile goes in one batch, in its order', async (t) => {
+test('a span waits for the delay, and all spans that end during the delay are sent in one batch, in order', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = endedSpans(3);
@@ -105,7 +105,7 @@ test('a batch is sent at once when it is full', async (t) => {
   assert.equal(attempt().spans.length, 500);
 });
 
-test('a span whose attributes throw is sent like any other: its serialization reports it', async (t) => {
+test('a span whose attributes throw is sent like any other, and its serialization reports it', async (t) => {
   const pass = stopTime(t);
   const { end, attempt } = makeQueue();
   const [first, last] = endedSpans(2) as [ReadableSpan, ReadableSpan];
@@ -185,7 +185,7 @@ test('spans beyond the limit, pending and in flight together, are lost and count
   assert.deepEqual([queue.unsent, queue.lost], [16, 3], 'there is room again');
 });
 
-test('when the collector was unreachable before, the reason is that and not the full queue', async (t) => {
+test('after the collector was unreachable, the reason for lost spans is the connection, not the full queue', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue({ maxQueueSize: 20 });
   end(endedSpans(10));
@@ -202,7 +202,7 @@ test('a batch larger than the queue may hold is sent when the queue is full, and
   assert.deepEqual([queue.unsent, queue.lost], [4, 0]);
 });
 
-test('a batch that could not be sent is tried again, before what ended after it', async (t) => {
+test('a batch that could not be sent is retried before spans that ended after it', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = endedSpans(14);
@@ -222,7 +222,7 @@ test('a batch that could not be sent is tried again, before what ended after it'
   assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
 });
 
-test('each attempt in vain doubles the time to the next, up to 30 seconds, and spans that end meanwhile hurry none', async (t) => {
+test('each failed attempt doubles the pause, up to 30 s, and spans that end during the pause do not shorten it', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   end(endedSpans(10));
@@ -237,7 +237,7 @@ test('each attempt in vain doubles the time to the next, up to 30 seconds, and s
   assert.deepEqual([queue.unsent, queue.lost], [80, 0]);
 });
 
-test('after the collector is back all that waited follows at once, and the next outage begins with a second again', async (t) => {
+test('when the collector is back, all waiting spans are sent at once, and the next outage starts with a pause of 1 s', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   end(endedSpans(30));
@@ -280,7 +280,7 @@ test('a rejected batch is lost and counted, not retried, and the next one is sen
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 10, REFUSED.reason]);
 });
 
-test('a batch is full with so many bytes, however few spans have them', (t) => {
+test('a batch is full at its limit of bytes, even with few spans', (t) => {
   stopTime(t);
   const counts: number[] = [];
   const send = async ({ count }: { count: number }) => {
@@ -299,7 +299,7 @@ test('a batch is full with so many bytes, however few spans have them', (t) => {
   assert.deepEqual(counts, [4]);
 });
 
-test('large spans fill the queue sooner, so that it has a bound in bytes as well', async (t) => {
+test('the queue also has a limit of bytes, which large spans reach first', async (t) => {
   stopTime(t);
   const waiting: ((outcome: Outcome) => void)[] = [];
   const queue = new SpanQueue(() => new Promise<Outcome>((resolve) => waiting.push(resolve)), {
@@ -325,7 +325,7 @@ test('large spans fill the queue sooner, so that it has a bound in bytes as well
   queue.onEnd(large);
   assert.deepEqual([queue.unsent, queue.lost], [fits, 1]);
   assert.equal(queue.lastError, 'the queue was full (2 MiB, OTEL_BSP_MAX_QUEUE_SIZE=256)');
-  // Halves hold what the whole held, and what has arrived gives room.
+  // The two parts hold the bytes of the whole, and accepted spans give room.
   await answer(TOO_LARGE);
   await answer(ACCEPTED);
   fill();
@@ -351,7 +351,7 @@ test('spans that a partial success rejects are lost, with the reason', async (t)
   assert.deepEqual([queue.unsent, queue.lost, queue.lastError], [0, 3, 'quota']);
 });
 
-test('a batch that is too large comes in two, those in two again, and only what is refused is lost', async (t) => {
+test('a batch that is too large is split into halves repeatedly, and only refused spans are lost', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = endedSpans(15);
@@ -485,7 +485,7 @@ test('takeUnsent() returns all spans without an answer: in flight, waiting for a
   assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
   assert.deepEqual(queue.takeUnsent(), []);
 
-  // What is answered now is somebody else's.
+  // The taken spans belong to the caller: an answer no longer counts.
   for (const outcome of [LATER, REFUSED, ACCEPTED]) await onTheWay.answer(outcome);
   await pass(60_000);
   assert.deepEqual([queue.unsent, queue.lost, attempts.length], [0, 0, 0]);
@@ -515,7 +515,7 @@ test('a batch that waits for its retry is taken with the pending ones', async (t
   assert.equal(attempts.length, 0, 'and is not tried again');
 });
 
-test('what is released is all that waits, not what is on its way, and the queue goes on', async (t) => {
+test('a release returns all waiting spans, not those in flight, and the queue continues', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   const spans = endedSpans(30);
@@ -531,7 +531,7 @@ test('what is released is all that waits, not what is on its way, and the queue 
   assert.equal(attempts.length, 0);
 });
 
-test('a closed queue takes nothing', async (t) => {
+test('a closed queue accepts no spans', async (t) => {
   const pass = stopTime(t);
   const taken = makeQueue({ maxExportBatchSize: 1 });
   taken.queue.takeUnsent();
@@ -608,7 +608,7 @@ test('a flush is one attempt: unsent spans stay in the queue and are retried lat
   assert.equal(attempt().spans.length, 9);
 });
 
-test('a flush that is answered "refused" counts what it lost', async (t) => {
+test('a flush that is refused counts the lost spans', async (t) => {
   stopTime(t);
   const { queue, end, attempt } = makeQueue();
   end(endedSpans(9));
@@ -633,7 +633,7 @@ test('concurrent batches that all fail count as one failed attempt, so the next 
   assert.equal(attempts.length, 1);
 });
 
-test('shutting down is a flush after which nothing is sent', async (t) => {
+test('a shutdown flushes the queue, and nothing is sent after it', async (t) => {
   const pass = stopTime(t);
   const { queue, attempts, end, attempt } = makeQueue();
   end(endedSpans(5));
@@ -688,7 +688,7 @@ test('a burst of 5,000 spans survives an unreachable collector, without a loss o
   assert.deepEqual([queue.unsent, queue.lost], [0, 0]);
 });
 
-test('a span that waits does not keep the app alive', async (t) => {
+test('a waiting span does not keep the app alive', async (t) => {
   const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length;
   const before = timers();
   const { queue, end, attempt } = makeQueue();
@@ -713,7 +713,7 @@ test("a tracer's spans reach the queue as its processor", async () => {
 });
 
 describe('a batch that a collector always answers with "later"', () => {
-  test('does not stop the others, and only the span that is the cause is given up, with the reason', async (t) => {
+  test('does not stop other batches, and only the span that causes the answer is dropped, with the reason', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts, givenUp } = makeQueue();
     const [bad, ...good] = endedSpans(400);
@@ -739,7 +739,7 @@ describe('a batch that a collector always answers with "later"', () => {
     assert.ok(failures < 20, `${failures}`);
   });
 
-  test('does not count while nothing else is accepted: an outage, however long, loses nothing', async (t) => {
+  test('is kept while nothing else is accepted, so that an outage of any length loses nothing', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts, givenUp } = makeQueue();
     end(endedSpans(30));
@@ -757,7 +757,7 @@ describe('a batch that a collector always answers with "later"', () => {
     assert.equal(new Set(arrived).size, 30);
   });
 
-  test('is tried at exit like the others, once, whatever comes of it', async (t) => {
+  test('gets one attempt at exit, like the others', async (t) => {
     stopTime(t);
     const { queue, end, attempts } = makeQueue({ maxExportBatchSize: 1, maxQueueSize: 1_000 });
     const spans = endedSpans(40);
@@ -795,7 +795,7 @@ describe('RESOURCE_EXHAUSTED without a time to wait', () => {
     assert.deepEqual(givenUp, [[1, EXHAUSTED.reason]]);
   });
 
-  test('of everything, is bounded: each batch is tried a few times, and not in ever smaller parts', async (t) => {
+  test('for every batch leads to a limited number of attempts and of splits', async (t) => {
     const pass = stopTime(t);
     const { queue, end, attempts } = makeQueue({ maxExportBatchSize: 64 });
     end(endedSpans(64));
@@ -812,7 +812,7 @@ describe('RESOURCE_EXHAUSTED without a time to wait', () => {
   });
 });
 
-test('the time that a collector asks to wait is waited, however long, and shorter ones do not hurry', async (t) => {
+test('the queue waits for the time that the collector requests, and a shorter request does not shorten the pause', async (t) => {
   const pass = stopTime(t);
   const { attempts, end, attempt } = makeQueue();
   end(endedSpans(10));

@@ -1,4 +1,4 @@
-/** How the sending process is started at exit and read, and when a thread takes its place. */
+/** Starts the sending process at exit and reads its answers; a thread replaces a process that cannot send. */
 import '../support/source-parts.ts';
 import assert from 'node:assert/strict';
 import childProcess, { type SpawnSyncReturns } from 'node:child_process';
@@ -29,7 +29,7 @@ interface Started {
 let processes: Started[] = [];
 let threads: { execArgv: string[]; input: ThreadInput }[] = [];
 
-/** Lines on stdout of the processes that are started, one after the other, or why none can be. */
+/** For each started process, its lines on stdout, or the error of the start. */
 function processesAnswer(...answers: (string | Outcome[] | Error)[]): void {
   mock.method(childProcess, 'spawnSync', (_path: string, args: string[], options: never) => {
     const { input, timeout, env } = options as { input: Buffer; timeout: number; env: NodeJS.ProcessEnv };
@@ -54,7 +54,7 @@ function processesAnswer(...answers: (string | Outcome[] | Error)[]): void {
 const lineOf = (outcomes: Outcome[]) => outcomes.map((outcome) => `${JSON.stringify(outcome)}\n`).join('');
 const failure = (code: string) => Object.assign(new Error(`spawnSync ${code}`), { code });
 
-/** Outcomes that the threads post before they end; undefined for a thread that never ends. */
+/** Outcomes that each thread posts before it exits; undefined for a thread that never exits. */
 function threadsAnswer(outcomes: Outcome[] | undefined, invalidFlag?: string): void {
   class Worker {
     constructor(_file: string, options: { execArgv: string[]; workerData: ThreadInput }) {
@@ -85,7 +85,7 @@ afterEach(() => {
 });
 
 describe('a sending process', () => {
-  test('gets the target, the bodies one after the other, the time that is left, and no preload', () => {
+  test('gets the target, the concatenated bodies, the remaining time, and no preload', () => {
     processesAnswer([accepted(0), accepted(1)]);
     process.env.NODE_OPTIONS = '--import milvus-otel/register --use-openssl-ca';
     try {
@@ -103,12 +103,12 @@ describe('a sending process', () => {
     assert.deepEqual([env.NODE_OPTIONS, env.MILVUS_OTEL_SENDING], [undefined, '1']);
   });
 
-  test('reports an outcome for each body, in any order', () => {
+  test('reports one outcome per body, in any order', () => {
     processesAnswer([refused(1), accepted(0)]);
     assert.deepEqual(sendNow(TARGET, BODIES, 700, 1_000), [null, { reason: 'HTTP status 400' }]);
   });
 
-  test('that is stopped by the time limit has reported some, and the others name the limit of the user', () => {
+  test('that the time limit stops keeps the outcomes so far; the other reasons name the configured limit', () => {
     mock.method(childProcess, 'spawnSync', () => ({
       stdout: Buffer.from(`${lineOf([accepted(0)])}{"index":1,"fail`),
       error: failure('ETIMEDOUT'),
@@ -119,19 +119,19 @@ describe('a sending process', () => {
     ]);
   });
 
-  test('that is stopped before its first report is not followed by a thread', () => {
+  test('that the time limit stops before its first outcome is not replaced with a thread', () => {
     processesAnswer(failure('ETIMEDOUT'));
     threadsAnswer([]);
     assert.match(reasons(sendNow(TARGET, BODIES, 700, 1_000))[0] ?? '', /^no answer within/);
     assert.equal(threads.length, 0);
   });
 
-  test('prints other lines, which are ignored', () => {
+  test('may print other lines, which are ignored', () => {
     processesAnswer(`Debugger attached.\n${lineOf([accepted(0), accepted(1)])}`);
     assert.deepEqual(sendNow(TARGET, BODIES, 700, 1_000), [null, null]);
   });
 
-  test('starts no other one', () => {
+  test('does not start another sending process', () => {
     processesAnswer();
     process.env.MILVUS_OTEL_SENDING = '1';
     assert.deepEqual(
@@ -145,7 +145,7 @@ describe('a thread sends', () => {
   for (const [why, answer] of [
     ['when processes are not permitted', new Error('Access to this API has been restricted')],
     ['when none can be started', failure('EAGAIN')],
-    ['when the process has ended without an answer', ''],
+    ['when the process has exited without an outcome', ''],
   ] as const)
     test(why, () => {
       processesAnswer(answer);
@@ -154,19 +154,19 @@ describe('a thread sends', () => {
       assert.deepEqual(threads[0]?.input.bodies, BODIES);
     });
 
-  test('and when it does not either, the reason is that of the process', () => {
+  test('and when the thread fails too, the reason is that of the process', () => {
     processesAnswer(failure('EAGAIN'));
     threadsAnswer([]);
     assert.deepEqual(reasons(sendNow(TARGET, BODIES, 700, 1_000)), Array(2).fill('spawnSync EAGAIN'));
   });
 
-  test('for as long as the time limit allows', () => {
+  test('within the time limit', () => {
     processesAnswer('');
     threadsAnswer(undefined);
     assert.match(reasons(sendNow(TARGET, BODIES, 30, 1_000))[0] ?? '', /^no answer within 1000 ms/);
   });
 
-  test('without a flag that no thread accepts', () => {
+  test('without the flags that a thread does not accept', () => {
     processesAnswer('');
     const flag = '--dns-result-order=verbatim';
     threadsAnswer([accepted(0), accepted(1)], flag);
@@ -182,7 +182,7 @@ describe('a thread sends', () => {
 describe('a certificate that the process does not trust', () => {
   const untrusted = refused(1, 'self-signed certificate. Set OTEL_EXPORTER_OTLP_CERTIFICATE');
 
-  test('is tried again, for its bodies, with the authorities that the app trusts', () => {
+  test('gets a second attempt for its bodies, with the authorities that the app trusts', () => {
     mock.method(tls, 'getCACertificates', () => ['PEM']);
     processesAnswer([accepted(0), untrusted], [accepted(0)]);
     assert.deepEqual(sendNow(TLS_TARGET, BODIES, 700, 1_000), [null, null]);
@@ -191,12 +191,12 @@ describe('a certificate that the process does not trust', () => {
     assert.deepEqual([second.request.certificates, second.body], [['PEM'], 'second']);
   });
 
-  test('keeps the second reason', () => {
+  test('has the reason of the second attempt when both fail', () => {
     processesAnswer([accepted(0), untrusted], [refused(0, 'still untrusted')]);
     assert.deepEqual(reasons(sendNow(TLS_TARGET, BODIES, 700, 1_000)), [undefined, 'still untrusted']);
   });
 
-  test('is not tried again where the words are of another failure, or without TLS', () => {
+  test('gets no second attempt after another failure, or without TLS', () => {
     processesAnswer([accepted(0), refused(1)]);
     sendNow(TLS_TARGET, BODIES, 700, 1_000);
     processesAnswer([accepted(0), untrusted]);

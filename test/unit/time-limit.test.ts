@@ -5,7 +5,7 @@ import { startTimeLimit } from '../../src/otlp/time-limit.ts';
 
 const block = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-test('a limit is over once, after its time', async () => {
+test('a limit expires once, after its time', async () => {
   let calls = 0;
   const startedAt = performance.now();
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -33,7 +33,7 @@ test('time for which the event loop is blocked does not count', async () => {
   assert.equal(isOver, false);
 });
 
-test('a stopped limit is never over, also when it is stopped in the turn in which it would be', async (t) => {
+test('a stopped limit does not expire, also when it is stopped in the turn of its expiry', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });
   for (const passedMs of [0, 50, 99, 100]) {
     const stop = startTimeLimit(100, () => assert.fail(`after ${passedMs} ms`));
@@ -44,7 +44,7 @@ test('a stopped limit is never over, also when it is stopped in the turn in whic
   }
 });
 
-test('an infinite limit is never over', async () => {
+test('an infinite limit does not expire', async () => {
   startTimeLimit(Number.POSITIVE_INFINITY, () => assert.fail());
   await sleep(30);
 });

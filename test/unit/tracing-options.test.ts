@@ -54,7 +54,7 @@ describe('a sampler', () => {
 });
 
 describe('limits', () => {
-  test('are only those that are set', () => {
+  test('are only the configured ones', () => {
     assert.deepEqual(options({}).spanLimits, {});
     assert.deepEqual(
       options({
@@ -72,7 +72,7 @@ describe('limits', () => {
     );
   });
 
-  test('of spans count more than those of everything', () => {
+  test('of spans take precedence over the general ones', () => {
     const general = { OTEL_ATTRIBUTE_COUNT_LIMIT: '10', OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT: '100' };
     assert.deepEqual(options(general).spanLimits, {
       attributeCountLimit: 10,

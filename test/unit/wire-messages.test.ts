@@ -310,7 +310,7 @@ describe('the reader', () => {
     assert.ok(reader.truncated);
   });
 
-  test('ends on any bytes, at worst with an error', () => {
+  test('terminates on any bytes, at worst with an error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), pieceLengths, (bytes, lengths) => {
         for (const rpc of ['Search', 'Query', 'HybridSearch', 'Insert'] as const) {

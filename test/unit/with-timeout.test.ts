@@ -11,7 +11,7 @@ test('a late promise is not awaited', async () => {
   assert.ok(performance.now() - beganMs >= 45);
 });
 
-test('an answer that came while the event loop was blocked counts, though the limit has passed', async (t) => {
+test('an answer that arrives while the event loop is blocked counts, even after the limit', async (t) => {
   const server = createServer((socket) => socket.on('error', () => {}).write('answer')).listen(
     0,
     '127.0.0.1',

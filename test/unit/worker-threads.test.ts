@@ -1,4 +1,4 @@
-/** Spans of worker threads: the relay's both sides, on channels that deliver when the test says so. */
+/** Spans of worker threads: both sides of the relay. The test decides when a channel delivers. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { resourceFromAttributes } from '@opentelemetry/resources';
@@ -35,7 +35,7 @@ function read(channel: Channel, count = channel.inbox.length): void {
   for (const data of channel.inbox.splice(0, count)) channel.onmessage?.({ data });
 }
 
-/** Lets all threads read until no message is under way. */
+/** Lets all threads read until no message is in transit. */
 function deliver(): void {
   while (channels.some(({ inbox }) => inbox.length > 0)) for (const channel of channels) read(channel);
 }
@@ -191,7 +191,7 @@ test('spans wait in the worker for the asynchronous attributes of their resource
   );
 });
 
-test('a span with an attribute that no message can hold stays in the worker, the others do not', () => {
+test('only a span with an attribute that cannot be posted stays in the worker', () => {
   const main = mainThread();
   const { queue, end } = worker(1);
   deliver();
@@ -236,7 +236,7 @@ test('the spans of one worker that the main thread has read make no room in anot
   assert.deepEqual([one.queue.unsent, other.queue.unsent], [before[0], (before[1] as number) + 1]);
 });
 
-test('at exit, messages are read that the event loop has not delivered', () => {
+test('messages that the event loop has not delivered are read at exit', () => {
   const main = mainThread();
   main.workers.drain();
   const { end } = worker(1);
