@@ -7,9 +7,9 @@ import type { ClientHttp2Session, OutgoingHttpHeaders } from 'node:http2';
 import {
   type Attributes,
   context,
+  defaultTextMapSetter,
   diag,
   metrics,
-  propagation,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -19,6 +19,7 @@ import {
 import { ATTR, parseServerAddress, type ServerAddress } from '../milvus/attributes.ts';
 import { type OperationMetrics, operationMetrics, type Series } from '../milvus/metrics.ts';
 import { nameOf } from '../milvus/operation-span.ts';
+import { sendContext } from '../milvus/propagation.ts';
 import { type Failure, failureOfGrpc, UNIMPLEMENTED, UNIMPLEMENTED_FAILURE } from '../milvus/status.ts';
 import { FirstMessage } from '../milvus/wire/grpc-frame.ts';
 import { statusOfClosedStream, statusOfHttp, timeoutMs } from '../milvus/wire/grpc-status.ts';
@@ -275,7 +276,7 @@ const UNAVAILABLE = 14;
 /** One traceparent, also where the SDK's own option `trace` has written another. */
 function withTraceContext(headers: OutgoingHttpHeaders, span: Span): OutgoingHttpHeaders {
   const carrier: Record<string, string> = {};
-  propagation.inject(trace.setSpan(context.active(), span), carrier);
+  sendContext(trace.setSpan(context.active(), span), carrier, defaultTextMapSetter);
   const sent = { ...headers };
   if (carrier.traceparent !== undefined) delete sent.tracestate;
   return Object.assign(sent, carrier);

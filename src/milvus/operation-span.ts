@@ -7,7 +7,6 @@ import {
   type Context,
   context,
   createContextKey,
-  propagation,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -39,6 +38,7 @@ import { withoutHidden } from './hidden-text.ts';
 import { type HiddenValues, hiddenValuesOf, namesIn, secretsOf } from './hidden-values.ts';
 import type { OperationMetrics, Series } from './metrics.ts';
 import type { Operation } from './operations.ts';
+import { sendContext } from './propagation.ts';
 import {
   type Failure,
   failureOfResponse,
@@ -198,7 +198,7 @@ export class OperationSpan {
     // useDatabase may have changed it since this call began.
     if (namespace !== undefined && namespace !== this.attributes[ATTR.namespace]) this.moveTo(namespace);
     const ofRpc = active.getValue(WIRE) as Context | undefined;
-    propagation.inject(ofRpc ?? this.wireContext, carrier, CARRIER_SETTER);
+    sendContext(ofRpc ?? this.wireContext, carrier, CARRIER_SETTER);
   }
 
   private moveTo(namespace: string): void {
