@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { metrics } from '@opentelemetry/api';
+import type { Instrumentation } from '@opentelemetry/instrumentation';
 import { readSettings, type Settings } from './src/config/settings.ts';
 import { activateOnLoad, type Lambda } from './src/instrumentations/activation.ts';
 import { BundledApps } from './src/instrumentations/bundles.ts';
@@ -20,9 +21,12 @@ import {
   describeEarlierSdk,
   describeLaterSdk,
   describeMisspelling,
+  describeMixedSentry,
   describeProblem,
   describeSecondCopy,
   KEPT_ON,
+  REPLACED,
+  SENTRY_WITHOUT_TRACES,
   showOpenTelemetryMessages,
   stderrWithout,
 } from './src/sdk/diagnostics.ts';
@@ -32,6 +36,7 @@ import { logs } from './src/sdk/logs-api.ts';
 import { isOff } from './src/sdk/metrics-and-logs.ts';
 import { asOurs, hasDatadog, watchInstrumentations, watchRegistration } from './src/sdk/other-sdk.ts';
 import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
+import { hasSentry, isSentryMixedIn, isSentryWithoutTraces } from './src/sdk/sentry.ts';
 import { adopt, startTelemetry } from './src/sdk/start-telemetry.ts';
 import { flushAtExit } from './src/shutdown/exit-hooks.ts';
 import { VERSION } from './src/version.ts';
@@ -64,7 +69,9 @@ export function register(): void {
     if (hasDatadog()) diagnostics.warn(DATADOG);
     const earlier = registeredSdk();
     if (earlier !== undefined) {
-      diagnostics.warn(describeEarlierSdk(earlier));
+      diagnostics.warn(
+        earlier.shared && isSentryWithoutTraces() ? SENTRY_WITHOUT_TRACES : describeEarlierSdk(earlier),
+      );
       if (selection.milvus && earlier.shared) adopt(makeMilvus());
       return;
     }
@@ -80,8 +87,13 @@ export function register(): void {
       ? startFromFile(settings.configFile)
       : startTelemetry(settings, serviceName, diagnostics);
 
+    const instrumentations: Instrumentation[] = [];
+    const start = (one: Instrumentation) => {
+      instrumentations.push(one);
+      telemetry.adopt(one);
+    };
     // Before the app loads the SDK: its constructors copy methods, later patches reach no client.
-    if (selection.milvus) telemetry.adopt(makeMilvus());
+    if (selection.milvus) start(makeMilvus());
     const surroundings = {
       metricsOn: settings.configFile ? isReal(metrics.getMeterProvider()) : !isOff(settings.metricsExporter),
       logsOn: settings.configFile ? isReal(logs.getLoggerProvider()) : !isOff(settings.logsExporter),
@@ -96,7 +108,7 @@ export function register(): void {
           )
         : undefined,
     };
-    const giveWay = activateOnLoad(selection.entries, surroundings, (one) => telemetry.adopt(one), {
+    const giveWay = activateOnLoad(selection.entries, surroundings, start, {
       [SDK]: (url) => {
         const sdk = selection.milvus ? installedSdk(url) : undefined;
         const unknown = unknownSdk(sdk);
@@ -105,8 +117,21 @@ export function register(): void {
       },
       'dd-trace': () => diagnostics.warn(DATADOG),
     });
-    watchRegistration(() => diagnostics.warn(describeLaterSdk(destination(settings))));
-    keepRegistration(() => diagnostics.info(KEPT_ON));
+    const keep = () =>
+      keepRegistration(
+        () => diagnostics.info(KEPT_ON),
+        () => {
+          if (!registeredSdk()?.shared) return;
+          // Otherwise the spans of one trace would go to two backends.
+          for (const one of instrumentations) telemetry.adopt(one);
+          diagnostics.warn(REPLACED);
+        },
+      );
+    watchRegistration(() => {
+      const to = destination(settings);
+      diagnostics.warn(isSentryMixedIn() ? describeMixedSentry(to) : describeLaterSdk(to, hasSentry()));
+    }, keep);
+    keep();
     watchInstrumentations((name) => {
       giveWay(name);
       diagnostics.info(`Using the app's instrumentation ${name} instead of the preload's.`);

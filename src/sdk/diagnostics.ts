@@ -125,9 +125,21 @@ export const describeEarlierSdk = ({ apiVersion, shared }: RegisteredSdk): strin
     ? 'Two OpenTelemetry SDKs found: the one that started first exports all spans, milvus-otel adds those of Milvus. To export with milvus-otel, load it first or alone.'
     : `Two OpenTelemetry SDKs found: the one that started first has @opentelemetry/api ${oneLine(apiVersion)}, older than that of milvus-otel, so Milvus is not traced. Load milvus-otel first or alone, or install one version of @opentelemetry/api.`;
 
+/** Sentry started first, and records no spans. */
+export const SENTRY_WITHOUT_TRACES =
+  'Sentry started first with its tracing off: no spans are exported, those of Milvus neither. To export with milvus-otel, load it before Sentry; to export with Sentry, set its tracesSampleRate.';
+
 /** An SDK that started later. */
-export const describeLaterSdk = (destination: string): string =>
-  `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none. To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
+export const describeLaterSdk = (destination: string, hasSentry = false): string =>
+  `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none.${hasSentry ? ' Sentry still gets errors.' : ''} To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
+
+/** Sentry 11 with `enableOpenTelemetrySetup`, which started later. */
+export const describeMixedSentry = (destination: string): string =>
+  `Sentry and milvus-otel share each trace: Sentry exports its spans, milvus-otel the others (to ${oneLine(destination)}), so both have gaps. To give each whole traces, pass enableOpenTelemetrySetup: false to Sentry.init; to export with Sentry, load it before milvus-otel.`;
+
+/** An SDK that has removed the preload from OpenTelemetry's API, and has registered itself. */
+export const REPLACED =
+  "Two OpenTelemetry SDKs found: the app's SDK has replaced milvus-otel and exports all spans, those of Milvus too. To export with milvus-otel, remove the app's SDK.";
 
 /** The app has called `disable()` of the API. */
 export const KEPT_ON =

@@ -8,9 +8,10 @@ import { registrations } from '../registered-sdk.ts';
 
 /**
  * Every copy of the API turns the context manager off before it removes it: that is noticed here. Up to its next wait,
- * the app may register another SDK, which then stays. `kept` is called when the preload is registered again.
+ * the app may register another SDK, which then stays, and `replaced` is called. `kept` is called when the preload is
+ * registered again.
  */
-export function keepRegistration(kept: () => void): void {
+export function keepRegistration(kept: () => void, replaced: () => void): void {
   const { version: _, ...parts } = { ...registrations() };
   const manager = parts.context as ContextManager | undefined;
   if (manager === undefined) return;
@@ -31,8 +32,10 @@ export function keepRegistration(kept: () => void): void {
       (name) => now[name] !== undefined && now[name] !== parts[name],
     );
     const missing = Object.entries(parts).filter(([name]) => !(name in now));
-    if (isReplaced) disable.call(manager);
-    else if (missing.length > 0) {
+    if (isReplaced) {
+      disable.call(manager);
+      replaced();
+    } else if (missing.length > 0) {
       for (const [name, part] of missing) Reflect.set(now, name, part);
       kept();
     }

@@ -4,6 +4,7 @@
  */
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { API, type Registrations, registrations } from '../registered-sdk.ts';
+import { addsScopes, hasSentry } from './sentry.ts';
 
 /** Whether the current request for a tracer comes from one of the preload's instrumentations. */
 let making = false;
@@ -24,16 +25,45 @@ export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
 
 /**
  * Calls `attempted` once, when another tracer provider is registered after the preload's, also by a bundled
- * copy of the API. A registration assigns the API's object to the global and then reads its `trace`; a use of
+ * copy of the API. A registration assigns the API's object to the global and then reads the part; a use of
  * the API reads the global first. Where the global cannot be redefined, attempts are not noticed. Source: API
  * 1.0 to 1.10, registerGlobal.
+ *
+ * Sentry's context manager replaces the preload's, which `replaced` reports: Sentry keeps the scopes of its
+ * errors in contexts, and without it concurrent requests share one scope.
  */
-export function watchRegistration(attempted: () => void): void {
+export function watchRegistration(attempted: () => void, replaced: () => void): void {
   let api = registrations();
   if (api?.trace === undefined) return;
   /** Set between an assignment and the next read of the global. */
   let stopWaiting: (() => void) | undefined;
-  const plain = { enumerable: true, configurable: true, writable: true };
+  let isNoticed = false;
+  let isReplaced = false;
+  const stopWatching = () => Object.defineProperty(globalThis, API, { ...PLAIN, value: api });
+  const registering: Record<Part, (found: Registrations) => unknown> = {
+    trace(found) {
+      const provider = found.trace;
+      // Sentry registers a context manager too, before or after.
+      if (!hasSentry() || isReplaced) stopWatching();
+      if (!isNoticed) attempted();
+      isNoticed = true;
+      if (!hasSentry()) return provider;
+      answerWithSuccess(found);
+      return undefined;
+    },
+    context(found) {
+      const manager = found.context;
+      if (!hasSentry()) return manager;
+      onNextWrite(found, 'context', (given) => {
+        if (!addsScopes(given)) return manager;
+        isReplaced = true;
+        if (isNoticed) stopWatching();
+        queueMicrotask(replaced);
+        return given;
+      });
+      return undefined;
+    },
+  };
   Reflect.defineProperty(globalThis, API, {
     enumerable: true,
     configurable: true,
@@ -44,41 +74,64 @@ export function watchRegistration(attempted: () => void): void {
     },
     set(value: Registrations | undefined) {
       stopWaiting?.();
+      stopWaiting = undefined;
       api = value;
       if (value?.trace === undefined) return;
-      stopWaiting = onNextRead(value, () => {
+      stopWaiting = onNextRead(value, (part) => {
         stopWaiting = undefined;
-        Object.defineProperty(globalThis, API, { ...plain, value });
-        attempted();
+        return registering[part](value);
       });
     },
   });
 }
 
-/** Calls `onRead` when `trace` is read, unless the returned function was called before. */
-function onNextRead(api: Registrations, onRead: () => void): () => void {
-  const provider = api.trace;
-  const restore = () =>
-    Reflect.defineProperty(api, 'trace', {
+type Part = 'trace' | 'context';
+const PARTS: readonly Part[] = ['trace', 'context'];
+const PLAIN = { enumerable: true, configurable: true, writable: true };
+
+/** `answer` gives the value of the next read of a part, unless the returned function was called before. */
+function onNextRead(api: Registrations, answer: (part: Part) => unknown): () => void {
+  const registered = PARTS.filter((part) => part in api).map((part) => [part, api[part]] as const);
+  const restore = () => {
+    for (const [part, value] of registered) Reflect.defineProperty(api, part, { ...PLAIN, value });
+  };
+  for (const [part] of registered)
+    Reflect.defineProperty(api, part, {
       enumerable: true,
       configurable: true,
-      writable: true,
-      value: provider,
+      get() {
+        restore();
+        return answer(part);
+      },
+      set(value) {
+        restore();
+        api[part] = value;
+      },
     });
-  Reflect.defineProperty(api, 'trace', {
+  return restore;
+}
+
+/** `chosen` gets the next value that is written to a part, and returns the one to keep. */
+function onNextWrite(api: Registrations, part: Part, chosen: (value: unknown) => unknown): void {
+  const registered = api[part];
+  Reflect.defineProperty(api, part, {
     enumerable: true,
     configurable: true,
-    get() {
-      restore();
-      onRead();
-      return provider;
-    },
+    get: () => registered,
     set(value) {
-      restore();
-      api.trace = value;
+      Reflect.defineProperty(api, part, { ...PLAIN, value: chosen(value) });
     },
   });
-  return restore;
+}
+
+/**
+ * The registration of a provider succeeds, but the registered one stays. Sentry 10 registers its context manager
+ * only after such an answer.
+ */
+function answerWithSuccess(api: Registrations): void {
+  const provider = api.trace as ProxyTracerProvider;
+  provider.setDelegate = () => {};
+  onNextWrite(api, 'trace', () => provider);
 }
 
 /**

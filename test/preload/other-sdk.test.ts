@@ -125,10 +125,17 @@ describe('with another SDK', { concurrency: 2 }, () => {
     assert.deepEqual(outline(spans), ['connect default', ...request, ...request, ...request]);
   });
 
-  test('an app that registers its own SDK instead of the preload’s has its spans itself', async () => {
+  test('an app that registers its own SDK instead of the preload’s exports its spans and those of Milvus', async () => {
     const file = 'test/fixtures/own-sdk-instead.cjs';
     const { stdout, stderr, code } = await runs.run({ file, env: TRACES_ONLY });
-    assert.deepEqual({ stdout, stderr, code }, { stdout: 'own exporter: 2\n', stderr: '', code: 0 });
+    assert.deepEqual(
+      { stdout, code },
+      { stdout: 'child in own\nconnect default in own\nown is a root\n', code: 0 },
+    );
+    assert.match(
+      stderr,
+      /^milvus-otel: Two OpenTelemetry SDKs found: the app's SDK has replaced milvus-otel [^\n]*\n$/,
+    );
   });
 
   test('an app’s own instrumentations are logged only at info', async () => {
