@@ -10,9 +10,9 @@ const inWorker = process.abort.disabled === true;
 // Programs that inherit NODE_OPTIONS and start the app in a child process, which loads the preload itself.
 // Both the file and the package must match: an app may have a yarn.js, too.
 const TOOL_FILES =
-  /^(next|npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently)$/;
+  /^(next|npm|npx|pnpm|pnpx|yarn|yarnpkg)(-cli)?$|^yarn-\d[\w.-]*$|^(corepack|node-gyp|tsc|tsserver|eslint|prettier|esbuild|nodemon|tsx|cli|nest|pm2(-runtime|-dev|-docker)?|Daemon|cross-env|concurrently|milvus-otel)$/;
 const TOOL_PACKAGES =
-  /^(next|npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently)$/;
+  /^(next|npm|pnpm|@pnpm\/exe|yarn|@yarnpkg\/(cli|cli-dist|berry)|corepack|node-gyp|typescript|eslint|prettier|esbuild|nodemon|tsx|@nestjs\/cli|pm2|cross-env|concurrently|milvus-otel)$/;
 
 if (deno || bun) {
   // Both have a process.versions.node, too.

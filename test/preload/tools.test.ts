@@ -91,6 +91,7 @@ const ALONE: Record<string, () => [file: string, ...args: string[]]> = {
   "a repository's own yarn": () => [path.join(app, '.yarn/releases/yarn-4.18.1.cjs'), '--version'],
   'tsc --version': () => [inTools('typescript/bin/tsc'), '--version'],
   'tsc by its link': () => [path.join(app, 'node_modules/.bin/tsc'), '--version'],
+  'milvus-otel --version': () => [path.join(import.meta.dirname, '../../bin/milvus-otel.cjs'), '--version'],
   "a dependency's install script": () => [inTools('npm/bin/npm-cli.js'), 'rebuild', 'dependency'],
 };
 
