@@ -13,11 +13,12 @@ import { describeSelection, selectInstrumentations } from './src/instrumentation
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { installedSdk, SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp/target.ts';
-import { registeredSdk } from './src/registered-sdk.ts';
+import { type RegisteredSdk, registeredSdk } from './src/registered-sdk.ts';
 import { startFromFile } from './src/sdk/declarative-config.ts';
 import {
   createDiagnostics,
   DATADOG,
+  DROPPED_BY_LANGFUSE,
   describeEarlierSdk,
   describeLaterSdk,
   describeMisspelling,
@@ -31,6 +32,7 @@ import {
   stderrWithout,
 } from './src/sdk/diagnostics.ts';
 import { keepRegistration } from './src/sdk/kept-registration.ts';
+import { isDroppedByLangfuse } from './src/sdk/langfuse.ts';
 import { loadChunk } from './src/sdk/lazy-modules.ts';
 import { logs } from './src/sdk/logs-api.ts';
 import { isOff } from './src/sdk/metrics-and-logs.ts';
@@ -69,9 +71,7 @@ export function register(): void {
     if (hasDatadog()) diagnostics.warn(DATADOG);
     const earlier = registeredSdk();
     if (earlier !== undefined) {
-      diagnostics.warn(
-        earlier.shared && isSentryWithoutTraces() ? SENTRY_WITHOUT_TRACES : describeEarlierSdk(earlier),
-      );
+      diagnostics.warn(spansAreLost(earlier) ?? describeEarlierSdk(earlier));
       if (selection.milvus && earlier.shared) adopt(makeMilvus());
       return;
     }
@@ -144,6 +144,13 @@ export function register(): void {
       `Start failed: ${String((error as Error)?.message ?? error).replace(/[.\s]+$/, '')}. The app runs untraced.`,
     );
   }
+}
+
+/** A line when the SDK that started first exports no spans of Milvus. */
+function spansAreLost({ shared }: RegisteredSdk): string | undefined {
+  if (!shared) return undefined;
+  if (isSentryWithoutTraces()) return SENTRY_WITHOUT_TRACES;
+  return isDroppedByLangfuse() ? DROPPED_BY_LANGFUSE : undefined;
 }
 
 function lambdaOf(env: NodeJS.ProcessEnv, flush: Lambda['flush']): Lambda | undefined {

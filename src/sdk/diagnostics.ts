@@ -129,6 +129,10 @@ export const describeEarlierSdk = ({ apiVersion, shared }: RegisteredSdk): strin
 export const SENTRY_WITHOUT_TRACES =
   'Sentry started first with its tracing off: no spans are exported, those of Milvus neither. To export with milvus-otel, load it before Sentry; to export with Sentry, set its tracesSampleRate.';
 
+/** An SDK that started first, with Langfuse's span processor alone. */
+export const DROPPED_BY_LANGFUSE =
+  'Two OpenTelemetry SDKs found: the one that started first exports all spans, but its LangfuseSpanProcessor drops those of Milvus. To keep them, give it a shouldExportSpan that returns true for the scope milvus-otel. To export with milvus-otel, load it first or alone.';
+
 /** An SDK that started later. */
 export const describeLaterSdk = (destination: string, hasSentry = false): string =>
   `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none.${hasSentry ? ' Sentry still gets errors.' : ''} To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
