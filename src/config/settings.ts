@@ -7,6 +7,7 @@
  * set, every standard variable means what the specification says.
  */
 
+import { resolve } from 'node:path';
 import { nearestName } from './did-you-mean.ts';
 import { decodeHeaders, decodePairs, type KeyValuePairs } from './key-value-pairs.ts';
 import { isReadByOthers, RENAMED } from './known-variables.ts';
@@ -61,6 +62,16 @@ export interface Misspelling {
 export type Protocol = 'grpc' | 'http/protobuf' | 'http/json';
 
 const text = (raw: string): string => raw;
+
+/** Files are read with the first batch. The app may have changed its working directory by then. */
+function absolutePath(raw: string): string {
+  try {
+    return resolve(raw);
+  } catch {
+    // The working directory was removed.
+    return raw;
+  }
+}
 
 const bool = (raw: string): boolean | undefined => {
   const value = raw.toLowerCase();
@@ -209,7 +220,7 @@ const ofSignal = <T>(
   });
 
 const FLAG = { parse: bool, expected: 'true or false' };
-const PATH = { parse: text, expected: 'a path' };
+const PATH = { parse: absolutePath, expected: 'a path' };
 const TIMEOUT = { parse: timeoutMilliseconds, expected: 'a whole number of ms, 0 for no limit' };
 const COMPRESSION = { ...oneOf('none', 'gzip'), expected: 'none or gzip' };
 

@@ -111,11 +111,14 @@ export function activateOnLoad(
   const handlerFile =
     lambda === undefined || surroundings.lambda === undefined ? undefined : fileOf(activate(lambda));
 
-  const imports = esmImports([
-    // Built-in modules are patched in place.
-    ...[...waiting.keys()].filter((name) => !module.isBuiltin(name)),
-    ...(handlerFile === undefined ? [] : [pathToFileURL(handlerFile).href]),
-  ]);
+  const imports = esmImports(
+    [
+      // Built-in modules are patched in place.
+      ...[...waiting.keys()].filter((name) => !module.isBuiltin(name)),
+      ...(handlerFile === undefined ? [] : [pathToFileURL(handlerFile).href]),
+    ],
+    surroundings.warn,
+  );
   const untold = new Map(Object.entries(watched));
   registerHooks({
     resolve(specifier, context, nextResolve) {
@@ -256,7 +259,7 @@ interface EsmImports {
  * ES modules are patched by import-in-the-middle: in this thread from the first import that needs it, where
  * Node can (22.22.3, 24.11.1, 26 and newer); else by its loader thread, which must exist from the start.
  */
-function esmImports(include: string[]): EsmImports {
+function esmImports(include: string[], warn: (line: string) => void): EsmImports {
   const unchanged: Resolve = (specifier, context, nextResolve) => nextResolve(specifier, context);
   const require = createRequire(__filename);
   const hookUrl = pathToFileURL(require.resolve('import-in-the-middle/hook.mjs')).href;
@@ -266,7 +269,15 @@ function esmImports(include: string[]): EsmImports {
     );
   if (!supportsSyncHooks()) {
     startHooks();
-    module.register(hookUrl, { data: { include } });
+    try {
+      module.register(hookUrl, { data: { include } });
+    } catch (error) {
+      // No thread is permitted. CommonJS modules are traced.
+      warn(
+        `Packages that are imported as ES modules are not traced: ${(error as Error).message}. Add --allow-worker.`,
+      );
+      return { resolve: unchanged, pass: unchanged };
+    }
     return {
       resolve(specifier, context, nextResolve) {
         const resolution = nextResolve(specifier, context);

@@ -17,8 +17,11 @@ const BUDGET = {
    * values, limits of every signal and bounded retries; docs/benchmarks.md has the cost of a start.
    */
   atEveryStart: 300_000,
-  /** All code; an app loads only parts of it. */
-  code: 2_600_000,
+  /**
+   * All code; an app loads only parts of it. Raised from 2,600,000 for the exporters of metrics and logs, which
+   * are OpenTelemetry's only with a configuration file.
+   */
+  code: 2_620_000,
   /** With source maps and licences, the size on disk. */
   all: 9.8 * 2 ** 20,
 };

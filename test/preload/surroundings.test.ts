@@ -103,6 +103,21 @@ describe('with flags', { concurrency: 2 }, () => {
     assert.match(traced.stderr, /--allow-child-process/);
   });
 
+  // This Node patches ES modules in a thread.
+  for (const file of ['searches.mjs', 'searches.cjs']) {
+    test(`--permission on Node 22.15 without --allow-worker, ${file} is traced, and one line names the flag`, async () => {
+      const node = await nodeBinary('22.15.0');
+      const { service, untraced, traced } = await both(plainly, file, reading.split(' '), node);
+      assert.deepEqual({ ...traced, stderr: '' }, untraced);
+      assert.equal(traced.stdout, SEARCHES);
+      assert.match(
+        traced.stderr,
+        /^milvus-otel: Packages that are imported as ES modules are not traced: [^\n]* Add --allow-worker\.\n$/,
+      );
+      await runs.spans(service, 5);
+    });
+  }
+
   test('--permission on a Node that guards the network too, the network is not used before there are spans', async () => {
     const { untraced, traced } = await both(
       plainly,

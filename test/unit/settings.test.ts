@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
@@ -28,6 +29,14 @@ const flag: Cases = {
     [' False ', false],
   ],
   invalid: ['yes', '1', '0', 'on', 'truefalse'],
+};
+/** Read later, when the app may have changed its working directory. */
+const file: Cases = {
+  valid: [
+    ['/etc/ca.pem', '/etc/ca.pem'],
+    ['certs/ca.pem', path.resolve('certs/ca.pem')],
+  ],
+  invalid: [],
 };
 const anyText: Cases = { valid: [['some text', 'some text']], invalid: [] };
 const pairs: Cases = {
@@ -151,18 +160,18 @@ const CASES: Record<Key, Cases> = {
   tracesInsecure: flag,
   metricsInsecure: flag,
   logsInsecure: flag,
-  certificate: anyText,
-  tracesCertificate: anyText,
-  metricsCertificate: anyText,
-  logsCertificate: anyText,
-  clientKey: anyText,
-  tracesClientKey: anyText,
-  metricsClientKey: anyText,
-  logsClientKey: anyText,
-  clientCertificate: anyText,
-  tracesClientCertificate: anyText,
-  metricsClientCertificate: anyText,
-  logsClientCertificate: anyText,
+  certificate: file,
+  tracesCertificate: file,
+  metricsCertificate: file,
+  logsCertificate: file,
+  clientKey: file,
+  tracesClientKey: file,
+  metricsClientKey: file,
+  logsClientKey: file,
+  clientCertificate: file,
+  tracesClientCertificate: file,
+  metricsClientCertificate: file,
+  logsClientCertificate: file,
   metricsTemporality: oneOf('cumulative', 'delta', 'lowmemory'),
   histogramAggregation: oneOf('explicit_bucket_histogram', 'base2_exponential_bucket_histogram'),
   metricExportIntervalMs: wholeNumber(1, MAX_MS),

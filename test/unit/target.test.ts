@@ -151,13 +151,13 @@ test('a header that cannot be decoded is left out, and the others stay', () => {
 test('compression and the files for TLS are passed on', () => {
   const { compression, certificate, clientKey, clientCertificate } = targetOf({
     OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
-    OTEL_EXPORTER_OTLP_CERTIFICATE: 'ca.pem',
-    OTEL_EXPORTER_OTLP_CLIENT_KEY: 'key.pem',
-    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: 'cert.pem',
+    OTEL_EXPORTER_OTLP_CERTIFICATE: '/ca.pem',
+    OTEL_EXPORTER_OTLP_CLIENT_KEY: '/key.pem',
+    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: '/cert.pem',
   });
   assert.deepEqual(
     { compression, certificate, clientKey, clientCertificate },
-    { compression: 'gzip', certificate: 'ca.pem', clientKey: 'key.pem', clientCertificate: 'cert.pem' },
+    { compression: 'gzip', certificate: '/ca.pem', clientKey: '/key.pem', clientCertificate: '/cert.pem' },
   );
 });
 
