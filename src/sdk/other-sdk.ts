@@ -2,7 +2,10 @@
  * Another OpenTelemetry SDK in the same process, started by the app or by another preload. OpenTelemetry's
  * API keeps the tracer provider that was registered first, and each instrumentation exists once.
  */
+import { fileURLToPath } from 'node:url';
+import { getCallSites } from 'node:util';
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
+import { packageJsonIn } from '../package-json.ts';
 import { API, type Registrations, registrations } from '../registered-sdk.ts';
 import { addsScopes, hasSentry } from './sentry.ts';
 
@@ -33,8 +36,10 @@ export const hasDatadog = (): boolean => Symbol.for('dd-trace') in globalThis;
  * errors in contexts, and without it concurrent requests share one scope.
  */
 export function watchRegistration(attempted: () => void, replaced: () => void): void {
-  let api = registrations();
-  if (api?.trace === undefined) return;
+  const registered = registrations();
+  if (registered?.trace === undefined) return;
+  // A copy, since the version in the object of API 1.10 cannot be redefined.
+  let api: Registrations | undefined = { ...registered };
   /** Set between an assignment and the next read of the global. */
   let stopWaiting: (() => void) | undefined;
   let isNoticed = false;
@@ -49,6 +54,7 @@ export function watchRegistration(attempted: () => void, replaced: () => void): 
       isNoticed = true;
       if (!hasSentry()) return provider;
       answerWithSuccess(found);
+      acceptVersion(found);
       return undefined;
     },
     context(found) {
@@ -61,6 +67,7 @@ export function watchRegistration(attempted: () => void, replaced: () => void): 
         queueMicrotask(replaced);
         return given;
       });
+      acceptVersion(found);
       return undefined;
     },
   };
@@ -132,6 +139,35 @@ function answerWithSuccess(api: Registrations): void {
   const provider = api.trace as ProxyTracerProvider;
   provider.setDelegate = () => {};
   onNextWrite(api, 'trace', () => provider);
+}
+
+/**
+ * The copy of the API that registers a part now reads the version next, and refuses one that is not its own. The
+ * preload may have another one, for instance in a layer over the app's image.
+ */
+function acceptVersion(api: Registrations): void {
+  const { version } = api;
+  const own = versionOfCaller();
+  if (own === undefined || own === version) return;
+  Object.defineProperty(api, 'version', {
+    enumerable: true,
+    configurable: true,
+    get() {
+      Object.defineProperty(api, 'version', { ...PLAIN, value: version });
+      return own;
+    },
+  });
+}
+
+/** Version of the copy of the API that is running. Undefined when it is in a bundle. */
+function versionOfCaller(): string | undefined {
+  for (const { scriptName } of getCallSites()) {
+    const file = scriptName.startsWith('file:') ? fileURLToPath(scriptName) : scriptName;
+    const [, folder] = /^(.*[\\/]@opentelemetry[\\/]api)[\\/]/.exec(file) ?? [];
+    const version = folder === undefined ? undefined : packageJsonIn(folder)?.version;
+    if (typeof version === 'string') return version;
+  }
+  return undefined;
 }
 
 /**

@@ -186,6 +186,21 @@ for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
         if (options.tracesSampleRate === undefined) await assertCollectorHasSearches(service);
       });
 
+    test('after a preload with another version of OpenTelemetry’s API, it reports errors and the preload traces', async () => {
+      const own = path.join(app, 'node_modules/milvus-otel/node_modules');
+
+      await cp(path.join(root, 'node_modules/@opentelemetry/api'), path.join(own, '@opentelemetry/api'), {
+        recursive: true,
+      });
+      try {
+        const { service, stderr } = await run({ preloads: [PRELOAD, SENTRY] });
+        assert.match(stderr, BOTH);
+        await assertCollectorHasSearches(service);
+      } finally {
+        await rm(own, { recursive: true });
+      }
+    });
+
     test('before the preload, with its tracing on, it shows the searches', async () => {
       const { stderr, own } = await run({ preloads: [SENTRY, PRELOAD], options: { tracesSampleRate: 1 } });
       assert.match(stderr, BOTH);
