@@ -52,8 +52,10 @@ export const inWorker = (): boolean => (process.abort as { disabled?: boolean })
 export class WorkersSpans {
   readonly #queue: SpanQueue;
   readonly #target: () => OtlpTarget;
+  /** By thread. */
   readonly #resources = new Map<number, Resource>();
-  /** By content: a posted span has a copy of its scope, and the first copy represents all. */
+  /** By content: the first copy represents all. An app may start a thread for each of its requests. */
+  readonly #knownResources = new Map<string, Resource>();
   readonly #scopes = new Map<string, InstrumentationScope>();
   #channel: Channel | undefined;
 
@@ -94,10 +96,12 @@ export class WorkersSpans {
       this.#answer();
     } else if (message.kind === 'resource') {
       const { thread, attributes, schemaUrl } = message;
-      this.#resources.set(
-        thread,
-        resourceFromAttributes(attributes, schemaUrl === undefined ? {} : { schemaUrl }),
-      );
+      const key = JSON.stringify([attributes, schemaUrl]);
+      const known =
+        this.#knownResources.get(key) ??
+        resourceFromAttributes(attributes, schemaUrl === undefined ? {} : { schemaUrl });
+      this.#knownResources.set(key, known);
+      this.#resources.set(thread, known);
     } else if (message.kind === 'posted') {
       this.#channel?.postMessage({ kind: 'taken', thread: message.thread });
     } else if (message.kind === 'span') {

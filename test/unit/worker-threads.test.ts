@@ -122,6 +122,18 @@ test('spans of several workers keep the resource of their thread', () => {
   );
 });
 
+test('threads with the same resource share it in the main thread: an app may start any number of them', () => {
+  const main = mainThread();
+  for (const id of [1, 2]) {
+    const { end } = worker(id, { resource: resourceFromAttributes({ 'service.name': 'same' }) });
+    deliver();
+    end(endedSpans(1));
+  }
+  deliver();
+  const [one, other] = spansOf(main.queue);
+  assert.ok(one !== undefined && one.resource === other?.resource);
+});
+
 test('a worker whose SDK was started before the main thread listens is asked to join', () => {
   threadId = 1;
   const alone = newQueue();
