@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { metrics } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
-import { readSettings, type Settings } from './src/config/settings.ts';
+import { isOff, readSettings, type Settings } from './src/config/settings.ts';
 import { activateOnLoad, type Lambda } from './src/instrumentations/activation.ts';
 import { BundledApps } from './src/instrumentations/bundles.ts';
 import { patchLinked } from './src/instrumentations/require-hook.ts';
@@ -35,7 +35,6 @@ import { keepRegistration } from './src/sdk/kept-registration.ts';
 import { isDroppedByLangfuse } from './src/sdk/langfuse.ts';
 import { loadChunk } from './src/sdk/lazy-modules.ts';
 import { logs } from './src/sdk/logs-api.ts';
-import { isOff } from './src/sdk/metrics-and-logs.ts';
 import { asOurs, hasDatadog, watchInstrumentations, watchRegistration } from './src/sdk/other-sdk.ts';
 import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
 import { hasSentry, isSentryMixedIn, isSentryWithoutTraces } from './src/sdk/sentry.ts';

@@ -110,6 +110,9 @@ const number = (raw: string, min: number, max: number, integer: boolean): number
   return value;
 };
 
+/** Whether a list of exporters turns its signal off. */
+export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
+
 /** setTimeout treats anything above as 1 ms, which would turn a huge delay into a busy loop. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const milliseconds = (raw: string) => number(raw, 0, LONGEST_TIMER_MS, true);

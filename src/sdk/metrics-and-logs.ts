@@ -1,6 +1,6 @@
 /**
- * Metrics and logs, which are off until their exporter is named. Their exporters are created here and not by
- * NodeSDK. So OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is
+ * Metrics and logs, a part that is loaded when an exporter of them is named. Exporters are created here and not
+ * by NodeSDK. So OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is
  * read in one place.
  */
 import type { LogRecordExporter, LogRecordProcessor, ReadableLogRecord } from '@opentelemetry/sdk-logs';
@@ -21,8 +21,6 @@ import { type OtlpTarget, targetOf } from '../otlp/target.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 
-export const isOff = (exporters: readonly string[]): boolean => exporters.includes('none');
-
 type New<Options, Instance> = new (options: Options) => Instance;
 
 /** @param exporters gets those of OTLP */
@@ -31,7 +29,6 @@ export function metricReaders(
   diagnostics: Diagnostics,
   exporters: SignalExporter<never>[],
 ): IMetricReader[] {
-  if (isOff(settings.metricsExporter)) return [];
   const { PeriodicExportingMetricReader, ConsoleMetricExporter } = loadChunk<{
     PeriodicExportingMetricReader: New<
       { exporter: PushMetricExporter; exportIntervalMillis: number; exportTimeoutMillis: number },
@@ -116,7 +113,6 @@ export function logProcessors(
   { warn }: Diagnostics,
   exporters: SignalExporter<never>[],
 ): LogRecordProcessor[] {
-  if (isOff(settings.logsExporter)) return [];
   const { BatchLogRecordProcessor, SimpleLogRecordProcessor, ConsoleLogRecordExporter } = loadChunk<{
     BatchLogRecordProcessor: New<BatchOptions, LogRecordProcessor>;
     SimpleLogRecordProcessor: New<{ exporter: LogRecordExporter }, LogRecordProcessor>;

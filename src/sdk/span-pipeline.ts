@@ -1,7 +1,7 @@
 /** From an ended span to the collector: the span processors, and one queue for each exporter. */
 import type { Resource } from '@opentelemetry/resources';
 import { ConsoleSpanExporter, SimpleSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace';
-import type { Settings } from '../config/settings.ts';
+import { isOff, type Settings } from '../config/settings.ts';
 import {
   connectionHint,
   createSend,
@@ -19,7 +19,6 @@ import { SpanQueue } from '../trace/span-queue.ts';
 import { inWorker, SpansToMain, WorkersSpans } from '../trace/worker-threads.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
-import { isOff } from './metrics-and-logs.ts';
 
 export class SpanPipeline {
   readonly processors: SpanProcessor[];

@@ -3,7 +3,7 @@ import { metrics, trace } from '@opentelemetry/api';
 import type { Instrumentation } from '@opentelemetry/instrumentation';
 import type { Resource } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
-import type { Protocol, Settings } from '../config/settings.ts';
+import { isOff, type Protocol, type Settings } from '../config/settings.ts';
 import { zipkinUrl } from '../otlp/exporter.ts';
 import type { SignalExporter } from '../otlp/signal-exporter.ts';
 import { tracesProtocol, tracesTarget } from '../otlp/target.ts';
@@ -14,7 +14,6 @@ import { SCHEMA_URL, SCOPE, VERSION } from '../version.ts';
 import { type Diagnostics, keepingMessages } from './diagnostics.ts';
 import { loadChunk } from './lazy-modules.ts';
 import { logs } from './logs-api.ts';
-import { isOff, logProcessors, metricReaders } from './metrics-and-logs.ts';
 import { resourceOf } from './resource.ts';
 import { withoutLogs } from './sdk-internals.ts';
 import { SpanPipeline } from './span-pipeline.ts';
@@ -66,14 +65,21 @@ function createSdk(
 ): NodeSDK {
   const options = {
     spanProcessors: spans.processors,
-    metricReaders: metricReaders(settings, diagnostics, exporters),
+    metricReaders: isOff(settings.metricsExporter)
+      ? []
+      : metricsAndLogs().metricReaders(settings, diagnostics, exporters),
     resource,
     autoDetectResources: false,
     ...tracingOptions(settings),
   };
   if (isOff(settings.logsExporter)) return withoutLogs(NodeSDK, options);
-  return new NodeSDK({ ...options, logRecordProcessors: logProcessors(settings, diagnostics, exporters) });
+  return new NodeSDK({
+    ...options,
+    logRecordProcessors: metricsAndLogs().logProcessors(settings, diagnostics, exporters),
+  });
 }
+
+const metricsAndLogs = () => loadChunk<typeof import('./metrics-and-logs.ts')>('metrics-and-logs');
 
 /** The SDK's providers have it, the API's types do not. */
 interface Flushable {

@@ -14,9 +14,10 @@ const dist = path.join(root, 'dist');
 const BUDGET = {
   /**
    * Code that is read at the start of every app. Raised from 260,000 for names of Milvus' errors, hidden
-   * values, limits of every signal and bounded retries; docs/benchmarks.md has the cost of a start.
+   * values, limits of every signal, bounded retries and other SDKs in the process; docs/benchmarks.md has the
+   * cost of a start.
    */
-  atEveryStart: 300_000,
+  atEveryStart: 310_000,
   /**
    * All code; an app loads only parts of it. Raised from 2,600,000 for the exporters of metrics and logs, which
    * are OpenTelemetry's only with a configuration file.

@@ -21,6 +21,7 @@ export const PARTS: Record<string, string> = {
   ),
   'bundled-milvus': `export { BundledCalls } from '${join(root, 'src/instrumentations/bundled-milvus.ts')}';`,
   'declarative-configuration': `export { startNodeSDK } from '@opentelemetry/sdk-node';`,
+  'metrics-and-logs': `export { logProcessors, metricReaders } from '${join(root, 'src/sdk/metrics-and-logs.ts')}';`,
   'otlp-json': readableJson('Trace', 'serializer'),
   'otlp-logs': `${readableJson('Logs', 'json')}
 export { ProtobufLogsSerializer as protobuf } from '@opentelemetry/otlp-transformer';`,
