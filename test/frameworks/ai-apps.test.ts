@@ -73,6 +73,8 @@ describe('mem0', () => {
           MILVUS_DATABASE: database,
           COLLECTION: collection,
           OPENAI_BASE_URL: embeddings.url,
+          // It creates a folder there.
+          HOME: programs,
           MEM0_TELEMETRY: 'false',
           OTEL_SERVICE_NAME: service,
           OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${stack.receiver.grpcPort}`,
