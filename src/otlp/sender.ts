@@ -71,9 +71,30 @@ export class OtlpError extends Error {
   }
 }
 
-/** Reads the PEM files of a target; throws when one cannot be read. */
-export const tlsFiles = ({ certificate, clientKey, clientCertificate }: OtlpTarget) => ({
-  ca: certificate === undefined ? undefined : readFileSync(certificate),
-  key: clientKey === undefined ? undefined : readFileSync(clientKey),
-  cert: clientCertificate === undefined ? undefined : readFileSync(clientCertificate),
+type TlsFile = 'certificate' | 'clientKey' | 'clientCertificate';
+
+/**
+ * Reads the PEM files of a target.
+ *
+ * @throws an Error that names the variable, when one cannot be read or is not PEM
+ */
+export const tlsFiles = (target: OtlpTarget) => ({
+  ca: pemOf(target, 'certificate'),
+  key: pemOf(target, 'clientKey'),
+  cert: pemOf(target, 'clientCertificate'),
 });
+
+function pemOf(target: OtlpTarget, name: TlsFile): Buffer | undefined {
+  const file = target[name];
+  if (file === undefined) return undefined;
+  const where = `${target.variables[name]}=${file}`;
+  let content: Buffer;
+  try {
+    content = readFileSync(file);
+  } catch (error) {
+    throw new Error(`${where} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+  // OpenSSL ignores authorities that it cannot read, and does not name the file of the others.
+  if (!content.includes('-----BEGIN ')) throw new Error(`${where} is not a PEM file`);
+  return content;
+}

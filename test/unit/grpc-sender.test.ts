@@ -26,9 +26,9 @@ const VARIABLES = {
   endpoint: '',
   headers: '',
   protocol: '',
-  certificate: '',
+  certificate: 'OTEL_EXPORTER_OTLP_CERTIFICATE',
   clientCertificate: '',
-  clientKey: '',
+  clientKey: 'OTEL_EXPORTER_OTLP_CLIENT_KEY',
   timeout: '',
 };
 
@@ -427,8 +427,15 @@ describe('a connection', () => {
       });
   });
 
-  test('is refused when a configured certificate file is missing', async () => {
-    const sender = senderOf({ url: 'https://127.0.0.1:1', certificate: '/nowhere/ca.pem' });
-    await assert.rejects(sender.send(Buffer.of(1), { ms: 10_000 }), /ENOENT.*ca\.pem/);
+  test('is refused, with the variable, when a configured certificate file is missing or is not PEM', async () => {
+    const url = 'https://127.0.0.1:1';
+    const send = (sender: OtlpSender) => sender.send(Buffer.of(1), { ms: 10_000 });
+    await assert.rejects(send(senderOf({ url, certificate: '/nowhere/ca.pem' })), {
+      message: 'OTEL_EXPORTER_OTLP_CERTIFICATE=/nowhere/ca.pem cannot be read (ENOENT)',
+    });
+    const clientKey = import.meta.filename;
+    await assert.rejects(send(senderOf({ url, clientKey })), {
+      message: `OTEL_EXPORTER_OTLP_CLIENT_KEY=${clientKey} is not a PEM file`,
+    });
   });
 });
