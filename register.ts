@@ -28,6 +28,7 @@ import {
   KEPT_ON,
   REPLACED,
   SENTRY_WITHOUT_TRACES,
+  SHARED_SCOPES,
   showOpenTelemetryMessages,
   stderrWithout,
 } from './src/sdk/diagnostics.ts';
@@ -37,8 +38,8 @@ import { loadChunk } from './src/sdk/lazy-modules.ts';
 import { logs } from './src/sdk/logs-api.ts';
 import { asOurs, hasDatadog, watchInstrumentations, watchRegistration } from './src/sdk/other-sdk.ts';
 import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
-import { hasSentry, isSentryMixedIn, isSentryWithoutTraces } from './src/sdk/sentry.ts';
 import { adopt, startTelemetry } from './src/sdk/start-telemetry.ts';
+import { areScopesShared, hasSentry, isSentryMixedIn, isSentryWithoutTraces } from './src/sentry.ts';
 import { flushAtExit } from './src/shutdown/exit-hooks.ts';
 import { VERSION } from './src/version.ts';
 
@@ -129,6 +130,10 @@ export function register(): void {
     watchRegistration(() => {
       const to = destination(settings);
       diagnostics.warn(isSentryMixedIn() ? describeMixedSentry(to) : describeLaterSdk(to, hasSentry()));
+      // Sentry registers its parts one after the other.
+      queueMicrotask(() => {
+        if (areScopesShared()) diagnostics.warn(SHARED_SCOPES);
+      });
     }, keep);
     keep();
     watchInstrumentations((name) => {

@@ -1,6 +1,7 @@
 /** The trace context that a call carries to Milvus, which reads only W3C's traceparent. */
 import { type Context, propagation, type TextMapSetter, trace } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { hasSentry } from '../sentry.ts';
 
 const w3c = new W3CTraceContextPropagator();
 
@@ -18,4 +19,4 @@ export function sendContext<Carrier>(sent: Context, carrier: Carrier, setter: Te
 }
 
 /** Whether the registered propagator is Sentry's. Where Sentry is not loaded, this costs one look-up. */
-const isSentrys = (): boolean => '__SENTRY__' in globalThis && propagation.fields().includes('sentry-trace');
+const isSentrys = (): boolean => hasSentry() && propagation.fields().includes('sentry-trace');

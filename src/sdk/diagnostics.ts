@@ -137,6 +137,10 @@ export const DROPPED_BY_LANGFUSE =
 export const describeLaterSdk = (destination: string, hasSentry = false): string =>
   `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none.${hasSentry ? ' Sentry still gets errors.' : ''} To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
 
+/** Sentry started later, and its context manager could not be registered. */
+export const SHARED_SCOPES =
+  "Sentry's errors mix the data of concurrent requests, since the app's bundle has another version of @opentelemetry/api than milvus-otel. Install milvus-otel in the app, or load Sentry before it.";
+
 /** Sentry 11 with `enableOpenTelemetrySetup`, which started later. */
 export const describeMixedSentry = (destination: string): string =>
   `Sentry and milvus-otel share each trace: Sentry exports its spans, milvus-otel the others (to ${oneLine(destination)}), so both have gaps. To give each whole traces, pass enableOpenTelemetrySetup: false to Sentry.init; to export with Sentry, load it before milvus-otel.`;

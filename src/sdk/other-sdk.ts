@@ -7,7 +7,7 @@ import { getCallSites } from 'node:util';
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { packageJsonIn } from '../package-json.ts';
 import { API, type Registrations, registrations } from '../registered-sdk.ts';
-import { addsScopes, hasSentry } from './sentry.ts';
+import { addsScopes, hasSentry } from '../sentry.ts';
 
 /** Whether the current request for a tracer comes from one of the preload's instrumentations. */
 let making = false;

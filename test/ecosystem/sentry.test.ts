@@ -1,8 +1,9 @@
 /** Sentry's SDK in one process with the preload or the instrumentation. */
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { build } from 'rolldown';
 import { installed } from '../../tools/processes/installed.ts';
 import { outline, useRuns } from '../preload/runs.ts';
 import { type SentryServer, startSentryServer } from '../support/sentry-server.ts';
@@ -46,6 +47,9 @@ interface RunOptions {
   preloads: string[];
   options?: object;
   isInstrumented?: boolean;
+  /** The program, sentry-app.mjs by default. */
+  file?: string;
+  areMixed?: boolean;
 }
 
 for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
@@ -62,11 +66,35 @@ for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
     });
     after(() => rm(app, { recursive: true, force: true }));
 
-    /** Runs the app with two concurrent requests, and asserts that Sentry gets their errors. */
-    async function run({ preloads, options, isInstrumented }: RunOptions) {
+    /** Gives the preload a separate copy of the API, of another version. The returned function removes it. */
+    async function withOwnApi(): Promise<() => Promise<void>> {
+      const own = path.join(app, 'node_modules/milvus-otel/node_modules');
+      await cp(path.join(root, 'node_modules/@opentelemetry/api'), path.join(own, '@opentelemetry/api'), {
+        recursive: true,
+      });
+      return () => rm(own, { recursive: true });
+    }
+
+    /** Path of a bundle with the app, Sentry and the API. */
+    async function bundled(): Promise<string> {
+      const file = path.join(app, 'bundle.mjs');
+      const entry = path.join(app, 'entry.mjs');
+      await writeFile(entry, "import './sentry.mjs';\nimport './sentry-app.mjs';\n");
+      await build({
+        input: entry,
+        platform: 'node',
+        external: ['@zilliz/milvus2-sdk-node', 'import-in-the-middle', 'milvus-otel/instrumentation'],
+        output: { file, format: 'esm', codeSplitting: false },
+        logLevel: 'silent',
+      });
+      return file;
+    }
+
+    /** Runs the app with two concurrent requests, and asserts which errors Sentry gets. */
+    async function run({ preloads, options, isInstrumented, file, areMixed = false }: RunOptions) {
       sentry.clear();
       const fixture = runs.start({
-        file: path.join(app, 'sentry-app.mjs'),
+        file: file ?? path.join(app, 'sentry-app.mjs'),
         cwd: app,
         preload: false,
         nodeArgs: preloads.flatMap((preload) => ['--import', preload]),
@@ -79,7 +107,7 @@ for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
       await Promise.all(['ann', 'bob'].map((who) => fetch(`http://127.0.0.1:${port}/${who}`)));
       const { stdout, stderr, code } = await fixture.ended;
       assert.deepEqual({ stdout, code }, { stdout: `port ${port}\nclosed\n`, code: 0 });
-      const errors = sentry
+      const received = sentry
         .items()
         .filter(({ type }) => type === 'event')
         .map(({ payload }) => ({
@@ -88,10 +116,11 @@ for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
           breadcrumbs: payload.breadcrumbs.flatMap(({ message = '' }) =>
             message.startsWith('asked') ? [message] : [],
           ),
-          path: new URL(payload.request.url).pathname,
+          path: payload.request && new URL(payload.request.url).pathname,
         }))
         .sort((a, b) => a.error.localeCompare(b.error));
-      assert.deepEqual(errors, ERRORS);
+      if (areMixed) assert.notDeepEqual(received, ERRORS);
+      else assert.deepEqual(received, ERRORS);
       const own = runs.receiver.spans().filter(({ service }) => service === fixture.service);
       return { service: fixture.service, stderr, own };
     }
@@ -187,19 +216,37 @@ for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
       });
 
     test('after a preload with another version of OpenTelemetry’s API, it reports errors and the preload traces', async () => {
-      const own = path.join(app, 'node_modules/milvus-otel/node_modules');
-
-      await cp(path.join(root, 'node_modules/@opentelemetry/api'), path.join(own, '@opentelemetry/api'), {
-        recursive: true,
-      });
+      const undo = await withOwnApi();
       try {
         const { service, stderr } = await run({ preloads: [PRELOAD, SENTRY] });
         assert.match(stderr, BOTH);
         await assertCollectorHasSearches(service);
       } finally {
-        await rm(own, { recursive: true });
+        await undo();
       }
     });
+
+    // Sentry 9 mixes the data of requests in a bundle, also without the preload.
+    if (version.startsWith('10')) {
+      test('in the bundle of the app, it reports errors and the preload traces', async () => {
+        const { service, stderr } = await run({ preloads: [PRELOAD], file: await bundled() });
+        assert.match(stderr, BOTH);
+        await assertCollectorHasSearches(service);
+      });
+
+      test('in a bundle with another version of OpenTelemetry’s API, a second line reports mixed errors', async () => {
+        const undo = await withOwnApi();
+        try {
+          const { stderr } = await run({ preloads: [PRELOAD], file: await bundled(), areMixed: true });
+          assert.match(
+            stderr,
+            /^milvus-otel: Two [^\n]*\nmilvus-otel: Sentry's errors mix the data [^\n]*\n$/,
+          );
+        } finally {
+          await undo();
+        }
+      });
+    }
 
     test('before the preload, with its tracing on, it shows the searches', async () => {
       const { stderr, own } = await run({ preloads: [SENTRY, PRELOAD], options: { tracesSampleRate: 1 } });

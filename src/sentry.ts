@@ -1,6 +1,6 @@
 /** Sentry's SDK in the same process. Its versions 9 and 10 are built on OpenTelemetry, 11 only on request. */
-import { type ContextManager, createContextKey, ROOT_CONTEXT, trace } from '@opentelemetry/api';
-import { SCOPE } from '../version.ts';
+import { type ContextManager, createContextKey, ROOT_CONTEXT } from '@opentelemetry/api';
+import { registrations } from './registered-sdk.ts';
 
 /** Global of all Sentry SDKs: their data, by version. Source: @sentry/core 8 to 11, carrier. */
 const CARRIER = '__SENTRY__';
@@ -10,6 +10,8 @@ const SCOPES = createContextKey('sentry_scopes');
 interface ClientOptions {
   tracesSampleRate?: unknown;
   tracesSampler?: unknown;
+  /** Of Sentry 8 to 10: the app starts its own OpenTelemetry SDK. */
+  skipOpenTelemetrySetup?: boolean;
   /** Of Sentry 11. */
   enableOpenTelemetrySetup?: boolean;
 }
@@ -29,23 +31,32 @@ export function addsScopes(manager: unknown): boolean {
   }
 }
 
-/** Undefined before Sentry.init. */
+/** Undefined before Sentry.init, and when a version of Sentry keeps them elsewhere. */
 function clientOptions(): ClientOptions | undefined {
-  const carriers: unknown = Reflect.get(globalThis, CARRIER);
-  for (const carrier of Object.values(carriers ?? {}) as (Carrier | string | undefined)[]) {
-    if (typeof carrier !== 'object') continue;
-    const client = carrier.defaultCurrentScope?.getClient?.();
-    if (client !== undefined) return client.getOptions();
+  try {
+    const carriers = Object.values(Reflect.get(globalThis, CARRIER) ?? {});
+    const clients = carriers.flatMap((one) => (one as Carrier).defaultCurrentScope?.getClient?.() ?? []);
+    return clients[0]?.getOptions();
+  } catch {
+    return undefined;
   }
-  return undefined;
 }
 
-/** Whether Sentry is the registered SDK and its tracing is off, so that no spans are recorded. */
+/** Whether Sentry is the registered SDK, and its tracing is off: then it records no spans. */
 export function isSentryWithoutTraces(): boolean {
   const options = hasSentry() ? clientOptions() : undefined;
-  if (options === undefined || options.tracesSampleRate != null || options.tracesSampler != null)
+  if (options === undefined || options.skipOpenTelemetrySetup || !addsScopes(registrations()?.context))
     return false;
-  return !trace.getTracer(SCOPE).startSpan('sampled?', { root: true }).isRecording();
+  return options.tracesSampleRate == null && options.tracesSampler == null;
+}
+
+/** Whether Sentry has started, keeps its scopes in OpenTelemetry's contexts, and its context manager is not registered. */
+export function areScopesShared(): boolean {
+  const options = hasSentry() ? clientOptions() : undefined;
+  // Sentry 11 has the option, and keeps its scopes elsewhere when it is false.
+  if (options === undefined || options.skipOpenTelemetrySetup || options.enableOpenTelemetrySetup === false)
+    return false;
+  return !addsScopes(registrations()?.context);
 }
 
 /** Whether Sentry's own spans get into the contexts of OpenTelemetry, although another SDK is registered. */
