@@ -13,33 +13,27 @@ import { describeSelection, selectInstrumentations } from './src/instrumentation
 import { MilvusInstrumentation } from './src/milvus/instrumentation.ts';
 import { installedSdk, SDK, unknownSdk } from './src/milvus/sdk-version.ts';
 import { shownEndpoint, tracesProtocol } from './src/otlp/target.ts';
-import { type RegisteredSdk, registeredSdk } from './src/registered-sdk.ts';
+import { registeredSdk } from './src/registered-sdk.ts';
 import { startFromFile } from './src/sdk/declarative-config.ts';
 import {
   createDiagnostics,
-  DATADOG,
-  DROPPED_BY_LANGFUSE,
-  describeEarlierSdk,
-  describeLaterSdk,
   describeMisspelling,
-  describeMixedSentry,
   describeProblem,
-  describeSecondCopy,
-  KEPT_ON,
-  REPLACED,
-  SENTRY_WITHOUT_TRACES,
-  SHARED_SCOPES,
   showOpenTelemetryMessages,
   stderrWithout,
 } from './src/sdk/diagnostics.ts';
 import { keepRegistration } from './src/sdk/kept-registration.ts';
-import { isDroppedByLangfuse } from './src/sdk/langfuse.ts';
 import { loadChunk } from './src/sdk/lazy-modules.ts';
 import { logs } from './src/sdk/logs-api.ts';
-import { asOurs, hasDatadog, watchInstrumentations, watchRegistration } from './src/sdk/other-sdk.ts';
+import {
+  asOurs,
+  hasDatadog,
+  secondSdk,
+  watchInstrumentations,
+  watchRegistration,
+} from './src/sdk/other-sdk.ts';
 import { appFile, packageName, serviceNameOf } from './src/sdk/resource.ts';
 import { adopt, startTelemetry } from './src/sdk/start-telemetry.ts';
-import { areScopesShared, hasSentry, isSentryMixedIn, isSentryWithoutTraces } from './src/sentry.ts';
 import { flushAtExit } from './src/shutdown/exit-hooks.ts';
 import { VERSION } from './src/version.ts';
 
@@ -58,7 +52,7 @@ export function register(): void {
   // checks that before it loads anything: src/register.cjs.
   const entryPoint = join(__dirname, 'register.cjs');
   (globalThis as Record<symbol, unknown>)[LOADED] = (other: string) => {
-    if (other !== entryPoint) diagnostics.warn(describeSecondCopy(entryPoint, other));
+    if (other !== entryPoint) diagnostics.warn(secondSdk().describeSecondCopy(entryPoint, other));
   };
   try {
     for (const problem of settings.problems) diagnostics.warn(describeProblem(problem));
@@ -68,10 +62,10 @@ export function register(): void {
 
     const { captureFilter, rpcSpans } = settings;
     const makeMilvus = () => asOurs(() => new MilvusInstrumentation({ captureFilter, rpcSpans }));
-    if (hasDatadog()) diagnostics.warn(DATADOG);
+    if (hasDatadog()) diagnostics.warn(secondSdk().DATADOG);
     const earlier = registeredSdk();
     if (earlier !== undefined) {
-      diagnostics.warn(spansAreLost(earlier) ?? describeEarlierSdk(earlier));
+      diagnostics.warn(secondSdk().earlierSdkLine(earlier));
       if (selection.milvus && earlier.shared) adopt(makeMilvus());
       return;
     }
@@ -115,21 +109,21 @@ export function register(): void {
         if (unknown !== undefined) diagnostics.warn(unknown);
         if (sdk?.isLinked) patchLinked(SDK, sdk.folder);
       },
-      'dd-trace': () => diagnostics.warn(DATADOG),
+      'dd-trace': () => diagnostics.warn(secondSdk().DATADOG),
     });
     const keep = () =>
       keepRegistration(
-        () => diagnostics.info(KEPT_ON),
+        () => diagnostics.info(secondSdk().KEPT_ON),
         () => {
           if (!registeredSdk()?.shared) return;
           // Otherwise the spans of one trace would go to two backends.
           for (const one of instrumentations) telemetry.adopt(one);
-          diagnostics.warn(REPLACED);
+          diagnostics.warn(secondSdk().REPLACED);
         },
       );
     watchRegistration(() => {
-      const to = destination(settings);
-      diagnostics.warn(isSentryMixedIn() ? describeMixedSentry(to) : describeLaterSdk(to, hasSentry()));
+      const { areScopesShared, laterSdkLine, SHARED_SCOPES } = secondSdk();
+      diagnostics.warn(laterSdkLine(destination(settings)));
       // Sentry registers its parts one after the other.
       queueMicrotask(() => {
         if (areScopesShared()) diagnostics.warn(SHARED_SCOPES);
@@ -148,13 +142,6 @@ export function register(): void {
       `Start failed: ${String((error as Error)?.message ?? error).replace(/[.\s]+$/, '')}. The app runs untraced.`,
     );
   }
-}
-
-/** A line when the SDK that started first exports no spans of Milvus. */
-function spansAreLost({ shared }: RegisteredSdk): string | undefined {
-  if (!shared) return undefined;
-  if (isSentryWithoutTraces()) return SENTRY_WITHOUT_TRACES;
-  return isDroppedByLangfuse() ? DROPPED_BY_LANGFUSE : undefined;
 }
 
 function lambdaOf(env: NodeJS.ProcessEnv, flush: Lambda['flush']): Lambda | undefined {

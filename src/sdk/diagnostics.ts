@@ -2,7 +2,6 @@ import { writeSync } from 'node:fs';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { secretsIn, withoutSecrets } from '../config/redaction.ts';
 import type { Misspelling, Problem, Settings } from '../config/settings.ts';
-import type { RegisteredSdk } from '../registered-sdk.ts';
 
 const PREFIX = 'milvus-otel: ';
 
@@ -118,48 +117,6 @@ export const describeMisspelling = ({ variable, meant, isRenamed }: Misspelling)
   isRenamed
     ? `${variable} has no effect. Use ${meant}.`
     : `Unknown variable ${shown(variable)} has no effect. Did you mean ${meant}?`;
-
-/** An SDK that started first. */
-export const describeEarlierSdk = ({ apiVersion, shared }: RegisteredSdk): string =>
-  shared
-    ? 'Two OpenTelemetry SDKs found: the one that started first exports all spans, milvus-otel adds those of Milvus. To export with milvus-otel, load it first or alone.'
-    : `Two OpenTelemetry SDKs found: the one that started first has @opentelemetry/api ${oneLine(apiVersion)}, older than that of milvus-otel, so Milvus is not traced. Load milvus-otel first or alone, or install one version of @opentelemetry/api.`;
-
-/** Sentry started first, and records no spans. */
-export const SENTRY_WITHOUT_TRACES =
-  'Sentry started first with its tracing off: no spans are exported, those of Milvus neither. To export with milvus-otel, load it before Sentry; to export with Sentry, set its tracesSampleRate.';
-
-/** An SDK that started first, with Langfuse's span processor alone. */
-export const DROPPED_BY_LANGFUSE =
-  'Two OpenTelemetry SDKs found: the one that started first exports all spans, but its LangfuseSpanProcessor drops those of Milvus. To keep them, give it a shouldExportSpan that returns true for the scope milvus-otel. To export with milvus-otel, load it first or alone.';
-
-/** An SDK that started later. */
-export const describeLaterSdk = (destination: string, hasSentry = false): string =>
-  `Two OpenTelemetry SDKs found: milvus-otel exports all spans (to ${oneLine(destination)}), the app's SDK none.${hasSentry ? ' Sentry still gets errors.' : ''} To export with the app's SDK, remove the preload and give that SDK new MilvusInstrumentation() from milvus-otel/instrumentation.`;
-
-/** Sentry started later, and its context manager could not be registered. */
-export const SHARED_SCOPES =
-  "Sentry's errors mix the data of concurrent requests, since the app's bundle has another version of @opentelemetry/api than milvus-otel. Install milvus-otel in the app, or load Sentry before it.";
-
-/** Sentry 11 with `enableOpenTelemetrySetup`, which started later. */
-export const describeMixedSentry = (destination: string): string =>
-  `Sentry and milvus-otel share each trace: Sentry exports its spans, milvus-otel the others (to ${oneLine(destination)}), so both have gaps. To give each whole traces, pass enableOpenTelemetrySetup: false to Sentry.init; to export with Sentry, load it before milvus-otel.`;
-
-/** An SDK that has removed the preload from OpenTelemetry's API, and has registered itself. */
-export const REPLACED =
-  "Two OpenTelemetry SDKs found: the app's SDK has replaced milvus-otel and exports all spans, those of Milvus too. To export with milvus-otel, remove the app's SDK.";
-
-/** The app has called `disable()` of the API. */
-export const KEPT_ON =
-  "The app turned OpenTelemetry's API off; the preload keeps it on. To turn the preload off, set OTEL_SDK_DISABLED=true.";
-
-/** A tracer that does not use OpenTelemetry's API. */
-export const DATADOG =
-  'Traces will be split between dd-trace and milvus-otel: both write the trace context of outgoing calls. Load only one.';
-
-/** Two copies of this package. */
-export const describeSecondCopy = (first: string, second: string): string =>
-  `Loaded twice: using ${oneLine(first)}, ignoring ${oneLine(second)}. Load only one.`;
 
 const LEVELS: Record<NonNullable<Settings['logLevel']>, DiagLogLevel> = {
   none: DiagLogLevel.NONE,

@@ -2,12 +2,14 @@
  * Another OpenTelemetry SDK in the same process, started by the app or by another preload. OpenTelemetry's
  * API keeps the tracer provider that was registered first, and each instrumentation exists once.
  */
-import { fileURLToPath } from 'node:url';
-import { getCallSites } from 'node:util';
 import { type ProxyTracerProvider, trace } from '@opentelemetry/api';
-import { packageJsonIn } from '../package-json.ts';
 import { API, type Registrations, registrations } from '../registered-sdk.ts';
-import { addsScopes, hasSentry } from '../sentry.ts';
+import { hasSentry } from '../sentry.ts';
+import { loadChunk } from './lazy-modules.ts';
+import type * as SecondSdk from './second-sdk.ts';
+
+/** The part that few apps need: those with a second SDK. */
+export const secondSdk = (): typeof SecondSdk => loadChunk<typeof SecondSdk>('second-sdk');
 
 /** Whether the current request for a tracer comes from one of the preload's instrumentations. */
 let making = false;
@@ -52,23 +54,15 @@ export function watchRegistration(attempted: () => void, replaced: () => void): 
       if (!hasSentry() || isReplaced) stopWatching();
       if (!isNoticed) attempted();
       isNoticed = true;
-      if (!hasSentry()) return provider;
-      answerWithSuccess(found);
-      acceptVersion(found);
-      return undefined;
+      return hasSentry() ? secondSdk().acceptProvider(found) : provider;
     },
     context(found) {
-      const manager = found.context;
-      if (!hasSentry()) return manager;
-      onNextWrite(found, 'context', (given) => {
-        if (!addsScopes(given)) return manager;
+      if (!hasSentry()) return found.context;
+      return secondSdk().acceptContexts(found, () => {
         isReplaced = true;
         if (isNoticed) stopWatching();
         queueMicrotask(replaced);
-        return given;
       });
-      acceptVersion(found);
-      return undefined;
     },
   };
   Reflect.defineProperty(globalThis, API, {
@@ -116,58 +110,6 @@ function onNextRead(api: Registrations, answer: (part: Part) => unknown): () => 
       },
     });
   return restore;
-}
-
-/** `chosen` gets the next value that is written to a part, and returns the one to keep. */
-function onNextWrite(api: Registrations, part: Part, chosen: (value: unknown) => unknown): void {
-  const registered = api[part];
-  Reflect.defineProperty(api, part, {
-    enumerable: true,
-    configurable: true,
-    get: () => registered,
-    set(value) {
-      Reflect.defineProperty(api, part, { ...PLAIN, value: chosen(value) });
-    },
-  });
-}
-
-/**
- * The registration of a provider succeeds, but the registered one stays. Sentry 10 registers its context manager
- * only after such an answer.
- */
-function answerWithSuccess(api: Registrations): void {
-  const provider = api.trace as ProxyTracerProvider;
-  provider.setDelegate = () => {};
-  onNextWrite(api, 'trace', () => provider);
-}
-
-/**
- * The copy of the API that registers a part now reads the version next, and refuses one that is not its own. The
- * preload may have another one, for instance in a layer over the app's image.
- */
-function acceptVersion(api: Registrations): void {
-  const { version } = api;
-  const own = versionOfCaller();
-  if (own === undefined || own === version) return;
-  Object.defineProperty(api, 'version', {
-    enumerable: true,
-    configurable: true,
-    get() {
-      Object.defineProperty(api, 'version', { ...PLAIN, value: version });
-      return own;
-    },
-  });
-}
-
-/** Version of the copy of the API that is running. Undefined when it is in a bundle. */
-function versionOfCaller(): string | undefined {
-  for (const { scriptName } of getCallSites()) {
-    const file = scriptName.startsWith('file:') ? fileURLToPath(scriptName) : scriptName;
-    const [, folder] = /^(.*[\\/]@opentelemetry[\\/]api)[\\/]/.exec(file) ?? [];
-    const version = folder === undefined ? undefined : packageJsonIn(folder)?.version;
-    if (typeof version === 'string') return version;
-  }
-  return undefined;
 }
 
 /**

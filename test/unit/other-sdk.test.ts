@@ -1,3 +1,4 @@
+import '../support/source-parts.ts';
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { afterEach, beforeEach, describe, test } from 'node:test';

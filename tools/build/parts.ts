@@ -35,6 +35,7 @@ export {
   'otlp-over-grpc': `export { openGrpcSender as openSender } from '${join(root, 'src/otlp/grpc-sender.ts')}';`,
   'otlp-protobuf': `export { ProtobufTraceSerializer as serializer } from '@opentelemetry/otlp-transformer';`,
   'queue-metrics': `export { observeQueues } from '${join(root, 'src/trace/queue-metrics.ts')}';`,
+  'second-sdk': `export * from '${join(root, 'src/sdk/second-sdk.ts')}';`,
   'synchronous-flush': `export { sendNow } from '${join(root, 'src/shutdown/synchronous-flush.ts')}';`,
   'otlp-over-http': `export { openHttpSender as openSender } from '${join(root, 'src/otlp/http-sender.ts')}';`,
   'detector-container': detectors('container', 'containerDetector'),

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { context, createContextKey } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { areScopesShared, isSentryMixedIn, isSentryWithoutTraces } from '../../src/sentry.ts';
+import { areScopesShared, isSentryMixedIn, isSentryWithoutTraces } from '../../src/sdk/sentry-scopes.ts';
 
 class SentryContextManager extends AsyncLocalStorageContextManager {
   override with: AsyncLocalStorageContextManager['with'] = (active, ...rest) =>
