@@ -1,6 +1,6 @@
 /**
- * The entry point: environment → settings → telemetry → instrumentations → shutdown. Settings are read here only.
- * An error in here must not fail the app: one line reports it, and the app runs untraced.
+ * The entry point: environment → settings → telemetry → instrumentations → shutdown. Settings are read here
+ * only. An error in here must not fail the app: one line reports it, and the app runs untraced.
  */
 import { join } from 'node:path';
 import { metrics } from '@opentelemetry/api';
@@ -48,8 +48,8 @@ export function register(): void {
   if (settings.sdkDisabled) return;
   const write = stderrWithout(process.env);
   const diagnostics = createDiagnostics(settings.logLevel, write);
-  // When it is loaded twice (by NODE_OPTIONS and the command line, for instance), the first one is used. The second one
-  // checks that before it loads anything: src/register.cjs.
+  // When it is loaded twice (by NODE_OPTIONS and the command line, for instance), the first one is used. The
+  // second one checks that before it loads anything: src/register.cjs.
   const entryPoint = join(__dirname, 'register.cjs');
   (globalThis as Record<symbol, unknown>)[LOADED] = (other: string) => {
     if (other !== entryPoint) diagnostics.warn(secondSdk().describeSecondCopy(entryPoint, other));

@@ -46,7 +46,8 @@ cores. This needs Go ${goNeeded} or newer; the programs stay in .cache. Milvus n
   async prepare(files) {
     await ensureBuilt();
     const needed = new Set(files.flatMap((file) => programsOf[path.basename(file)] ?? programs));
-    // Built before the tests, so that no test's time limit includes it. A running build ends with this process.
+    // Built before the tests, so that no test's time limit includes it. A running build ends with this
+    // process.
     for (const ensure of needed) await ensure({ log: (line) => console.error(line) });
     return process.env;
   },

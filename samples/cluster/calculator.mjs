@@ -2,7 +2,10 @@
 //   node samples/cluster/calculator.mjs --requests 200 --keep 10 --days 14
 import { parseArgs } from 'node:util';
 
-/** Option → default, unit, meaning. Defaults marked * were measured on the Express sample by scripts/span-sizes.ts. */
+/**
+ * Option → default, unit, meaning. Defaults marked * were measured on the Express sample by
+ * scripts/span-sizes.ts.
+ */
 const inputs = {
   requests: { value: 100, unit: '/s', doc: 'requests to the apps, each one trace' },
   operations: { value: 1, unit: '', doc: 'Milvus operations in one request' },

@@ -16,7 +16,8 @@ module.exports = {
       // In both modes: fork is one process, cluster is several on one port.
       exec_mode: 'cluster',
       instances: 2,
-      // Longer than the running requests plus 2 s for the last spans; then pm2 uses SIGKILL, which loses them.
+      // Longer than the running requests plus 2 s for the last spans; then pm2 uses SIGKILL, which loses
+      // them.
       kill_timeout: 10_000,
       // Variables of the app.
       env: { MILVUS_ADDRESS: 'localhost:19530', PORT: '3000' },

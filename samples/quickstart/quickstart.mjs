@@ -78,7 +78,9 @@ async function runOperations() {
   console.log(`dropped ${collection_name}`);
 }
 
-/** Resolves once Milvus has answered the SDK's first call; rejects when it does not within connectTimeoutMs. */
+/**
+ * Resolves once Milvus has answered the SDK's first call; rejects when it does not within connectTimeoutMs.
+ */
 async function reachMilvus() {
   const tooLate = sleep(connectTimeoutMs, undefined, { ref: false }).then(() => {
     throw new Error(`no answer within ${connectTimeoutMs} ms`);

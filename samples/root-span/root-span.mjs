@@ -1,4 +1,5 @@
-// The operations of the quickstart inside one span that the program creates, so that all of them are one trace.
+// The operations of the quickstart inside one span that the program creates, so that all of them are one
+// trace.
 //   node --import milvus-otel/register root-span.mjs
 // @opentelemetry/api does nothing by itself: without the preload this runs as a plain Milvus program.
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,7 +76,9 @@ async function runOperations(client) {
   console.log(`dropped ${collection_name}`);
 }
 
-/** Resolves once Milvus has answered the SDK's first call; rejects, naming the fix, when none does in time. */
+/**
+ * Resolves once Milvus has answered the SDK's first call; rejects, naming the fix, when none does in time.
+ */
 async function reachMilvus(client) {
   try {
     const tooLate = sleep(connectTimeoutMs, undefined, { ref: false }).then(() => {

@@ -160,7 +160,9 @@ function canBeRead(file: string): boolean {
 
 const LOCAL = /^(localhost$|127\.|::1$)/;
 
-/** The loopback address that was not tried, if it accepts connections: a server may listen on one family only. */
+/**
+ * The loopback address that was not tried, if it accepts connections: a server may listen on one family only.
+ */
 async function otherLoopback(tried: readonly string[], port: number): Promise<string | undefined> {
   const others = ['127.0.0.1', '::1'].filter((address) => !tried.includes(address));
   const reached = await reachAny(others, port, STEP_MS / 2);

@@ -145,8 +145,8 @@ const PREFACE = Buffer.concat([
 export function recognise(bytes: Buffer): DetectedProtocol | undefined {
   if (bytes.length === 0) return undefined;
   if (bytes.toString('latin1', 0, 5) === 'HTTP/')
-    // Servers that expect TLS answer plain HTTP with the status 400 and a text that names HTTPS or SSL. Other pages
-    // may contain a link with https.
+    // Servers that expect TLS answer plain HTTP with the status 400 and a text that names HTTPS or SSL. Other
+    // pages may contain a link with https.
     return /^HTTP\/\S+ 400\b.*(https|SSL)/is.test(bytes.toString('latin1')) ? 'tls' : 'http/1.1';
   // A TLS alert.
   if (bytes[0] === 0x15 && bytes[1] === 3) return 'tls';

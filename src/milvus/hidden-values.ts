@@ -18,8 +18,8 @@ const fields = (value: unknown): Fields =>
 
 /**
  * Of a request of the SDK or of its REST client, or of the message of an RPC. Undefined when it has nothing
- * to hide, as most have. Throws when a value cannot be read. Source: SDK 3.0.6, QueryReq, DeleteReq, SearchReq, HybridSearchReq, InsertReq,
- * RunAnalyzerRequest, types/Http.d.ts.
+ * to hide, as most have. Throws when a value cannot be read. Source: SDK 3.0.6, QueryReq, DeleteReq,
+ * SearchReq, HybridSearchReq, InsertReq, RunAnalyzerRequest, types/Http.d.ts.
  */
 export function hiddenValuesOf(request: unknown, isPart = false): HiddenValues | undefined {
   const given = fields(request);

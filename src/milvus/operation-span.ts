@@ -153,7 +153,9 @@ export class OperationSpan {
     if (filters.length > 0) this.span.setAttribute(ATTR.queryText, filters.join('; '));
   }
 
-  /** @param sent a request, or the message of an RPC: for primary keys, the SDK creates an expression in it. */
+  /**
+   * @param sent a request, or the message of an RPC: for primary keys, the SDK creates an expression in it.
+   */
   private hide(sent: unknown, valuesOf: (sent: unknown) => HiddenValues | undefined = hiddenValuesOf): void {
     if (this.hidden === undefined || this.hidden === EVERYTHING) return;
     try {

@@ -4,8 +4,8 @@ import type { OtlpTarget } from './target.ts';
 
 export interface OtlpSender {
   /**
-   * Sends an encoded request of the target's signal, which must not change until the promise settles. It is sent
-   * once; again only where the collector has certainly not read it.
+   * Sends an encoded request of the target's signal, which must not change until the promise settles. It is
+   * sent once; again only where the collector has certainly not read it.
    *
    * @returns the encoded answer. Rejects with an OtlpError.
    */

@@ -1,4 +1,6 @@
-/** Endpoint, protocol and credentials of a signal, as plain data: input of the senders in the app and at exit. */
+/**
+ * Endpoint, protocol and credentials of a signal, as plain data: input of the senders in the app and at exit.
+ */
 import { type Protocol, SCHEME, type Settings, withoutCredentials } from '../config/settings.ts';
 
 export interface OtlpTarget {

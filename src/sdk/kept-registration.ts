@@ -1,15 +1,15 @@
 /**
- * Keeps the preload registered in OpenTelemetry's API when the app turns the API off (`context.disable()` and the
- * like), as apps do that stop their own SDK, although it was never registered. Otherwise spans have no parents, and
- * Milvus gets no trace context.
+ * Keeps the preload registered in OpenTelemetry's API when the app turns the API off (`context.disable()` and
+ * the like), as apps do that stop their own SDK, although it was never registered. Otherwise spans have no
+ * parents, and Milvus gets no trace context.
  */
 import type { ContextManager } from '@opentelemetry/api';
 import { registrations } from '../registered-sdk.ts';
 
 /**
- * Every copy of the API turns the context manager off before it removes it: that is noticed here. Up to its next wait,
- * the app may register another SDK, which then stays, and `replaced` is called. `kept` is called when the preload is
- * registered again.
+ * Every copy of the API turns the context manager off before it removes it: that is noticed here. Up to its
+ * next wait, the app may register another SDK, which then stays, and `replaced` is called. `kept` is called
+ * when the preload is registered again.
  */
 export function keepRegistration(kept: () => void, replaced: () => void): void {
   const { version: _, ...parts } = { ...registrations() };

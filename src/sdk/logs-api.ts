@@ -1,7 +1,7 @@
 /**
- * The logs API. @opentelemetry/api has it from 1.10 on; an app with OpenTelemetry 1 or 2 may share an older one
- * with this package. There, the provider is known to the preload only. The build lets bundled packages import
- * from here too.
+ * The logs API. @opentelemetry/api has it from 1.10 on; an app with OpenTelemetry 1 or 2 may share an older
+ * one with this package. There, the provider is known to the preload only. The build lets bundled packages
+ * import from here too.
  */
 import * as api from '@opentelemetry/api';
 

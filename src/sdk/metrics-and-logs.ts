@@ -1,7 +1,7 @@
 /**
- * Metrics and logs, a part that is loaded when an exporter of them is named. Exporters are created here and not
- * by NodeSDK. So OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each variable is
- * read in one place.
+ * Metrics and logs, a part that is loaded when an exporter of them is named. Exporters are created here and
+ * not by NodeSDK. So OTEL_EXPORTER_OTLP_PROTOCOL has the same default for all signals, grpc, and each
+ * variable is read in one place.
  */
 import type { LogRecordExporter, LogRecordProcessor, ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type {

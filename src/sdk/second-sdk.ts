@@ -86,8 +86,9 @@ function onNextWrite(
 }
 
 /**
- * The registration of a provider that begins now succeeds, but the registered one stays. Sentry 10 registers its
- * context manager only after such an answer. Returns the answer to the first read: that none is registered.
+ * The registration of a provider that begins now succeeds, but the registered one stays. Sentry 10 registers
+ * its context manager only after such an answer. Returns the answer to the first read: that none is
+ * registered.
  */
 export function acceptProvider(api: Registrations): undefined {
   const provider = api.trace as ProxyTracerProvider;
@@ -108,8 +109,8 @@ export function acceptContexts(api: Registrations, replaced: () => void): undefi
 }
 
 /**
- * The copy of the API that registers a part now reads the version next, and refuses one that is not its own. The
- * preload may have another one, for instance in a layer over the app's image.
+ * The copy of the API that registers a part now reads the version next, and refuses one that is not its own.
+ * The preload may have another one, for instance in a layer over the app's image.
  */
 function acceptVersion(api: Registrations): void {
   const { version } = api;

@@ -47,7 +47,10 @@ export function isSentryWithoutTraces(): boolean {
   return options.tracesSampleRate == null && options.tracesSampler == null;
 }
 
-/** Whether Sentry has started, keeps its scopes in OpenTelemetry's contexts, and its context manager is not registered. */
+/**
+ * Whether Sentry has started, keeps its scopes in OpenTelemetry's contexts, and its context manager is not
+ * registered.
+ */
 export function areScopesShared(): boolean {
   const options = hasSentry() ? clientOptions() : undefined;
   // Sentry 11 has the option, and keeps its scopes elsewhere when it is false.

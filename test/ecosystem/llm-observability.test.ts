@@ -1,4 +1,7 @@
-/** Products for language models that are built on OpenTelemetry, in one process with the preload or the instrumentation. */
+/**
+ * Products for language models that are built on OpenTelemetry, in one process with the preload or the
+ * instrumentation.
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -136,7 +139,9 @@ for (const [name, { packages, preload, env, whenSecond }] of Object.entries(PROD
   });
 }
 
-/** Spans that have arrived when a process has sent them and exited: the receiver passes them on shortly after. */
+/**
+ * Spans that have arrived when a process has sent them and exited: the receiver passes them on shortly after.
+ */
 async function arrived(
   receiver: Receiver,
   isMeant: (span: ReceivedSpan) => boolean,

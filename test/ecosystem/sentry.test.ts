@@ -132,7 +132,9 @@ for (const version of ['9.47.1', '10.78.0', '11.12.0']) {
         .slice(-20)
         .flatMap(({ metadata }) => metadata.traceparent ?? []);
 
-    /** Asserts that Sentry got a trace of each request with its search, and Milvus the context of each search. */
+    /**
+     * Asserts that Sentry got a trace of each request with its search, and Milvus the context of each search.
+     */
     function assertSentryHasSearches(): void {
       const spans = sentry.items().flatMap(({ type, payload }) =>
         type === 'transaction'

@@ -1,4 +1,7 @@
-/** Finished products that keep their data in Milvus: exit code and output are the same, and no user data is in spans. */
+/**
+ * Finished products that keep their data in Milvus: exit code and output are the same, and no user data is in
+ * spans.
+ */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -22,8 +25,8 @@ before(async () => {
 });
 
 /**
- * Installs the app, copies the programs to where they find it, and installs the packed preload with them: outside of
- * node_modules, it would add a warning of Node to mem0's stderr (docs/frameworks.md, limits).
+ * Installs the app, copies the programs to where they find it, and installs the packed preload with them:
+ * outside of node_modules, it would add a warning of Node to mem0's stderr (docs/frameworks.md, limits).
  */
 async function place(app: AppName, others: Record<string, string>): Promise<string> {
   const programs = await mkdtemp(path.join(await installTried([app], others), 'program-'));

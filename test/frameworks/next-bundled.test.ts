@@ -50,7 +50,8 @@ describe('Next.js with the SDK in the bundle', () => {
         arrivalTimeoutMs,
         { service },
       );
-      // GET └─ GET /api/search/[id] └─ executing api route (app) /api/search/[id] └─ search docs └─ standalone
+      // GET └─ GET /api/search/[id] └─ executing api route (app) /api/search/[id] └─ search docs └─
+      // standalone
       const searches = spans.filter(isSearch);
       for (const search of searches) {
         const parent = spans.find(({ spanId }) => spanId === search.parentSpanId);

@@ -140,7 +140,8 @@ describe('Next.js', () => {
       const traced = await visitNext(app, visit);
       const { id, results } = JSON.parse(traced.answers[0]?.body as string);
       assert.deepEqual([id, results.length], ['a', 3]);
-      // GET └─ GET /api/search/[id] └─ executing api route (app) /api/search/[id] └─ search docs └─ standalone
+      // GET └─ GET /api/search/[id] └─ executing api route (app) /api/search/[id] └─ search docs └─
+      // standalone
       const way = await wayToRoute(traced.service, '/api/search');
       assert.deepEqual(
         way.map(({ name }) => name),

@@ -109,7 +109,9 @@ describe('Prometheus', () => {
 });
 
 describe('the loader of compose files', () => {
-  /** The output of `docker compose config` without variables. Fails for files that the engine would refuse. */
+  /**
+   * The output of `docker compose config` without variables. Fails for files that the engine would refuse.
+   */
   function load(files: string[]) {
     const paths = files.map((file) => path.join(compose, file));
     const output = execFileSync(composeLoader, ['-format', 'json', ...paths], {

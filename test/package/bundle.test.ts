@@ -19,8 +19,8 @@ const BUDGET = {
    */
   atEveryStart: 310_000,
   /**
-   * All code; an app loads only parts of it. Raised from 2,600,000 for the exporters of metrics and logs, which
-   * are OpenTelemetry's only with a configuration file.
+   * All code; an app loads only parts of it. Raised from 2,600,000 for the exporters of metrics and logs,
+   * which are OpenTelemetry's only with a configuration file.
    */
   code: 2_620_000,
   /** With source maps and licences, the size on disk. */

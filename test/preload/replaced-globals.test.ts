@@ -1,4 +1,7 @@
-/** An app may replace clocks, timers, promises and random numbers, and watch who calls them: the preload does not. */
+/**
+ * An app may replace clocks, timers, promises and random numbers, and watch who calls them: the preload does
+ * not.
+ */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';

@@ -194,7 +194,8 @@ describe('the join', () => {
     assert.ok(!JSON.stringify(found([])).includes('planted-pw'));
   });
 
-  // getVersion default └─ standalone: MilvusService/GetVersion └─ standalone: RootCoord/AllocTimestamp (a client)
+  // getVersion default └─ standalone: MilvusService/GetVersion └─ standalone: RootCoord/AllocTimestamp (a
+  // client)
   test('takes no call inside of the server for the app’s span', () => {
     const inner: FoundSpan = {
       ...client,

@@ -1,4 +1,6 @@
-/** When each kind of exit flushes and closes the telemetry. The test replaces `process` and emits its events. */
+/**
+ * When each kind of exit flushes and closes the telemetry. The test replaces `process` and emits its events.
+ */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, describe, test } from 'node:test';

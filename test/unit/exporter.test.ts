@@ -40,7 +40,9 @@ async function toGrpc(code: number, details = 'why', body = Buffer.alloc(0)) {
   return sendTo({ OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${server.port}` });
 }
 
-/** The environment of an app whose HTTP collector gives this answer. Received bodies are added to `bodies`. */
+/**
+ * The environment of an app whose HTTP collector gives this answer. Received bodies are added to `bodies`.
+ */
 async function httpCollector(
   status: number,
   answer: string | Buffer = '',

@@ -22,7 +22,9 @@ describe('a sampler', () => {
     const { decision } = sampler.shouldSample(parentContext, traceId, 's', SpanKind.CLIENT, {}, []);
     return decision === SamplingDecision.RECORD_AND_SAMPLED;
   };
-  /** Of a root with a low and with a high trace id; below a parent that is not sampled and below one that is. */
+  /**
+   * Of a root with a low and with a high trace id; below a parent that is not sampled and below one that is.
+   */
   const cases: [
     env: Record<string, string>,
     decisions: [low: boolean, high: boolean, not: boolean, sampled: boolean],

@@ -18,8 +18,8 @@ export interface ChosenTests {
 }
 
 /**
- * Arguments that begin with `-` are options. Each other argument chooses files of `usual`, by path, by glob or
- * by a part of the path; without one, all of `usual` are chosen. Only its path chooses a file of `byPath`.
+ * Arguments that begin with `-` are options. Each other argument chooses files of `usual`, by path, by glob
+ * or by a part of the path; without one, all of `usual` are chosen. Only its path chooses a file of `byPath`.
  * Fails for an argument without a test file.
  */
 export function chooseTests(
