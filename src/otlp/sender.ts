@@ -92,7 +92,7 @@ function pemOf(target: OtlpTarget, name: TlsFile): Buffer | undefined {
   try {
     content = readFileSync(file);
   } catch (error) {
-    throw new Error(`${where} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw new Error(`${where} cannot be read (${(error as NodeJS.ErrnoException).code})`, { cause: error });
   }
   // OpenSSL ignores authorities that it cannot read, and does not name the file of the others.
   if (!content.includes('-----BEGIN ')) throw new Error(`${where} is not a PEM file`);
